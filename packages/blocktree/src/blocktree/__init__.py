@@ -1,0 +1,1 @@
+"""The bt command: one tree of names for files, machines and messages."""

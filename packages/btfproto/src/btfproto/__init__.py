@@ -1,0 +1,1 @@
+"""The blocktree file system: store, file messages, client, server and LocalFs."""

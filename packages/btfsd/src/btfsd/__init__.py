@@ -1,0 +1,1 @@
+"""The blocktree file server daemon."""

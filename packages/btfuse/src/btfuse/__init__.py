@@ -1,0 +1,1 @@
+"""Mounts a blocktree through FUSE."""

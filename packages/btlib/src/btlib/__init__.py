@@ -1,0 +1,1 @@
+"""Paths, principals, credentials, capabilities, blocks and their Merkle tree."""

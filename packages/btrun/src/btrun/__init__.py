@@ -1,0 +1,1 @@
+"""Actors, protocols and services on blocktree paths."""

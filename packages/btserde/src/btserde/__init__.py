@@ -1,0 +1,1 @@
+"""Typed values to and from a compact, canonical binary form."""
