@@ -100,9 +100,9 @@ def ensure_environment() -> None:
     if not python.exists():
         print(f"dev.py: making the environment in {VENV}", file=sys.stderr)
         venv.create(VENV, with_pip=True)
-    pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    run([*pip, "--require-hashes", "--requirement", LOCK])
-    editable = [word for name in PACKAGES for word in ("--editable", ROOT / "packages" / name)]
+    pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    run([*pip, "--require-hashes", "--requirement", str(LOCK)])
+    editable = [word for name in PACKAGES for word in ("--editable", str(ROOT / "packages" / name))]
     run([*pip, "--no-deps", "--no-build-isolation", *editable])
     stamp_file.write_text(stamp())
 

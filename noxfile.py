@@ -1,0 +1,70 @@
+"""Sessions beside the everyday test run: more Python versions, vectors, benchmarks.
+
+    nox -s lint types tests            what CI checks, in environments of their own
+    nox -s vectors                     regenerate all test vectors and compare
+    nox -s bench -- --only serde       benchmarks against named peers; --json FILE for a machine
+
+Every session installs from requirements.lock, so that it sees the same versions as `tools/dev.py`.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.reuse_existing_virtualenvs = True
+
+PACKAGES = ["btserde", "btlib", "bttp", "btrun", "btfproto", "btfsd", "btfuse", "blocktree"]
+PYTHONS = ["3.11", "3.12", "3.13"]
+
+#: Peers that `bench` compares with, as Debian packages: command → package.
+PEERS = {"gocryptfs": "gocryptfs", "securefs": "securefs", "encfs": "encfs", "fio": "fio", "sshfs": "sshfs"}
+
+
+def install(session: nox.Session) -> None:
+    session.install("--require-hashes", "--requirement", "requirements.lock")
+    editable = [word for name in PACKAGES for word in ("--editable", f"packages/{name}")]
+    session.install("--no-deps", "--no-build-isolation", *editable)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style: ruff's checks and format."""
+    install(session)
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy, strict, on sources and tests."""
+    install(session)
+    session.run("mypy")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """All tests; further words go to pytest."""
+    install(session)
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def vectors(session: nox.Session) -> None:
+    """Regenerate every test vector and fail on a difference."""
+    install(session)
+    for program in sorted(str(path) for path in Path("packages").glob("*/tests/**/make_vectors.py")):
+        session.run("python", program, "--check")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Benchmarks; `-- --list` names them, `-- --only NAME --json FILE` runs one."""
+    install(session)
+    absent = sorted(package for command, package in PEERS.items() if shutil.which(command) is None)
+    if absent:
+        session.log("peers missing here (their rows are left out): apt-get install %s", " ".join(absent))
+    session.run("python", "-m", "tests.bench", *session.posargs)

@@ -1,0 +1,161 @@
+"""The architecture as a test: who may import whom, and which modules are pure.
+
+Both tables below are the design. They are checked by reading the imports of every source file; nothing is executed.
+"""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGES = Path(__file__).resolve().parent.parent / "packages"
+
+#: Which sibling packages (and which others, beside the standard library) each package may import.
+ALLOWED: dict[str, set[str]] = {
+    "btserde": {"msgspec"},
+    "btlib": {"btserde", "msgspec", "cryptography", "mnemonic"},
+    "bttp": {"btserde", "btlib", "msgspec", "cryptography", "anyio", "uvloop"},
+    "btrun": {"btserde", "btlib", "bttp", "msgspec", "anyio"},
+    "btfproto": {"btserde", "btlib", "bttp", "msgspec", "anyio", "cryptography"},
+    "btfsd": {"btserde", "btlib", "bttp", "btrun", "btfproto", "msgspec", "anyio", "typer"},
+    "btfuse": {"btserde", "btlib", "bttp", "btfproto", "msgspec", "fuse", "mfusepy"},
+    "blocktree": {
+        "btserde",
+        "btlib",
+        "bttp",
+        "btrun",
+        "btfproto",
+        "btfsd",
+        "btfuse",
+        "msgspec",
+        "typer",
+        "rich",
+        "click",
+    },
+}
+
+#: Test kits are public modules of their packages; they may use the test tools.
+TEST_KITS = {"pytest", "hypothesis"}
+
+#: Modules of the standard library that touch the world. A pure module imports none of them: time, randomness and
+#: bytes come as arguments.
+WORLD = {
+    "asyncio",
+    "datetime",
+    "fcntl",
+    "io",
+    "logging",
+    "mmap",
+    "multiprocessing",
+    "os",
+    "pathlib",
+    "queue",
+    "random",
+    "secrets",
+    "select",
+    "selectors",
+    "shutil",
+    "signal",
+    "socket",
+    "sqlite3",
+    "subprocess",
+    "tempfile",
+    "threading",
+    "time",
+    "uuid",
+    "anyio",
+}
+
+#: The pure cores, as patterns below `packages/<name>/src/<name>/`.
+PURE: dict[str, list[str]] = {
+    "btserde": ["*.py"],
+}
+
+
+def sources(package: str) -> Iterator[Path]:
+    yield from sorted((PACKAGES / package / "src" / package).rglob("*.py"))
+
+
+def imported_modules(file: Path) -> Iterator[str]:
+    """Full names of the modules that a file imports absolutely (type-checking-only imports included)."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"), filename=str(file))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module is not None:
+            yield node.module
+
+
+def standard_library(name: str) -> bool:
+    import sys
+
+    return name in sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_imports_point_one_way(package: str) -> None:
+    wrong = [
+        f"{file.relative_to(PACKAGES)} imports {module}"
+        for file in sources(package)
+        for module in imported_modules(file)
+        if (top := module.split(".")[0]) not in ALLOWED[package] | {package}
+        and not standard_library(top)
+        and not (top in TEST_KITS and "testing" in file.relative_to(PACKAGES).as_posix())
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_no_private_module_of_another_package_is_imported(package: str) -> None:
+    wrong = [
+        f"{file.relative_to(PACKAGES)} imports {module}"
+        for file in sources(package)
+        for module in imported_modules(file)
+        if (parts := module.split("."))[0] in ALLOWED
+        and parts[0] != package
+        and any(part.startswith("_") for part in parts[1:])
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("package", PURE)
+def test_pure_cores_touch_nothing_of_the_world(package: str) -> None:
+    top = PACKAGES / package / "src" / package
+    wrong = []
+    for pattern in PURE[package]:
+        files = sorted(top.glob(pattern))
+        assert files, f"the purity table names {pattern}, which matches nothing in {package}"
+        wrong += [
+            f"{file.relative_to(PACKAGES)} imports {module}"
+            for file in files
+            for module in imported_modules(file)
+            if module.split(".")[0] in WORLD
+        ]
+    assert wrong == []
+
+
+def test_only_the_binding_imports_the_fuse_library() -> None:
+    importers = {
+        file.name for file in sources("btfuse") for module in imported_modules(file) if module in ("fuse", "mfusepy")
+    }
+    assert importers <= {"_binding.py"}
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_declared_dependencies_cover_what_is_imported(package: str) -> None:
+    project = tomllib.loads((PACKAGES / package / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = [word for words in project.get("optional-dependencies", {}).values() for word in words]
+    distributions = {"fusepy": "fuse"}
+    declared = {word.split(">")[0].split("[")[0] for word in [*project["dependencies"], *extras]}
+    modules = {distributions.get(word, word) for word in declared}
+    used = {
+        module.split(".")[0]
+        for file in sources(package)
+        if "testing" not in file.relative_to(PACKAGES).as_posix()
+        for module in imported_modules(file)
+    }
+    undeclared = {name for name in used if not standard_library(name)} - modules - {package}
+    assert undeclared == set(), f"imported but not declared in {package}/pyproject.toml"
