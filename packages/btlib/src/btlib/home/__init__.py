@@ -1,0 +1,28 @@
+"""A user's local state: domains and their petnames, settings, where keys and stores lie, and passphrases.
+
+This is shell, not core: it reads and writes files. It opens no store and no link (`btfproto.opening` does), and it
+decides nothing about access.
+"""
+
+from ._atomic import make_private_directory, replace_file
+from ._domain import HOSTS, SERVER_NAME, Domain
+from ._errors import ConfigError, HomeError
+from ._home import PETNAME_LIMIT, Home, check_petname
+from ._passphrase import find_passphrase, read_passphrase_file
+from ._settings import DomainSettings
+
+__all__ = [
+    "HOSTS",
+    "PETNAME_LIMIT",
+    "SERVER_NAME",
+    "ConfigError",
+    "Domain",
+    "DomainSettings",
+    "Home",
+    "HomeError",
+    "check_petname",
+    "find_passphrase",
+    "make_private_directory",
+    "read_passphrase_file",
+    "replace_file",
+]
