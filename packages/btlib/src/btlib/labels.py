@@ -1,0 +1,49 @@
+"""Domain separation: every label under which Blocktree hashes, signs, seals or derives, in one place.
+
+A label goes before whatever is hashed or signed (`label ‖ message`), so that bytes made for one purpose never count for
+another. Labels end in a NUL and contain no other, so none is the prefix of another. They are part of the formats: add
+members, never change one; a new version of a format gets a new label.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+
+
+class Label(enum.Enum):
+    """The purpose of a hash, signature, seal or derived key. `value` is the bytes that stand before the message."""
+
+    PRINCIPAL = b"blocktree/1 principal\0"  #: hash of a public key set
+    WRITECAP = b"blocktree/1 writecap\0"  #: signature of a writecap
+    CHAIN = b"blocktree/1 chain\0"  #: id of a chain of writecaps
+    READCAP = b"blocktree/1 readcap\0"  #: seal of a block key
+    COMMIT = b"blocktree/1 commit\0"  #: signature over the headers of one commit
+    HEADER = b"blocktree/1 header\0"  #: digest of one header
+    COMMIT_NODE = b"blocktree/1 commit node\0"  #: inner node of the tree over a commit's headers
+    SECTOR = b"blocktree/1 sector\0"  #: associated data of a sealed sector
+    ATTRIBUTES = b"blocktree/1 attributes\0"  #: associated data of sealed inode attributes
+    LEAF = b"blocktree/1 leaf\0"  #: Merkle leaf: the hash of a stored sector
+    NODE = b"blocktree/1 node\0"  #: Merkle node above the leaves
+    WRITER = b"blocktree/1 writer\0"  #: id of a writer record
+    GRANTS = b"blocktree/1 grants\0"  #: block id of a principal's grants
+    DOMAIN = b"blocktree/1 domain\0"  #: block id of a domain record
+    SCOPE = b"blocktree/1 scope\0"  #: block id of a scope record
+    REVOKED = b"blocktree/1 revoked\0"  #: block id of a revocation list
+    LINK_CLIENT = b"blocktree/1 link client\0"  #: signature of the connecting side of a link
+    LINK_SERVER = b"blocktree/1 link server\0"  #: signature of the listening side of a link
+    ENROLL_REQUEST = b"blocktree/1 enroll request\0"  #: signature of a request to join a domain
+    ENROLL_RESPONSE = b"blocktree/1 enroll response\0"  #: signature of the answer to it
+    CREDENTIALS = b"blocktree/1 credentials\0"  #: associated data of a sealed credential file
+    CREDENTIALS_CHECK = b"blocktree/1 credentials check\0"  #: checksum of a credential file
+    SEED_SIGN = b"blocktree/1 seed sign\0"  #: signing key from a seed
+    SEED_SEAL = b"blocktree/1 seed seal\0"  #: sealing key from a seed
+    NAME_HASH = b"blocktree/1 name hash\0"  #: position of a name in a directory
+
+
+def tagged_hash(label: Label, *parts: bytes) -> bytes:
+    """SHA-256 of the label and the parts, one after the other. The caller sees to it that the parts are unambiguous."""
+    digest = hashlib.sha256(label.value)
+    for part in parts:
+        digest.update(part)
+    return digest.digest()
