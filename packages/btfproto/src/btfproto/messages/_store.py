@@ -1,0 +1,103 @@
+"""Requests to a store and their replies, one pair a method of `Store`.
+
+A request travels as the body of one call to `<server path>/store` (`Watch` to `<server path>/store/watch`), its reply
+as the answer's body. Tags are part of the wire format: add at the end, never renumber.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from btserde import U32, U64, Fixed
+
+from btfproto.store._interface import (
+    BlockKey,
+    Commit,
+    CommitAnswer,
+    Events,
+    HeadAnswer,
+    HeadSummary,
+    HeadWant,
+    LeaseAnswer,
+    LeaseRequest,
+    RecordRef,
+    Records,
+    StoreStatus,
+)
+
+from ._failure import Failed
+
+MAX_HEADS = 4096  #: heads of one request; with their small bodies they stay within a message (64 MiB)
+MAX_RECORDS = 1024  #: records of one request: 16 MiB of sectors
+MAX_SCAN = 4096  #: lines of one scan
+MAX_CHANGES = 65_536  #: block changes of one commit
+MAX_COMMIT_BYTES = 48 * 1024 * 1024  #: stored bytes of one commit: below the message limit, above any sensible group
+MAX_WATCH_MILLISECONDS = 60_000  #: how long a watch may wait: shorter than what middle boxes cut
+MAX_LEASE_MILLISECONDS = 60_000  #: how long a dead client may hold others up
+
+
+class ReadHeads(msgspec.Struct, frozen=True, tag=1):
+    wants: list[HeadWant]
+
+
+class ReadRecords(msgspec.Struct, frozen=True, tag=2):
+    block: BlockKey
+    refs: list[RecordRef]
+
+
+class DoCommit(msgspec.Struct, frozen=True, tag=3):
+    commit: Commit
+
+
+class Scan(msgspec.Struct, frozen=True, tag=4):
+    after: BlockKey | None
+    limit: U32
+
+
+class Watch(msgspec.Struct, frozen=True, tag=5):
+    """A long poll: answered when something happens, at the latest after `milliseconds`."""
+
+    cursor: U64
+    holder: Fixed[16]
+    milliseconds: U32
+
+
+class DoLease(msgspec.Struct, frozen=True, tag=6):
+    request: LeaseRequest
+
+
+class GetStatus(msgspec.Struct, frozen=True, tag=7):
+    pass
+
+
+StoreRequest = ReadHeads | ReadRecords | DoCommit | Scan | Watch | DoLease | GetStatus
+
+
+class Heads(msgspec.Struct, frozen=True, tag=1):
+    answers: list[HeadAnswer]
+
+
+class GotRecords(msgspec.Struct, frozen=True, tag=2):
+    records: Records
+
+
+class CommitDone(msgspec.Struct, frozen=True, tag=3):
+    answer: CommitAnswer
+
+
+class Scanned(msgspec.Struct, frozen=True, tag=4):
+    summaries: list[HeadSummary]
+
+
+class Watched(msgspec.Struct, frozen=True, tag=5):
+    events: Events
+
+
+class LeaseDone(msgspec.Struct, frozen=True, tag=6):
+    answer: LeaseAnswer
+
+
+class Status(msgspec.Struct, frozen=True, tag=7):
+    status: StoreStatus
+
+
+StoreReply = Heads | GotRecords | CommitDone | Scanned | Watched | LeaseDone | Status | Failed
