@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Generic, TypeVar, overload
 
-from ._bytes import flat
+from ._codegen_decode import make_decoder
+from ._codegen_encode import Pieces, gather, make_encoder
 from ._hash import node_hash
 from ._limits import Limits
 from ._resolve import resolve
 from ._schema import Node
-from ._walk_decode import walk_decode
-from ._walk_encode import walk_encode
-from .errors import DecodeError
 
 T = TypeVar("T")
 
@@ -27,7 +26,14 @@ def _node(tp: object) -> Node:
 
 
 class Encoder(Generic[T]):
-    """Encodes values of one type. Immutable; may be shared between threads."""
+    """Encodes values of one type. Immutable; may be shared between threads.
+
+    `encode(value)`: the one encoding of a value. Raises EncodeError.
+    """
+
+    __slots__ = ("_pieces", "encode")
+
+    encode: Callable[[T], bytes]
 
     @overload
     def __init__(self, tp: type[T], limits: Limits = ...) -> None: ...
@@ -35,20 +41,22 @@ class Encoder(Generic[T]):
     def __init__(self: Encoder[Any], tp: object, limits: Limits = ...) -> None: ...
     def __init__(self, tp: object, limits: Limits = _DEFAULT) -> None:
         """Raises SchemaError if the type has no encoding."""
-        self._node = _node(tp)
-        self._limits = limits
-
-    def encode(self, value: T) -> bytes:
-        """The one encoding of a value. Raises EncodeError."""
-        return walk_encode(self._node, value, self._limits)
+        self.encode, self._pieces = _encoder_functions(tp, limits)
 
     def encode_parts(self, value: T) -> list[bytes | memoryview]:
         """The same in parts; a body of 4 KiB or more is a part of its own, not copied. Raises EncodeError."""
-        return [self.encode(value)]
+        return gather(self._pieces(value))
 
 
 class Decoder(Generic[T]):
-    """Decodes values of one type. Immutable; may be shared between threads."""
+    """Decodes values of one type. Immutable; may be shared between threads.
+
+    `decode(data)`: the value of which `data`, all of it, is the encoding. Raises DecodeError.
+    """
+
+    __slots__ = ("decode",)
+
+    decode: Callable[[bytes | bytearray | memoryview], T]
 
     @overload
     def __init__(self, tp: type[T], limits: Limits = ...) -> None: ...
@@ -56,32 +64,22 @@ class Decoder(Generic[T]):
     def __init__(self: Decoder[Any], tp: object, limits: Limits = ...) -> None: ...
     def __init__(self, tp: object, limits: Limits = _DEFAULT) -> None:
         """Raises SchemaError if the type has no encoding."""
-        self._node = _node(tp)
-        self._limits = limits
-
-    def decode(self, data: bytes | bytearray | memoryview) -> T:
-        """The value of which `data`, all of it, is the encoding. Raises DecodeError."""
-        try:
-            plain = flat(data)
-        except TypeError as error:
-            raise DecodeError(f"expected contiguous bytes, got {type(data).__name__}") from error
-        value: T = walk_decode(self._node, plain, self._limits)
-        return value
+        self.decode = _decoder_function(tp, limits)
 
 
 @lru_cache(_CACHED_TYPES)
-def _encoder(tp: object) -> Encoder[Any]:
-    return Encoder(tp)
+def _encoder_functions(tp: object, limits: Limits) -> tuple[Callable[[Any], bytes], Callable[[Any], Pieces]]:
+    return make_encoder(_node(tp), limits)
 
 
 @lru_cache(_CACHED_TYPES)
-def _decoder(tp: object, limits: Limits) -> Decoder[Any]:
-    return Decoder(tp, limits)
+def _decoder_function(tp: object, limits: Limits) -> Callable[[Any], Any]:
+    return make_decoder(_node(tp), limits)
 
 
 def encode(value: object, tp: object = None) -> bytes:
     """Encode a value as `tp`, or as its own class. Raises EncodeError, SchemaError."""
-    return _encoder(type(value) if tp is None else tp).encode(value)
+    return _encoder_functions(type(value) if tp is None else tp, _DEFAULT)[0](value)
 
 
 @overload
@@ -90,7 +88,7 @@ def decode(data: bytes | bytearray | memoryview, tp: type[T], limits: Limits = .
 def decode(data: bytes | bytearray | memoryview, tp: object, limits: Limits = ...) -> Any: ...
 def decode(data: bytes | bytearray | memoryview, tp: object, limits: Limits = _DEFAULT) -> Any:
     """Decode a value of type `tp`. Raises DecodeError, SchemaError."""
-    return _decoder(tp, limits).decode(data)
+    return _decoder_function(tp, limits)(data)
 
 
 @lru_cache(_CACHED_TYPES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import inspect
+import keyword
 import types
 import typing
 from typing import Annotated, Any, NewType, get_args, get_origin
@@ -106,11 +107,13 @@ class _Resolver:
             hints = _field_types(tp, cls)
         except (NameError, TypeError) as error:
             raise SchemaError(f"the annotations of {_name(tp)} cannot be read: {error}") from error
-        keywords = _keyword_only(cls)
+        by_keyword = _keyword_only(cls)
         fields = []
         for name, hint in hints:
+            if not name.isidentifier() or keyword.iskeyword(name):
+                raise SchemaError(f"{record.name!r} has a field that is no name: {name!r}")
             try:
-                fields.append(schema.Field(name, self.node(hint), name in keywords))
+                fields.append(schema.Field(name, self.node(hint), name in by_keyword))
             except SchemaError as error:
                 raise SchemaError(f"{record.name}.{name}: {error}") from error
         record.fields = tuple(fields)

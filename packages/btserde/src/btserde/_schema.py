@@ -16,6 +16,7 @@ import dataclasses
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 
@@ -43,7 +44,7 @@ class Closed:
     cls: type
     members: dict[int, Any]
 
-    @property
+    @cached_property
     def numbers(self) -> dict[int, int]:
         """Number of each member by its id: `Enum.__hash__` is slow, and a look-alike must not pass."""
         return {id(member): number for number, member in self.members.items()}
@@ -214,3 +215,20 @@ def _hashes_by_value(cls: Any) -> bool:
         return cls.__hash__ is not None and cls.__hash__ is not object.__hash__
     config = cls.__struct_config__
     return bool(config.frozen and config.eq)
+
+
+def encoded_tag(tag: int | str) -> bytes:
+    """What a tagged record begins with: one byte, or a string with its length."""
+    if isinstance(tag, int):
+        return bytes([tag])
+    content = tag.encode()
+    return bytes([len(content)]) + content
+
+
+def in_place(node: Node, seen: frozenset[int] = frozenset()) -> bool:
+    """Whether decoded values may hold views of the input."""
+    if isinstance(node, Bytes):
+        return node.in_place
+    if id(node) in seen:
+        return False
+    return any(in_place(child, seen | {id(node)}) for child in children(node))

@@ -191,11 +191,10 @@ def _fixed(node: Node, value: Any, path: str) -> bytes:
                 raise EncodeError(f"expected {node.cls.__name__}, got {_kind(value)}", path)
             return bytes([number])
         case schema.FixedBytes(size):
-            if not isinstance(value, bytes | bytearray):
-                raise EncodeError(f"expected bytes, got {_kind(value)}", path)
-            if len(value) != size:
-                raise EncodeError(f"expected {size} bytes, got {len(value)}", path)
-            return bytes(value)
+            content = _content(schema.Bytes(in_place=False), value, path)
+            if len(content) != size:
+                raise EncodeError(f"expected {size} bytes, got {len(content)}", path)
+            return bytes(content)
         case _:
             raise AssertionError(node)
 

@@ -1,0 +1,370 @@
+"""Writes the encoder of a type as Python source.
+
+Every stretch of code prepares *pieces*, expressions of bytes-like objects, which are joined at the very end; so a
+large body is copied once, or never when the caller takes the pieces. Neighbours of fixed size are packed by one call
+of `struct`, together with the length that follows them. For a record `{id: u64, kind: u8, name: str}`:
+
+    def encode(value):
+        try:
+            if type(value) is not C1: raise TypeError
+            v1 = encode_text(value.name)
+            n1 = len(v1)
+            return b"".join(((pack_QBB(value.id, value.kind, n1) if n1 < 253 else …), v1))
+        except FAULTS:
+            pass
+        return walk(node, value, limits)
+
+Whatever fails is repeated by the slow walk, which finds the reason. So this code only has to fail, not to explain.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from . import _columns
+from . import _schema as schema
+from ._bytes import flat
+from ._length import MAX_SHORT, SHORT, encode_length
+from ._limits import Limits
+from ._schema import Node
+from ._source import Source
+from ._walk_encode import walk_encode
+
+# Copying less than this costs less than handing it on apart.
+LARGE_PART = 4096
+
+Pieces = _columns.Pieces
+
+
+def make_encoder(node: Node, limits: Limits) -> tuple[Callable[[Any], bytes], Callable[[Any], Pieces]]:
+    """Two functions: one encodes a value, one returns its pieces. Both raise EncodeError."""
+    functions = encoder_source(node, limits).make("encoder")
+    return functions["encode"], functions["encode_pieces"]
+
+
+def encoder_source(node: Node, limits: Limits) -> Source:
+    """The source of both functions."""
+    writer = _Writer(limits)
+    writer.root(node)
+    return writer.source
+
+
+class _Stretch:
+    """The pieces that straight code has prepared, and a run of fixed-size arguments not yet packed."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._pieces: list[str] = []
+        self._codes: list[str] = []
+        self._arguments: list[str] = []
+
+    def fixed(self, code: str, argument: str) -> None:
+        self._codes.append(code)
+        self._arguments.append(argument)
+
+    def length(self, n: str) -> None:
+        """End the run with a length, packed by the same call."""
+        if not self._codes:
+            self.piece(f"(SHORT[{n}] if {n} <= {MAX_SHORT} else encode_length({n}))")
+            return
+        short, two, four = (self._source.struct([*self._codes, code], "pack") for code in ("B", "BH", "BI"))
+        run = ", ".join(self._arguments)
+        self._codes, self._arguments = [], []
+        self.piece(
+            f"({short}({run}, {n}) if {n} <= {MAX_SHORT} else {two}({run}, 253, {n}) if {n} <= 65535"
+            f" else {four}({run}, 254, {n}))"
+        )
+
+    def piece(self, expression: str) -> None:
+        self._flush()
+        self._pieces.append(expression)
+
+    def pieces(self) -> list[str]:
+        self._flush()
+        return self._pieces
+
+    def tuple(self) -> str:
+        return "(" + "".join(f"{piece}, " for piece in self.pieces()) + ")"
+
+    def bytes(self) -> str:
+        pieces = self.pieces()
+        return pieces[0] if len(pieces) == 1 and pieces[0][0] != "*" else f'b"".join({self.tuple()})'
+
+    def _flush(self) -> None:
+        if self._codes:
+            pack, arguments = self._source.struct(self._codes, "pack"), ", ".join(self._arguments)
+            self._codes, self._arguments = [], []
+            self._pieces.append(f"{pack}({arguments})")
+
+
+class _Writer:
+    """Writes one function for the root, one for each record that recurs or is in a union."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.source = Source()
+        self.source.share(
+            SHORT=SHORT,
+            Struct=struct.Struct,
+            encode_length=encode_length,
+            encode_text=str.encode,
+            flat=flat,
+            limits=limits,
+            put_blobs=_columns.put_blobs,
+            put_fixed=_columns.put_fixed,
+            put_floats=_columns.put_floats,
+            put_texts=_columns.put_texts,
+            walk=walk_encode,
+        )
+        self._limits = limits
+        self._functions: dict[tuple[int, str], str] = {}
+        self._waiting: list[Callable[[], None]] = []
+        self._tables: list[str] = []
+
+    # -- functions
+
+    def root(self, node: Node) -> None:
+        self.source.share(node=node)
+        for name, result in (("encode", _Stretch.bytes), ("encode_pieces", _Stretch.tuple)):
+            with self.source.block(f"def {name}(value):"):
+                with self.source.block("try:"):
+                    stretch = self._value_stretch(node, "value", "0")
+                    self.source.line(f"out = {result(stretch)}")
+                    with self.source.block(f"if {self._size(name)} <= {self._limits.max_size}:"):
+                        self.source.line("return out")
+                with self.source.block("except FAULTS:"):
+                    self.source.line("pass")
+                walk = "walk(node, value, limits)"
+                self.source.line(f"return {walk if name == 'encode' else f'({walk},)'}")
+        while self._waiting:
+            self._waiting.pop()()
+        for table in self._tables:
+            self.source.line(table)
+
+    def _size(self, name: str) -> str:
+        return "len(out)" if name == "encode" else "sum(map(len, out))"
+
+    def _value_stretch(self, node: Node, value: str, depth: str) -> _Stretch:
+        stretch = _Stretch(self.source)
+        self._put(stretch, node, value, depth)
+        return stretch
+
+    def _function(self, record: schema.Record, kind: str, write: Callable[[str], None]) -> str:
+        """The name of a function to be written once, later."""
+        key = (id(record), kind)
+        if key not in self._functions:
+            name = self._functions[key] = self.source.name(f"{kind}_")
+            self._waiting.append(lambda: write(name))
+        return self._functions[key]
+
+    def _record_function(self, record: schema.Record) -> str:
+        def write(name: str) -> None:
+            with self.source.block(f"def {name}(value, depth):"):
+                self._enter(record)
+                stretch = _Stretch(self.source)
+                self._put_fields(stretch, record, "value", "depth")
+                self.source.line(f"return {stretch.tuple()}")
+
+        return self._function(record, "record", write)
+
+    def _column_function(self, record: schema.Record) -> str:
+        def write(name: str) -> None:
+            with self.source.block(f"def {name}(column, depth):"):
+                self._enter(record)
+                stretch = _Stretch(self.source)
+                self._put_record_column(stretch, record, "column", "depth")
+                self.source.line(f"return {stretch.tuple()}")
+
+        return self._function(record, "column", write)
+
+    def _table(self, members: dict[int | str, schema.Record]) -> str:
+        """The name of a table, written last, of the functions of the classes of a union."""
+        table = self.source.name("table")
+        entries = (f"{self._cls(member.cls)}: {self._record_function(member)}" for member in members.values())
+        self._tables.append(f"{table} = {{{', '.join(entries)}}}")
+        return table
+
+    def _enter(self, record: schema.Record) -> None:
+        if record.recursive:
+            self.source.line("depth += 1")
+            self.source.line(f"if depth > {self._limits.max_depth}: raise ValueError")
+
+    # -- one value
+
+    def _put(self, stretch: _Stretch, node: Node, value: str, depth: str) -> None:
+        """Write what prepares the pieces of the value of an expression."""
+        match node:
+            case schema.Int():
+                stretch.fixed(node.code, value)
+            case schema.Closed():
+                stretch.fixed("B", f"{self.source.bind(node.numbers, 'numbers')}[id({value})]")
+            case schema.Float():
+                number = self._local(f"{value} + 0.0")
+                self.source.line(f"if {number} != {number}: raise ValueError")
+                stretch.fixed(node.code, number)
+            case schema.FixedBytes(size):
+                content = self._local(value)
+                self.source.line(f"if len({content}) != {size}: raise ValueError")
+                stretch.fixed(node.code, content)
+            case schema.Text():
+                self._put_content(stretch, self._local(f"encode_text({value})"))
+            case schema.Bytes():
+                content = self._local(value)
+                self.source.line(f"if type({content}) is not bytes: {content} = flat({content})")
+                self._put_content(stretch, content)
+            case schema.Optional(item):
+                self._put_optional(stretch, item, self._local(value), depth)
+            case schema.List():
+                items = self._counted(stretch, value, node.build)
+                self._put_column(stretch, node.item, items, depth)
+            case schema.Set():
+                self._put_set(stretch, node, value, depth)
+            case schema.Dict():
+                self._put_dict(stretch, node, value, depth)
+            case schema.Union(members):
+                member = self._local(value)
+                stretch.piece(f"*{self._table(members)}[type({member})]({member}, {depth})")
+            case schema.Record() if node.recursive:
+                member = self._local(value)
+                self._check_type(member, node.cls)
+                stretch.piece(f"*{self._record_function(node)}({member}, {depth})")
+            case schema.Record():
+                member = self._local(value)
+                self._check_type(member, node.cls)
+                self._put_fields(stretch, node, member, depth)
+
+    def _local(self, expression: str) -> str:
+        """A plain name for an expression that is used more than once."""
+        if expression.isidentifier():
+            return expression
+        name = self.source.name()
+        self.source.line(f"{name} = {expression}")
+        return name
+
+    def _cls(self, cls: Any) -> str:
+        return self.source.bind(cls, "C")
+
+    def _check_type(self, value: str, cls: Any) -> None:
+        if cls is tuple:
+            self.source.line(f"if not isinstance({value}, tuple): raise TypeError")
+        else:
+            self.source.line(f"if type({value}) is not {self._cls(cls)}: raise TypeError")
+
+    def _put_fields(self, stretch: _Stretch, record: schema.Record, value: str, depth: str) -> None:
+        if record.is_tuple:
+            self.source.line(f"if len({value}) != {len(record.fields)}: raise ValueError")
+        if record.tag is not None:
+            tag = schema.encoded_tag(record.tag)
+            stretch.fixed(f"{len(tag)}s", repr(tag))
+        for number, field in enumerate(record.fields):
+            part = f"{value}[{number}]" if record.is_tuple else f"{value}.{field.name}"
+            self._put(stretch, field.node, part, depth)
+
+    def _put_content(self, stretch: _Stretch, content: str) -> None:
+        n = self._local(f"len({content})")
+        stretch.length(n)
+        stretch.piece(content)
+
+    def _put_optional(self, stretch: _Stretch, item: Node, value: str, depth: str) -> None:
+        pieces = self.source.name()
+        with self.source.block(f"if {value} is None:"):
+            self.source.line(f'{pieces} = (b"\\0",)')
+        with self.source.block("else:"):
+            inner = _Stretch(self.source)
+            inner.fixed("B", "1")
+            self._put(inner, item, value, depth)
+            self.source.line(f"{pieces} = {inner.tuple()}")
+        stretch.piece(f"*{pieces}")
+
+    def _counted(self, stretch: _Stretch, value: str, build: type) -> str:
+        """Check a collection and write its count; returns its local name."""
+        items = self._local(value)
+        self.source.line(f"if not isinstance({items}, {build.__name__}): raise TypeError")
+        n = self._local(f"len({items})")
+        self.source.line(f"if {n} > {self._limits.max_count}: raise ValueError")
+        stretch.length(n)
+        return items
+
+    def _put_set(self, stretch: _Stretch, node: schema.Set, value: str, depth: str) -> None:
+        items = self._counted(stretch, value, node.build)
+        encodings, item = self.source.name(), self.source.name()
+        self.source.line(f"{encodings} = []")
+        with self.source.block(f"for {item} in {items}:"):
+            self.source.line(f"{encodings}.append({self._value_stretch(node.item, item, depth).bytes()})")
+        self.source.line(f"if len(set({encodings})) != len({encodings}): raise ValueError")
+        stretch.piece(f"*sorted({encodings})")
+
+    def _put_dict(self, stretch: _Stretch, node: schema.Dict, value: str, depth: str) -> None:
+        items = self._counted(stretch, value, dict)
+        rows, key, item = (self.source.name() for _ in range(3))
+        self.source.line(f"{rows} = {{}}")
+        with self.source.block(f"for {key}, {item} in {items}.items():"):
+            encoding = self._local(self._value_stretch(node.key, key, depth).bytes())
+            inner = self._value_stretch(node.value, item, depth)
+            self.source.line(f"{rows}[{encoding}] = {inner.tuple()}")
+        self.source.line(f"if len({rows}) != len({items}): raise ValueError")
+        pieces, row = self.source.name(), self.source.name()
+        self.source.line(f"{pieces} = []")
+        with self.source.block(f"for {row} in sorted({rows}):"):
+            self.source.line(f"{pieces} += ({row}, *{rows}[{row}])")
+        stretch.piece(f"*{pieces}")
+
+    # -- a column: many values of one type
+
+    def _put_column(self, stretch: _Stretch, node: Node, column: str, depth: str) -> None:
+        """Write what prepares the pieces of all values of a sequence."""
+        match node:
+            case schema.Int():
+                stretch.piece(f'Struct(f"<{{len({column})}}{node.code}").pack(*{column})')
+            case schema.Closed():
+                numbers = self.source.bind(node.numbers, "numbers")
+                stretch.piece(f"bytes([{numbers}[id(item)] for item in {column}])")
+            case schema.Float():
+                stretch.piece(f"put_floats({column})")
+            case schema.FixedBytes(size):
+                stretch.piece(f"put_fixed({column}, {size})")
+            case schema.Text():
+                stretch.piece(f"*put_texts({column})")
+            case schema.Bytes():
+                stretch.piece(f"*put_blobs({column})")
+            case schema.Record() if schema.by_columns(node) and node.recursive:
+                function = self._column_function(node)
+                stretch.piece(f"*({function}({column}, {depth}) if {column} else ())")
+            case schema.Record() if schema.by_columns(node):
+                self._put_record_column(stretch, node, column, depth)
+            case _:
+                self._put_rows(stretch, node, column, depth)
+
+    def _put_record_column(self, stretch: _Stretch, record: schema.Record, column: str, depth: str) -> None:
+        cls = self._cls(record.cls)
+        self.source.line(f"if not set(map(type, {column})) <= {{{cls}}}: raise TypeError")
+        if record.is_tuple:
+            self.source.line(f"if not set(map(len, {column})) <= {{{len(record.fields)}}}: raise ValueError")
+        for number, field in enumerate(record.fields):
+            part = f"item[{number}]" if record.is_tuple else f"item.{field.name}"
+            self._put_column(stretch, field.node, self._local(f"[{part} for item in {column}]"), depth)
+
+    def _put_rows(self, stretch: _Stretch, node: Node, column: str, depth: str) -> None:
+        pieces, item = self.source.name(), self.source.name()
+        self.source.line(f"{pieces} = []")
+        with self.source.block(f"for {item} in {column}:"):
+            self.source.line(f"{pieces} += {self._value_stretch(node, item, depth).tuple()}")
+        stretch.piece(f"*{pieces}")
+
+
+def gather(pieces: Pieces) -> list[bytes | memoryview]:
+    """Join the small neighbours among pieces; a large one stays as it is."""
+    parts: list[bytes | memoryview] = []
+    small: list[bytes | memoryview] = []
+    for piece in pieces:
+        if len(piece) < LARGE_PART:
+            small.append(piece)
+            continue
+        if small:
+            parts.append(b"".join(small))
+            small = []
+        parts.append(piece)
+    if small:
+        parts.append(b"".join(small))
+    return parts

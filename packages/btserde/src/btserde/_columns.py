@@ -1,0 +1,81 @@
+"""What generated code calls for a whole column of a list at once, so that the loops run in C."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import accumulate, chain, pairwise
+from struct import Struct
+from typing import Any
+
+from ._bytes import flat
+from ._length import decode_lengths, encode_lengths
+
+Pieces = tuple[bytes | memoryview, ...]
+
+
+def put_texts(column: Sequence[str]) -> Pieces:
+    """The lengths and the contents of many strings."""
+    joined = "".join(column)
+    content = joined.encode()
+    if len(content) == len(joined):  # one byte a character, so their lengths are known already
+        return encode_lengths(list(map(len, column))), content
+    return put_blobs([text.encode() for text in column])
+
+
+def put_blobs(column: Sequence[Any]) -> Pieces:
+    """The lengths and the contents of many bytes-like values."""
+    if not set(map(type, column)) <= {bytes}:
+        column = list(map(flat, column))
+    return encode_lengths(list(map(len, column))), *column
+
+
+def put_fixed(column: Sequence[Any], size: int) -> bytes:
+    """Many byte strings of one size. Raises ValueError if one has another."""
+    content = b"".join(column)
+    if not set(map(len, column)) <= {size} or len(content) != size * len(column):
+        raise ValueError
+    return content
+
+
+def put_floats(column: Sequence[float]) -> bytes:
+    """Many floats. Raises ValueError for a NaN."""
+    plain = [number + 0.0 for number in column]
+    if any(map(math.isnan, plain)):
+        raise ValueError
+    return Struct(f"<{len(plain)}d").pack(*plain)
+
+
+def get_texts(data: bytes | memoryview, count: int, pos: int) -> tuple[list[str], int]:
+    """The strings of a column, and the position after them."""
+    lengths, pos = decode_lengths(data, count, pos)
+    ends = list(accumulate(lengths, initial=0))
+    content = data[pos : pos + ends[-1]]
+    text = str(content, "utf-8")
+    if len(text) != len(content):
+        return [str(content[start:end], "utf-8") for start, end in pairwise(ends)], pos + ends[-1]
+    return list(map(text.__getitem__, map(slice, ends, ends[1:]))), pos + ends[-1]
+
+
+def get_blobs(data: bytes | memoryview, count: int, pos: int) -> tuple[list[bytes | memoryview], int]:
+    """The slices of the input that make up a column of byte strings, and the position after them."""
+    lengths, pos = decode_lengths(data, count, pos)
+    ends = list(accumulate(lengths, initial=pos))
+    return list(map(data.__getitem__, map(slice, ends, ends[1:]))), ends[-1]
+
+
+def get_fixed(data: bytes | memoryview, unpack: Any) -> list[bytes]:
+    """Byte strings of one size; `unpack` is the `iter_unpack` of that size."""
+    return list(chain.from_iterable(unpack(data)))
+
+
+def get_floats(column: Sequence[float]) -> Sequence[float]:
+    """The same floats. Raises ValueError for a NaN or a negative zero."""
+    if any(map(refused_float, column)):
+        raise ValueError
+    return column
+
+
+def refused_float(number: float) -> bool:
+    """Whether a float has no encoding: a NaN equals nothing, and a negative zero equals zero."""
+    return number != number or (number == 0.0 and math.copysign(1.0, number) < 0.0)
