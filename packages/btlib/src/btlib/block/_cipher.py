@@ -1,0 +1,87 @@
+"""`SectorCipher`: seals and opens the sectors and attributes of one block under one key epoch.
+
+    stored sector      = nonce(12) ‖ AES-256-GCM(key, nonce, plain, AD) ‖ tag(16)
+    AD of a sector     = SECTOR label ‖ block id(16) ‖ u32 key epoch ‖ u64 sector index
+    AD of attributes   = ATTRIBUTES label ‖ block id(16) ‖ u32 key epoch ‖ u64 version
+
+So a sector cannot move to another index, block or epoch. That it is the *newest* at its place is the Merkle tree's
+task. Nonces are the caller's: random, fresh for every sealing, never derived from a counter that a crash could repeat.
+With 96 random bits a key must be retired long before `MAX_SEALINGS`; the caller counts.
+"""
+
+from __future__ import annotations
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from ..errors import BlockError, IntegrityError
+from ..labels import Label
+from ._ids import BLOCK_ID_SIZE
+
+KEY_SIZE = 32
+NONCE_SIZE = 12
+TAG_SIZE = 16
+SEAL_SIZE = NONCE_SIZE + TAG_SIZE  #: how much longer a stored sector is than its content
+MAX_SEALINGS = 2**32  #: NIST SP 800-38D: random 96-bit nonces collide with probability 2^-32 after so many
+
+Buffer = bytes | bytearray | memoryview
+
+
+class SectorCipher:
+    """The cipher of one block and key epoch. Immutable; may be shared between threads. Never shows its key."""
+
+    __slots__ = ("_attributes", "_decrypt", "_decrypt_into", "_encrypt", "_sector", "block", "key_epoch")
+
+    def __init__(self, key: bytes, block: bytes, key_epoch: int) -> None:
+        if len(key) != KEY_SIZE or len(block) != BLOCK_ID_SIZE:
+            raise BlockError(f"a block key has {KEY_SIZE} bytes and a block id {BLOCK_ID_SIZE}")
+        aead = AESGCM(key)
+        self._encrypt, self._decrypt, self._decrypt_into = aead.encrypt, aead.decrypt, aead.decrypt_into
+        bound = block + key_epoch.to_bytes(4, "little")
+        self._sector = Label.SECTOR.value + bound
+        self._attributes = Label.ATTRIBUTES.value + bound
+        self.block = block
+        self.key_epoch = key_epoch
+
+    def seal(self, index: int, plain: Buffer, nonce: bytes) -> bytes:
+        """The stored form of a sector's content. `nonce` is 12 fresh random bytes."""
+        return nonce + self._encrypt(nonce, plain, self._sector + index.to_bytes(8, "little"))
+
+    def open(self, index: int, stored: Buffer) -> bytes:
+        """The content of a stored sector. Raises IntegrityError."""
+        view = memoryview(stored)
+        try:
+            return self._decrypt(view[:NONCE_SIZE], view[NONCE_SIZE:], self._sector + index.to_bytes(8, "little"))
+        except (InvalidTag, ValueError) as error:
+            raise self._refused(f"sector {index}", error) from None
+
+    def open_into(self, index: int, stored: Buffer, target: memoryview | bytearray) -> int:
+        """Like `open`, into a buffer of exactly the content's size; returns that size. Raises IntegrityError.
+
+        After an error the buffer holds nothing of worth.
+        """
+        view = memoryview(stored)
+        ad = self._sector + index.to_bytes(8, "little")
+        try:
+            return self._decrypt_into(view[:NONCE_SIZE], view[NONCE_SIZE:], ad, target)
+        except (InvalidTag, ValueError) as error:
+            raise self._refused(f"sector {index}", error) from None
+
+    def seal_attributes(self, version: int, plain: Buffer, nonce: bytes) -> bytes:
+        """The sealed attributes as they stand in the header of `version`."""
+        return nonce + self._encrypt(nonce, plain, self._attributes + version.to_bytes(8, "little"))
+
+    def open_attributes(self, version: int, sealed: Buffer) -> bytes:
+        """The attributes of a header of `version`. Raises IntegrityError."""
+        view = memoryview(sealed)
+        ad = self._attributes + version.to_bytes(8, "little")
+        try:
+            return self._decrypt(view[:NONCE_SIZE], view[NONCE_SIZE:], ad)
+        except (InvalidTag, ValueError) as error:
+            raise self._refused(f"the attributes of version {version}", error) from None
+
+    def _refused(self, what: str, error: Exception) -> IntegrityError:
+        why = "they were sealed with another key, for another place, or damaged"
+        if not isinstance(error, InvalidTag):
+            why = f"they have an impossible size ({error})" if str(error) else "they have an impossible size"
+        return IntegrityError(f"block {self.block.hex()}: the bytes of {what} do not open; {why}")
