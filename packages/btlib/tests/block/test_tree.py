@@ -112,7 +112,7 @@ def test_updates_agree_with_the_slow_tree(steps: list[tuple[dict[int, bytes], in
         assert (update.root, model.stored) == (root, nodes)
         for index in [*model.leaves, *changes, 0, count]:
             assert model.tree.leaf(index) == model.leaves.get(index, HOLE)
-        fresh = SectorTree(root, count, lambda level, index: nodes.get((level, index)))
+        fresh = SectorTree(root, count, lambda level, index: model.stored.get((level, index)))
         assert all(fresh.leaf(index) == h for index, h in model.leaves.items())
 
 

@@ -7,7 +7,7 @@
            34  u64  version                           119  i64  written
            42  u32  key_epoch                         127  length ‖ attributes
 
-A `SignedHeader` is opaque to a store, and what `Head.signed` carries. Nothing here verifies; see `verify_signed_header`.
+A `SignedHeader` is what `Head.signed` carries; to a store it is opaque. Nothing here verifies: `verify_signed_header`.
 """
 
 from __future__ import annotations
