@@ -11,20 +11,29 @@ from .errors import (
     SealError,
     SignatureError,
 )
+from .identity import Identity
 from .key_pairs import KeyPair
 from .kinds import Kind
 from .labels import Label
 from .paths import BlockPath, check_name
 from .principals import Principal
 from .public_keys import PublicKeys, Suite
+from .readcaps import Readcap, ReadKey, open_readcap, seal_readcap
+from .revocations import NO_REVOCATIONS, Revocations
 from .signing import Opener, Signer
+from .verification import Decision, VerifiedLinks, verify_chain
+from .writecaps import Chain, Rights, Writecap, issue_writecap
 
 __all__ = [
+    "NO_REVOCATIONS",
     "BlockError",
     "BlockPath",
     "BlocktreeError",
     "CapabilityError",
+    "Chain",
     "CredentialError",
+    "Decision",
+    "Identity",
     "IntegrityError",
     "KeyPair",
     "Kind",
@@ -34,9 +43,19 @@ __all__ = [
     "Principal",
     "PrincipalError",
     "PublicKeys",
+    "ReadKey",
+    "Readcap",
+    "Revocations",
+    "Rights",
     "SealError",
     "SignatureError",
     "Signer",
     "Suite",
+    "VerifiedLinks",
+    "Writecap",
     "check_name",
+    "issue_writecap",
+    "open_readcap",
+    "seal_readcap",
+    "verify_chain",
 ]
