@@ -140,6 +140,22 @@ def test_an_unknown_root_is_named(home: Home, domain: Domain) -> None:
         home.domain(OTHER)
 
 
+def test_a_domain_that_was_begun_is_not_there_until_it_is_admitted(home: Home) -> None:
+    directory = home.begin("home")
+    (directory / "credentials").write_bytes(b"keys")
+    assert (home.petnames(), home.pending()) == ([], ["home"])
+    domain = home.admit(home.pending_domain("home", SETTINGS))
+    assert (home.petnames(), home.pending()) == (["home"], [])
+    assert domain.credentials_file.read_bytes() == b"keys"
+    assert home.domain("home") == domain
+
+
+def test_a_begun_petname_is_taken_and_the_error_says_how_to_give_it_up(home: Home) -> None:
+    directory = home.begin("home")
+    with pytest.raises(HomeError, match=f"rm -r {directory}"):
+        home.begin("home")
+
+
 # A domain's paths
 
 

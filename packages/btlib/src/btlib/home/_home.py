@@ -3,7 +3,7 @@
     <config>/domains/<petname>/domain.toml         see `_settings`
     <config>/domains/<petname>/credentials         this machine's keys, encrypted
     <config>/domains/<petname>/root-credentials    the root's keys, only where the domain was made
-    <config>/pending/<petname>/…                   a machine that waits for its enrolment to be signed
+    <config>/pending/<petname>/…                   a domain that is being made, or joined (until the answer is there)
     <data>/domains/<petname>/store/                the embedded store
     <data>/domains/<petname>/pins                  newest versions seen
 
@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..kinds import Kind
 from ..paths import BlockPath
 from ..principals import Principal
-from ._atomic import make_private_directory
+from ._atomic import make_private_directory, sync_directory
 from ._domain import Domain
 from ._errors import HomeError
 from ._settings import DomainSettings, read_settings
@@ -94,21 +94,51 @@ class Home:
         return domain, BlockPath(domain.root, tuple(names.split("/")) if names else ())
 
     def add(self, petname: str, settings: DomainSettings) -> Domain:
-        """Make the directories and the settings file of a new domain; raises HomeError where the petname is taken."""
-        domain = self._place("domains", check_petname(petname), settings)
-        if domain.settings_file.exists():
+        """Make a domain known in one step. Raises HomeError where the petname is taken."""
+        self.begin(petname)
+        return self.admit(self.pending_domain(petname, settings))
+
+    def begin(self, petname: str) -> Path:
+        """Make the pending directory of a domain that is about to be made or joined, and return it.
+
+        Credentials go there before `admit`, so that a domain either is there with its keys or is not there at all.
+        Raises HomeError where the petname is taken, by a domain or by another beginning.
+        """
+        final = self.config / "domains" / check_petname(petname)
+        if final.exists():
             raise HomeError(
-                f"there is a domain called {petname} already, in {domain.directory}",
+                f"there is a domain called {petname} already, in {final}",
                 kind=Kind.EXISTS,
-                hint="choose another petname with --name",
+                hint="choose another petname",
             )
-        make_private_directory(domain.directory)
-        make_private_directory(domain.data)
-        domain.save()
-        return domain
+        directory = self.pending_directory(petname)
+        if directory.exists():
+            raise HomeError(
+                f"a domain called {petname} is being made or joined already, in {directory}",
+                kind=Kind.EXISTS,
+                hint=f"finish that, or remove the directory if it was given up: rm -r {directory}",
+            )
+        make_private_directory(directory)
+        return directory
+
+    def admit(self, pending: Domain) -> Domain:
+        """Turn a pending domain into a domain of this home, durably and in one step."""
+        final = self._place("domains", pending.petname, pending.settings)
+        make_private_directory(final.data)
+        make_private_directory(final.directory.parent)
+        pending.save()
+        pending.directory.rename(final.directory)
+        sync_directory(final.directory.parent)
+        sync_directory(pending.directory.parent)
+        return final
+
+    def pending_domain(self, petname: str, settings: DomainSettings) -> Domain:
+        """A domain that is not admitted yet: its directory is the pending one, its data directory the final one."""
+        final = self._place("domains", petname, settings)
+        return replace(final, directory=self.pending_directory(petname))
 
     def pending_directory(self, petname: str) -> Path:
-        """Where a machine keeps its new keys until its enrolment is accepted."""
+        """Where `begin` keeps what `admit` will move."""
         return self.config / "pending" / check_petname(petname)
 
     def pending(self) -> list[str]:
