@@ -19,7 +19,6 @@ from btlib.home import (
     find_passphrase,
     make_private_directory,
     read_passphrase_file,
-    replace_file,
 )
 from btlib.kinds import Kind
 from btlib.paths import BlockPath
@@ -273,23 +272,7 @@ def test_every_truncation_is_refused_or_reads_as_something_shorter(home: Home, d
         assert b"host" in whole[:length]
 
 
-# Replacing files
-
-
-def test_a_replaced_file_leaves_nothing_else_behind(tmp_path: Path) -> None:
-    file = tmp_path / "f"
-    replace_file(file, b"one")
-    replace_file(file, b"two")
-    assert file.read_bytes() == b"two"
-    assert list(tmp_path.iterdir()) == [file]
-
-
-def test_a_failed_replacement_keeps_the_old_file(tmp_path: Path) -> None:
-    directory = tmp_path / "f"
-    (directory / "inside").mkdir(parents=True)
-    with pytest.raises(OSError):  # noqa: PT011 - which one is the system's affair
-        replace_file(directory, b"x")
-    assert list(tmp_path.iterdir()) == [directory]
+# Directories
 
 
 def test_private_directories_are_made_with_their_parents(tmp_path: Path) -> None:

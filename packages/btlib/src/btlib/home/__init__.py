@@ -4,7 +4,7 @@ This is shell, not core: it reads and writes files. It opens no store and no lin
 decides nothing about access.
 """
 
-from ._atomic import make_private_directory, replace_file
+from ._directories import make_private_directory
 from ._domain import HOSTS, SERVER_NAME, Domain
 from ._errors import ConfigError, HomeError
 from ._home import PETNAME_LIMIT, Home, check_petname
@@ -24,5 +24,4 @@ __all__ = [
     "find_passphrase",
     "make_private_directory",
     "read_passphrase_file",
-    "replace_file",
 ]

@@ -22,7 +22,7 @@ from pathlib import Path
 from ..kinds import Kind
 from ..paths import BlockPath
 from ..principals import Principal
-from ._atomic import make_private_directory, sync_directory
+from ._directories import make_private_directory, sync_directory
 from ._domain import Domain
 from ._errors import HomeError
 from ._settings import DomainSettings, read_settings

@@ -6,17 +6,15 @@ Blocktree has an option whose value is a passphrase.
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from .._private_files import NotPrivateError, read_private
 from ..kinds import Kind
 from ._errors import HomeError
 
 VARIABLE = "BLOCKTREE_PASSPHRASE"
 FILE_LIMIT = 4096  #: bytes of a passphrase file; a longer one is some other file
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def find_passphrase(
@@ -42,13 +40,11 @@ def find_passphrase(
 def read_passphrase_file(file: Path) -> str:
     """The first line of a file that nobody else may read."""
     try:
-        with file.open("rb") as stream:
-            mode = os.fstat(stream.fileno()).st_mode
-            content = stream.read(FILE_LIMIT + 1)
+        content = read_private(file, FILE_LIMIT)
+    except NotPrivateError as error:
+        raise HomeError(f"others may read the passphrase file {file}", hint=f"run: chmod 600 {file}") from error
     except OSError as error:
         raise HomeError(f"the passphrase file {file} cannot be read: {error.strerror}") from error
-    if stat.S_ISREG(mode) and mode & _OTHERS:
-        raise HomeError(f"others may read the passphrase file {file}", hint=f"run: chmod 600 {file}")
     if len(content) > FILE_LIMIT:
         raise HomeError(f"{file} is longer than {FILE_LIMIT} bytes and so no passphrase file")
     return _first_line(file, content)

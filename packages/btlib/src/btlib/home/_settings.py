@@ -21,10 +21,10 @@ from typing import TypeVar
 
 import msgspec
 
+from .._private_files import write_private
 from ..errors import BlocktreeError
 from ..paths import BlockPath, check_name
 from ..principals import Principal
-from ._atomic import replace_file
 from ._errors import ConfigError
 
 Parsed = TypeVar("Parsed")
@@ -86,7 +86,7 @@ def write_settings(file: Path, settings: DomainSettings) -> None:
     }
     lines = [f"format = {FORMAT}"]
     lines += [f"{key} = {_toml_string(str(value))}" for key, value in values.items() if value is not None]
-    replace_file(file, ("\n".join(lines) + "\n").encode())
+    write_private(file, ("\n".join(lines) + "\n").encode(), replace=True)
 
 
 def _toml_string(text: str) -> str:
