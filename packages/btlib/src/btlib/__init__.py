@@ -1,5 +1,6 @@
 """Paths, principals, credentials, capabilities, blocks and their Merkle tree."""
 
+from .credentials import Credentials, CredentialStore, FileCredentialStore, MemoryCredentialStore
 from .errors import (
     BlockError,
     BlocktreeError,
@@ -22,6 +23,7 @@ from .readcaps import Readcap, ReadKey, open_readcap, seal_readcap
 from .revocations import NO_REVOCATIONS, Revocations
 from .signing import Opener, Signer
 from .verification import Decision, VerifiedLinks, verify_chain
+from .words import seed_to_words, words_to_seed
 from .writecaps import Chain, Rights, Writecap, issue_writecap
 
 __all__ = [
@@ -32,12 +34,16 @@ __all__ = [
     "CapabilityError",
     "Chain",
     "CredentialError",
+    "CredentialStore",
+    "Credentials",
     "Decision",
+    "FileCredentialStore",
     "Identity",
     "IntegrityError",
     "KeyPair",
     "Kind",
     "Label",
+    "MemoryCredentialStore",
     "Opener",
     "PathError",
     "Principal",
@@ -57,5 +63,7 @@ __all__ = [
     "issue_writecap",
     "open_readcap",
     "seal_readcap",
+    "seed_to_words",
     "verify_chain",
+    "words_to_seed",
 ]

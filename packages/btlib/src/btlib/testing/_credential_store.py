@@ -1,0 +1,95 @@
+"""What every credential store must do, whatever it keeps keys in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..credentials import Credentials, CredentialStore, PassphraseCost
+from ..errors import CredentialError
+from ..kinds import Kind
+from ..labels import Label
+from ..public_keys import Suite
+from ..readcaps import open_readcap, seal_readcap
+from ..writecaps import Chain
+from ._identities import make_domain_identities
+
+QUICK_COST = PassphraseCost(memory_kib=8, iterations=1, lanes=1)  #: protects nothing; for tests only
+
+_PASSPHRASE = "correct horse"
+
+
+def check_credential_store(make: Callable[[], CredentialStore]) -> None:
+    """Raise AssertionError unless the stores that `make` gives, each new and empty, keep the interface's promises."""
+    for suite in Suite:
+        _check_empty(make())
+        _check_round_trip(make(), suite)
+        _check_nothing_is_overwritten(make(), suite)
+        _check_passphrase_change(make(), suite)
+        _check_chains(make(), suite)
+
+
+def _check_empty(store: CredentialStore) -> None:
+    assert not store.exists()
+    for use in (store.public, lambda: store.unlock(_PASSPHRASE), lambda: store.add_chains(_PASSPHRASE, Chain())):
+        _expect(Kind.NOT_FOUND, use)
+    _expect(Kind.INVALID, lambda: store.save(Credentials.generate(), ""))
+    assert not store.exists()
+
+
+def _check_round_trip(store: CredentialStore, suite: Suite) -> None:
+    credentials = Credentials.generate(suite)
+    store.save(credentials, _PASSPHRASE)
+    assert store.exists()
+    assert store.public() == credentials.public
+    identity = store.unlock(_PASSPHRASE)
+    assert identity.public == credentials.public
+    identity.public.verify(Label.COMMIT, b"message", identity.signer.sign(Label.COMMIT, b"message"))
+    path = make_domain_identities().path
+    readcap = seal_readcap(identity.public, block=bytes(16), key_epoch=1, key=bytes(32), path=path)
+    assert open_readcap(identity.opener, readcap).path == path
+    _expect(Kind.UNAUTHENTICATED, lambda: store.unlock(_PASSPHRASE.upper()))
+    _expect(Kind.INVALID, lambda: store.unlock(""))
+
+
+def _check_nothing_is_overwritten(store: CredentialStore, suite: Suite) -> None:
+    first, second = Credentials.generate(suite), Credentials.generate(suite)
+    store.save(first, _PASSPHRASE)
+    _expect(Kind.EXISTS, lambda: store.save(second, _PASSPHRASE))
+    assert store.unlock(_PASSPHRASE).public == first.public
+    store.save(second, "another", replace=True)
+    assert store.unlock("another").public == second.public
+    _expect(Kind.UNAUTHENTICATED, lambda: store.unlock(_PASSPHRASE))
+
+
+def _check_passphrase_change(store: CredentialStore, suite: Suite) -> None:
+    credentials = Credentials.generate(suite)
+    store.save(credentials, _PASSPHRASE)
+    _expect(Kind.UNAUTHENTICATED, lambda: store.change_passphrase("wrong", "another"))
+    _expect(Kind.INVALID, lambda: store.change_passphrase(_PASSPHRASE, ""))
+    assert store.unlock(_PASSPHRASE).public == credentials.public
+    store.change_passphrase(_PASSPHRASE, "another")
+    assert store.unlock("another").public == credentials.public
+    _expect(Kind.UNAUTHENTICATED, lambda: store.unlock(_PASSPHRASE))
+
+
+def _check_chains(store: CredentialStore, suite: Suite) -> None:
+    (chain,) = make_domain_identities("alice")["alice"].chains
+    store.save(Credentials.generate(suite), _PASSPHRASE)
+    _expect(Kind.UNAUTHENTICATED, lambda: store.add_chains("wrong", chain))
+    assert store.unlock(_PASSPHRASE).chains == ()
+    assert store.add_chains(_PASSPHRASE, chain).chains == (chain,)
+    assert store.add_chains(_PASSPHRASE, chain).chains == (chain,)
+    assert store.unlock(_PASSPHRASE).chains == (chain,)
+
+
+def _expect(kind: Kind, use: Callable[[], object]) -> None:
+    found = _failure(use)
+    assert found is kind, f"{found!r} instead of a CredentialError of kind {kind!r}"
+
+
+def _failure(use: Callable[[], object]) -> Kind | None:
+    try:
+        use()
+    except CredentialError as error:
+        return error.kind
+    return None
