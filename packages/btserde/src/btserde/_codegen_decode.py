@@ -101,9 +101,17 @@ class _Run:
             self._source.line(f"pos = {size}" if self._at_start else f"pos += {size}")
         elif self._at_start:
             self._source.line("pos = 0")
+        self._at_start = False
+        self._finish()
+
+    def unpack_all(self) -> None:
+        """Write the call where the input is this run and nothing more."""
+        self._source.line(f"{', '.join(self._names)}, = {self._source.struct(self._codes, 'unpack')}(data)")
+        self._finish()
+
+    def _finish(self) -> None:
         for statement in self._checks:
             self._source.line(statement)
-        self._at_start = False
         self._codes, self._names, self._checks = [], [], []
 
 
@@ -119,6 +127,7 @@ class _Writer:
             get_fixed=_columns.get_fixed,
             get_floats=_columns.get_floats,
             get_texts=_columns.get_texts,
+            get_views=_columns.get_views,
             limits=limits,
             refused_float=_columns.refused_float,
             walk=walk_decode,
@@ -137,13 +146,13 @@ class _Writer:
             if not self._of_view:
                 self.source.line("if type(data) is not bytes: return other(data)")
             with self.source.block("try:"):
-                self.source.line(f"if len(data) > {self._limits.max_size}: raise ValueError")
                 run = _Run(self.source, at_start=True)
-                value = self._get(run, node, "0")
-                run.unpack()
-                self.source.line(f"out = {value}")
-                with self.source.block("if pos == len(data):"):
-                    self.source.line("return out")
+                if (schema.fixed_size(node) or 0) in range(1, self._limits.max_size + 1):
+                    value = self._get(run, node, "0")
+                    run.unpack_all()
+                    self.source.line(f"return {value}")
+                else:
+                    self._get_all(run, node)
             with self.source.block("except FAULTS:"):
                 self.source.line("pass")
             self.source.line("return walk(node, data, limits)")
@@ -151,6 +160,15 @@ class _Writer:
             self._waiting.pop()()
         for table in self._tables:
             self.source.line(table)
+
+    def _get_all(self, run: _Run, node: Node) -> None:
+        """Write what reads the value and compares the end with that of the input."""
+        self.source.line("size = len(data)")
+        self.source.line(f"if size > {self._limits.max_size}: raise ValueError")
+        value = self._get(run, node, "0")
+        run.unpack()
+        self.source.line(f"out = {value}")
+        self.source.line("if pos == size: return out")
 
     def _function(self, record: schema.Record, kind: str, write: Callable[[str], None]) -> str:
         """The name of a function to be written once, later."""
@@ -343,14 +361,13 @@ class _Writer:
                 members = self.source.bind(node.members, "members")
                 return self._local(f"[{members}[item] for item in {self._get_block(n)}]")
             case schema.FixedBytes(size):
-                unpack = self.source.struct([node.code], "iter_unpack")
-                return self._local(f"get_fixed({self._get_block(f'{n} * {size}')}, {unpack})")
+                return self._local(f"get_fixed({self._get_block(f'{n} * {size}')}, {n}, {size})")
             case schema.Text():
                 return self._get_called(f"get_texts(data, {n}, pos)")
             case schema.Bytes(in_place):
-                data = "memoryview(data)" if in_place and not self._of_view else "data"
-                column = self._get_called(f"get_blobs({data}, {n}, pos)")
-                return f"map(bytes, {column})" if self._of_view and not in_place else column
+                return self._get_called(
+                    f"get_views(memoryview(data), {n}, pos)" if in_place else f"get_blobs(data, {n}, pos)"
+                )
             case schema.Record() if schema.by_columns(node) and node.recursive:
                 function = self._column_function(node)
                 return self._get_called(f"{function}(data, {n}, pos, {depth}) if {n} else ((), pos)")

@@ -130,9 +130,11 @@ class _Writer:
             with self.source.block(f"def {name}(value):"):
                 with self.source.block("try:"):
                     stretch = self._value_stretch(node, "value", "0")
-                    self.source.line(f"out = {result(stretch)}")
-                    with self.source.block(f"if {self._size(name)} <= {self._limits.max_size}:"):
-                        self.source.line("return out")
+                    if (schema.fixed_size(node) or self._limits.max_size) < self._limits.max_size:
+                        self.source.line(f"return {result(stretch)}")
+                    else:
+                        self.source.line(f"out = {result(stretch)}")
+                        self.source.line(f"if {self._size(name)} <= {self._limits.max_size}: return out")
                 with self.source.block("except FAULTS:"):
                     self.source.line("pass")
                 walk = "walk(node, value, limits)"
@@ -197,8 +199,12 @@ class _Writer:
         match node:
             case schema.Int():
                 stretch.fixed(node.code, value)
-            case schema.Closed():
-                stretch.fixed("B", f"{self.source.bind(node.numbers, 'numbers')}[id({value})]")
+            case schema.Closed(cls, _, None):
+                number = self._local(value)
+                self._check_type(number, cls)
+                stretch.fixed("B", number)
+            case schema.Closed(_, _, attribute):
+                stretch.fixed("B", f"{value}.{attribute}")
             case schema.Float():
                 number = self._local(f"{value} + 0.0")
                 self.source.line(f"if {number} != {number}: raise ValueError")
@@ -217,7 +223,7 @@ class _Writer:
                 self._put_optional(stretch, item, self._local(value), depth)
             case schema.List():
                 items = self._counted(stretch, value, node.build)
-                self._put_column(stretch, node.item, items, depth)
+                self._put_column(stretch, node.item, items, "item", depth)
             case schema.Set():
                 self._put_set(stretch, node, value, depth)
             case schema.Dict():
@@ -310,16 +316,20 @@ class _Writer:
             self.source.line(f"{pieces} += ({row}, *{rows}[{row}])")
         stretch.piece(f"*{pieces}")
 
-    # -- a column: many values of one type
+    # -- a column: `part`, an expression in `item`, of each item of a sequence
 
-    def _put_column(self, stretch: _Stretch, node: Node, column: str, depth: str) -> None:
-        """Write what prepares the pieces of all values of a sequence."""
+    def _put_column(self, stretch: _Stretch, node: Node, items: str, part: str, depth: str) -> None:
+        """Write what prepares the pieces of a column."""
+        if isinstance(node, schema.Closed) and node.attribute is not None:
+            stretch.piece(f"bytes([{part}.{node.attribute} for item in {items}])")
+            return
+        column = items if part == "item" else self._local(f"[{part} for item in {items}]")
         match node:
             case schema.Int():
                 stretch.piece(f'Struct(f"<{{len({column})}}{node.code}").pack(*{column})')
             case schema.Closed():
-                numbers = self.source.bind(node.numbers, "numbers")
-                stretch.piece(f"bytes([{numbers}[id(item)] for item in {column}])")
+                self._check_types(column, node.cls)
+                stretch.piece(f"bytes({column})")
             case schema.Float():
                 stretch.piece(f"put_floats({column})")
             case schema.FixedBytes(size):
@@ -336,14 +346,17 @@ class _Writer:
             case _:
                 self._put_rows(stretch, node, column, depth)
 
-    def _put_record_column(self, stretch: _Stretch, record: schema.Record, column: str, depth: str) -> None:
-        cls = self._cls(record.cls)
-        self.source.line(f"if not set(map(type, {column})) <= {{{cls}}}: raise TypeError")
+    def _check_types(self, column: str, cls: Any) -> None:
+        self.source.line(f"if list(map(type, {column})).count({self._cls(cls)}) != len({column}): raise TypeError")
+
+    def _put_record_column(self, stretch: _Stretch, record: schema.Record, items: str, depth: str) -> None:
+        self._check_types(items, record.cls)
         if record.is_tuple:
-            self.source.line(f"if not set(map(len, {column})) <= {{{len(record.fields)}}}: raise ValueError")
+            count = len(record.fields)
+            self.source.line(f"if list(map(len, {items})).count({count}) != len({items}): raise ValueError")
         for number, field in enumerate(record.fields):
             part = f"item[{number}]" if record.is_tuple else f"item.{field.name}"
-            self._put_column(stretch, field.node, self._local(f"[{part} for item in {column}]"), depth)
+            self._put_column(stretch, field.node, items, part, depth)
 
     def _put_rows(self, stretch: _Stretch, node: Node, column: str, depth: str) -> None:
         pieces, item = self.source.name(), self.source.name()

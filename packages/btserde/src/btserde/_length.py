@@ -60,16 +60,18 @@ def decode_length(data: bytes | memoryview, pos: int) -> tuple[int, int]:
 
 def encode_lengths(lengths: Sequence[int]) -> bytes:
     """The encodings of many lengths, one after another."""
-    if max(lengths, default=0) <= MAX_SHORT:
-        return bytes(lengths)
-    return b"".join(map(encode_length, lengths))
+    try:
+        short = bytes(lengths)
+    except ValueError:
+        return b"".join(map(encode_length, lengths))
+    return b"".join(map(encode_length, lengths)) if _has_marker(short) else short
 
 
 def decode_lengths(data: bytes | memoryview, count: int, pos: int) -> tuple[Sequence[int], int]:
     """`count` lengths from `pos`, and the position after them. Raises like `decode_length`."""
     end = pos + count
-    lengths: Sequence[int] = data[pos:end]
-    if max(lengths, default=0) <= MAX_SHORT:
+    lengths = bytes(data[pos:end])
+    if not _has_marker(lengths):
         if len(lengths) != count:
             raise IndexError("the input ends in a column of lengths")
         return lengths, end
@@ -78,3 +80,7 @@ def decode_lengths(data: bytes | memoryview, count: int, pos: int) -> tuple[Sequ
         n, pos = decode_length(data, pos)
         found.append(n)
     return found, pos
+
+
+def _has_marker(lengths: bytes) -> bool:
+    return 253 in lengths or 254 in lengths or 255 in lengths

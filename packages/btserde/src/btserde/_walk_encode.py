@@ -186,7 +186,7 @@ def _fixed(node: Node, value: Any, path: str) -> bytes:
         case schema.Float():
             return _float(value, path)
         case schema.Closed():
-            number = node.numbers.get(id(value))
+            number = node.number(value)
             if number is None:
                 raise EncodeError(f"expected {node.cls.__name__}, got {_kind(value)}", path)
             return bytes([number])
