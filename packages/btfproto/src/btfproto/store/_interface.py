@@ -10,18 +10,18 @@ sectors at level 0 and the Merkle nodes at the levels above. It understands none
 - **Idempotent:** a commit carries a request id; a repetition of one already applied answers `Committed` again and
   changes nothing (replay records are kept for at least the newest `REPLAY_RECORDS` requests).
 
-It does *not* check signatures: the server does that before it commits (`btfproto.store.check`), the client when it reads.
+It does *not* check signatures: the server does so before it commits (`btfproto.store.check`), the client at reading.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import msgspec
 from btserde import U8, U32, U64, Fixed, View
 
-BlockKey = Fixed[16]  # a block id as raw bytes, as it stands on the wire
+BlockKey = Annotated[bytes, Fixed[16]]  # a block id as raw bytes, as it stands on the wire
 
 REPLAY_RECORDS = 4096  #: replay records that every store keeps at the least
 LEASE_SECONDS = 10.0  #: default time to live of a lease: how long a dead holder can hold others up
@@ -83,7 +83,7 @@ HeadAnswer = Unchanged | Found | Absent
 
 
 class Records(msgspec.Struct, frozen=True):
-    """Answer of `read_records`: one entry a reference asked for (None: a hole), and the head's version they belong to."""
+    """Answer of `read_records`: one entry a reference (None: a hole), and the head's version that all belong to."""
 
     version: U64
     records: list[View | None]

@@ -23,6 +23,7 @@ from ._header import (
 from ._ids import BLOCK_ID_SIZE, MAX_SECTORS, SECTOR_BITS, BlockId, Digest, derive_block_id
 from ._merkle import FANOUT, HOLE, leaf_hash, level_size, node_hash, record_hash, tree_height
 from ._tree import Dropped, SectorTree, TreeUpdate
+from ._writer import WriterRecord, decode_writer, encode_writer, writer_id
 
 __all__ = [
     "BLOCK_ID_SIZE",
@@ -46,12 +47,15 @@ __all__ = [
     "SignedHeader",
     "TreeUpdate",
     "VerifiedRoots",
+    "WriterRecord",
     "check_tree_update",
     "decode_header",
     "decode_signed_header",
+    "decode_writer",
     "derive_block_id",
     "encode_header",
     "encode_signed_header",
+    "encode_writer",
     "leaf_hash",
     "level_size",
     "node_hash",
@@ -59,4 +63,5 @@ __all__ = [
     "sign_commit",
     "tree_height",
     "verify_signed_header",
+    "writer_id",
 ]
