@@ -39,6 +39,7 @@ class Label(enum.Enum):
     SEED_SIGN = b"blocktree/1 seed sign\0"  #: signing key from a seed
     SEED_SEAL = b"blocktree/1 seed seal\0"  #: sealing key from a seed
     NAME_HASH = b"blocktree/1 name hash\0"  #: position of a name in a directory
+    LEASE_HOLDER = b"blocktree/1 lease holder\0"  #: a lease holder, bound to the principal that speaks for it
 
 
 def tagged_hash(label: Label, *parts: bytes) -> bytes:
