@@ -1,0 +1,419 @@
+"""The link: a state machine without I/O, for either end. It takes ciphertext and gives events; time is an argument.
+
+After every call of a method that takes `now`, or that answers or sends, poll: `next_event()` until None, then
+`data_to_send()` until empty, then `next_timeout()`. A core is not thread-safe. It stays closed after its first error;
+`reason` keeps that. Misuse by the caller raises LocalProtocolError; what the peer does wrong ends in LinkClosed.
+
+It decides nothing about capabilities: it proves signatures (PeerProven), and its shell calls `admit` or `refuse`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from btlib.identity import Identity
+from btlib.kinds import Kind
+from btlib.paths import BlockPath
+
+from . import _frames as wire
+from ._auth import Role
+from ._events import Event, LinkClosed, LinkOpened, PeerDraining, PeerProven
+from ._exchange import Exchange
+from ._frames import PLACED, Buffer, FrameKind, FrameReader, frame
+from ._handshake import Introduction, TlsKeys
+from ._limits import Limits
+from ._peer import Peer
+from ._preface import REFUSAL, preface, read_preface, read_refusal
+from ._states import FRAMES, TALKING, State, Step, step
+from ._statistics import LinkStatistics
+from ._tls import TlsPump
+from .errors import (
+    AuthenticationError,
+    BttpError,
+    ConnectionLostError,
+    LimitError,
+    RemoteProtocolError,
+    UnreachableError,
+)
+
+_TAKE = 256 * 1024  # plaintext encrypted at once: few calls into TLS, and a bound on what a small message waits for
+
+
+class LinkCore:
+    """One end of a link."""
+
+    def __init__(
+        self, role: Role, keys: TlsKeys, identities: Sequence[Identity], limits: Limits, *, now: float
+    ) -> None:
+        self.role = role
+        self.state = State.PREFACE if role is Role.SERVER else State.HANDSHAKE
+        self._talking = False  # whether frames of calls and messages may pass: the state, as cheap as it gets
+        self.reason: BttpError | None = None  #: why the link closed; None also after an orderly end
+        self.peer = Peer()
+        self.statistics = LinkStatistics()
+        self._keys = keys
+        self._limits = limits
+        self._introduction = Introduction(role, keys.certificate, identities, limits)
+        self._events: deque[Event] = deque()
+        self._exchange = Exchange(role, limits, self.statistics, self._events)
+        self._reader = FrameReader(self._exchange.bodies.place)
+        self._tls: TlsPump | None = None
+        self._preface = bytearray()
+        self._clear = b""  # what leaves unencrypted, before TLS
+        self._peer_certificate = b""  # from the preface; servers only
+        self._began = self._heard = now
+        self._pings = 0
+        self._received = 0
+        self._leaving = False  # this side said GOAWAY and closes once nothing is under way
+        if role is Role.CLIENT:
+            self._tls = TlsPump(keys.client_context(), server_side=False)
+            self._clear = preface(keys.certificate)
+            self._advance_tls()
+
+    # --- the network's side
+
+    def receive_data(self, data: Buffer, now: float) -> None:
+        """Take what came from the network."""
+        if self.state is State.CLOSED:
+            return
+        self._heard, self._pings = now, 0
+        self.statistics.bytes_received += len(data)
+        self._exchange.now = now
+        try:
+            if not self._talking:
+                self._count(len(data))
+            self._take_in(data)
+        except BttpError as error:
+            self._fail(error)
+
+    def receive_eof(self) -> None:
+        """The network's end. Orderly only where the peer said so before."""
+        if self.state is State.CLOSED:
+            return
+        if self._talking:
+            self._fail(ConnectionLostError("the connection to the peer was lost"))
+        else:
+            self._fail(UnreachableError(f"the peer closed the connection while the link was opening ({self.state.value})"))
+
+    def data_to_send(self) -> bytes:
+        """Ciphertext for the network; empty if there is none now. Fetch it only as the network takes it."""
+        if self._clear:
+            data, self._clear = self._clear, b""
+            return data
+        if self._tls is None:
+            return b""
+        if self._talking:
+            self._encrypt()
+        data = self._tls.take()
+        self.statistics.bytes_sent += len(data)
+        return data
+
+    # --- the shell's side
+
+    def next_event(self) -> Event | None:
+        """What happened; None: nothing more now."""
+        return self._events.popleft() if self._events else None
+
+    def next_timeout(self) -> float | None:
+        """When to call `handle_timeout` at the latest."""
+        if self.state is State.CLOSED:
+            return None
+        if not self._talking:
+            return self._began + self._limits.handshake_seconds
+        ping = self._heard + self._limits.ping_seconds * (self._pings + 1)
+        deadline = self._exchange.deadlines.next()
+        return ping if deadline is None else min(ping, deadline)
+
+    def handle_timeout(self, now: float) -> None:
+        """Do what is due by `now`. Calling it early does no harm."""
+        due = self.next_timeout()
+        if due is None or now < due:
+            return
+        if not self._talking:
+            seconds = self._limits.handshake_seconds
+            self._fail(UnreachableError(f"the link was not open after {seconds:g} s ({self.state.value})"))
+            return
+        self._exchange.expire(now)
+        if now >= self._heard + self._limits.ping_seconds * (self._pings + 1):
+            self._ping(now)
+
+    def admit(self) -> None:
+        """After PeerProven: take the peer."""
+        if self.role is Role.CLIENT:
+            self._move(Step.ADMITTED)
+            self._write(*self._introduction.frames())
+        else:
+            self._write(frame(FrameKind.ACCEPT, 0))
+            self._open()
+
+    def refuse(self, kind: Kind, reason: str) -> None:
+        """After PeerProven: do not take it. The peer is told kind and reason, and the link closes."""
+        self._write(wire.text_frame(FrameKind.REFUSE, 0, kind, reason))
+        self._close(AuthenticationError(reason, kind=kind))
+
+    def call(self, path: BlockPath | str, body: Buffer | Sequence[Buffer], *, timeout: float | None, now: float) -> int:
+        """Send a request; its number comes back with ReplyReceived or CallFailed.
+
+        Raises LimitError where the body or the number of calls is beyond what the peer takes, PathError for a bad path.
+        """
+        self._exchange.now = now
+        self._check_talking()
+        return self._exchange.call(path, body, timeout)
+
+    def send(self, path: BlockPath | str, body: Buffer | Sequence[Buffer]) -> bool:
+        """Send a message without an answer. False: there is no room now; wait for Writable. Raises as `call`."""
+        self._check_talking()
+        return self._exchange.send(path, body)
+
+    def cancel(self, number: int) -> None:
+        """Stop waiting for a call of this side; the peer is told to stop working on it."""
+        if self._talking:
+            self._exchange.cancel(number)
+
+    def reply(self, number: int, body: Buffer | Sequence[Buffer]) -> None:
+        """Answer a received call. An answer that nobody waits for any more is dropped."""
+        if self._talking:
+            self._exchange.reply(number, body)
+
+    def fail(self, number: int, kind: Kind, text: str) -> None:
+        """Answer a received call with an error."""
+        if self._talking:
+            self._exchange.fail(number, kind, text)
+
+    def consumed(self, cost: int) -> None:
+        """A received `send` was handled."""
+        if self._talking:
+            self._exchange.consumed(cost)
+
+    def drain(self, text: str = "the peer is going away") -> None:
+        """Take no new calls, finish those under way, then close."""
+        if self.state is not State.OPEN:
+            return
+        self._move(Step.DRAIN)
+        self._leaving = True
+        self._exchange.put(wire.text_frame(FrameKind.GOAWAY, 0, Kind.UNREACHABLE, text))
+
+    def close(self) -> None:
+        """End the link in order, now: what is queued still leaves, calls under way fail."""
+        if self.state is not State.CLOSED:
+            if self._talking:
+                while self._exchange.outbox:
+                    self._encrypt()
+            self._close(None)
+
+    def abort(self, error: BttpError) -> None:
+        """The network failed."""
+        self._close(error)
+
+    @property
+    def queued(self) -> int:
+        """Bytes that wait for the network."""
+        return self._exchange.outbox.queued
+
+    @property
+    def idle(self) -> bool:
+        """Whether no call is under way in either direction and nothing is queued."""
+        return self._exchange.idle
+
+    # --- inside
+
+    def _move(self, what: Step) -> None:
+        self.state = step(self.state, what)
+        self._talking = self.state in TALKING
+
+    def _take_in(self, data: Buffer) -> None:
+        if self.state is State.PREFACE:
+            rest = self._read_preface(data)
+            if rest is None:
+                return
+            data = rest
+        assert self._tls is not None
+        if self.state is State.HANDSHAKE:
+            if self.role is Role.CLIENT and self._is_refusal(data):
+                return
+            self._tls.feed(data)
+            self._advance_tls()
+        else:
+            self._tls.feed(data)
+        if self.state is not State.HANDSHAKE:
+            self._read_frames(self._tls)
+
+    def _count(self, size: int) -> None:
+        self._received += size
+        if self._received > self._limits.handshake_bytes:
+            raise LimitError(
+                f"the peer sent more than {self._limits.handshake_bytes} bytes (handshake_bytes) before it was accepted"
+            )
+
+    def _read_preface(self, data: Buffer) -> bytes | None:
+        self._preface += data
+        read = read_preface(self._preface)
+        if read is None:
+            return None
+        self._peer_certificate, used = read
+        self._tls = TlsPump(self._keys.server_context(self._peer_certificate), server_side=True)
+        self._move(Step.PREFACE_READ)
+        rest = bytes(self._preface[used:])
+        self._preface.clear()
+        return rest
+
+    def _is_refusal(self, data: Buffer) -> bool:
+        """Whether the server answers in the clear (no TLS record begins so). Raises what it says, once it is whole."""
+        if not self._preface and bytes(data[:1]) != REFUSAL[:1]:
+            return False
+        self._preface += data
+        if (said := read_refusal(self._preface)) is not None:
+            raise UnreachableError(f"the server turned the connection away: {said[1]}", kind=said[0])
+        return True
+
+    def _advance_tls(self) -> None:
+        assert self._tls is not None
+        if not self._tls.handshake():
+            return
+        certificate = self._tls.peer_certificate
+        if self.role is Role.SERVER and certificate != self._peer_certificate:
+            raise RemoteProtocolError("the client's certificate is not that of its preface")
+        self._move(Step.TLS_DONE)
+        self._introduction.bind(certificate)
+        if self.role is Role.SERVER:
+            self._write(*self._introduction.frames())
+
+    def _read_frames(self, tls: TlsPump) -> None:
+        reader, exchange = self._reader, self._exchange
+        while self.state is not State.CLOSED:
+            count = tls.read_into(reader.space())
+            if not count:
+                if tls.ended:
+                    self._end()
+                return
+            reader.filled(count)
+            for kind, stream, payload in reader.frames():
+                if self._talking and (handler := exchange.handlers.get(kind)) is not None:
+                    handler(stream, payload)
+                else:
+                    self._control(kind, stream, payload)
+
+    def _end(self) -> None:
+        if self._talking:
+            self._close(None if self._exchange.idle else ConnectionLostError("the peer closed the link"))
+        else:
+            self._close(UnreachableError(f"the peer closed the link while it was opening ({self.state.value})"))
+
+    def _control(self, kind: int, stream: int, payload: memoryview) -> None:
+        if self.state is State.CLOSED:
+            return
+        if kind not in FRAMES.get(self.state, ()):
+            name = FrameKind(kind).name if kind in FrameKind._value2member_map_ else f"frame of kind {kind}"
+            raise RemoteProtocolError(f"a {name} has no place in a link that is {self.state.name}")
+        if stream != 0:
+            raise RemoteProtocolError(f"a {FrameKind(kind).name} belongs to stream 0, not {stream}")
+        self._CONTROL[kind](self, payload)
+
+    def _on_hello(self, payload: memoryview) -> None:
+        self._introduction.take_hello(wire.parse_hello(payload))
+        self._move(Step.HELLO_READ)
+        self._check_proven()
+
+    def _on_auth(self, payload: memoryview) -> None:
+        self._introduction.take_auth(bytes(payload))
+        self._check_proven()
+
+    def _check_proven(self) -> None:
+        if self._introduction.complete:
+            self._move(Step.PROVEN)
+            self.peer = Peer(self._introduction.proofs)
+            self._events.append(PeerProven(self.peer))
+
+    def _on_accept(self, payload: memoryview) -> None:
+        if len(payload):
+            raise RemoteProtocolError("an ACCEPT is empty")
+        self._open()
+
+    def _open(self) -> None:
+        self._move(Step.ACCEPTED)
+        assert self._introduction.hello is not None
+        self._exchange.begin(self._introduction.hello)
+        self._events.append(LinkOpened(self.peer))
+
+    def _on_refuse(self, payload: memoryview) -> None:
+        kind, text = wire.parse_text(payload)
+        self._close(AuthenticationError(f"the {self.role.other.value} refused this side: {text}", kind=kind))
+
+    def _on_violation(self, payload: memoryview) -> None:
+        kind, text = wire.parse_text(payload)
+        self._close(RemoteProtocolError(f"the peer ended the link: {text}", kind=kind))
+
+    def _on_goaway(self, payload: memoryview) -> None:
+        kind, text = wire.parse_text(payload)
+        self._move(Step.DRAIN)
+        self._events.append(PeerDraining(kind, text))
+
+    def _on_ping(self, payload: memoryview) -> None:
+        if len(payload) != 8:
+            raise RemoteProtocolError("a PING has 8 bytes")
+        self._exchange.put_pong(bytes(payload))
+
+    def _on_pong(self, payload: memoryview) -> None:
+        if len(payload) != 8:
+            raise RemoteProtocolError("a PONG has 8 bytes")
+
+    _CONTROL = {
+        FrameKind.HELLO: _on_hello,
+        FrameKind.AUTH: _on_auth,
+        FrameKind.ACCEPT: _on_accept,
+        FrameKind.REFUSE: _on_refuse,
+        FrameKind.VIOLATION: _on_violation,
+        FrameKind.GOAWAY: _on_goaway,
+        FrameKind.PING: _on_ping,
+        FrameKind.PONG: _on_pong,
+    }
+
+    def _ping(self, now: float) -> None:
+        if self._pings >= self._limits.pings:
+            seconds = now - self._heard
+            self._fail(ConnectionLostError(f"the peer gave no sign of life for {seconds:.0f} s ({self._pings} pings)"))
+            return
+        self._pings += 1
+        self._exchange.put(frame(FrameKind.PING, 0, self._pings.to_bytes(8, "little")))
+
+    def _encrypt(self) -> None:
+        assert self._tls is not None
+        plaintext = self._exchange.take(_TAKE)
+        if plaintext:
+            self._tls.write(plaintext)
+        if self._leaving and self._exchange.idle:
+            self._close(None)
+
+    def _write(self, *frames: bytes) -> None:
+        """Encrypt at once: for what is said while the link is not (or no longer) open."""
+        if self._tls is not None:
+            self._tls.write(b"".join(frames))
+
+    def _check_talking(self) -> None:
+        if self.state is State.OPEN:
+            return
+        if self.state is State.DRAINING:
+            raise UnreachableError("the link is draining and takes no new messages", hint="connect anew")
+        if self.reason is not None:
+            raise ConnectionLostError(f"the link is closed: {self.reason.message}", kind=self.reason.kind)
+        raise ConnectionLostError(f"the link is {self.state.name.lower()}")
+
+    def _fail(self, error: BttpError) -> None:
+        """End the link for this error, and say so to a peer that can hear it."""
+        if self._tls is not None and self.state not in (State.PREFACE, State.HANDSHAKE, State.CLOSED):
+            if isinstance(error, AuthenticationError) and not self._talking:
+                self._write(wire.text_frame(FrameKind.REFUSE, 0, error.kind, error.message))
+            elif isinstance(error, RemoteProtocolError | LimitError):
+                self._write(wire.text_frame(FrameKind.VIOLATION, 0, error.kind, error.message))
+        self._close(error)
+
+    def _close(self, error: BttpError | None) -> None:
+        if self.state is State.CLOSED:
+            return
+        if self._tls is not None:
+            self._tls.finish()
+        self._move(Step.CLOSE)
+        self.reason = error
+        undelivered = self._exchange.end(error)
+        self._events.append(LinkClosed(error, undelivered))

@@ -1,0 +1,215 @@
+"""Frames: how messages lie in the plaintext of a link. The byte codec, and nothing about states or meaning.
+
+    frame = kind u8 ‖ length u24 ‖ stream u32 ‖ payload (`length` bytes)          all integers little-endian
+
+    CALL    route u32 ‖ timeout u32 (ms; 0: none) ‖ total u32 ‖ body, if total ≤ CHUNK; else DATA frames follow
+    SEND    route u32 ‖ total u32 ‖ body, likewise
+    REPLY   total u32 ‖ body, likewise
+    DATA    1..CHUNK bytes of the body that the stream's CALL, SEND or REPLY announced
+    ERROR, REFUSE, VIOLATION, GOAWAY    kind u8 ‖ text (UTF-8, at most MAX_TEXT bytes)
+
+`docs/spec/bttp.md` has the whole table. A reader refuses a frame by its head alone: no length beyond MAX_PAYLOAD is ever
+waited for, and nothing is allocated by a length that the peer only claims.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterator
+from struct import Struct
+from typing import TypeAlias
+
+import msgspec
+from btlib.kinds import Kind
+
+from .errors import RemoteProtocolError
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+CHUNK = 64 * 1024  #: most body bytes in a frame: bounds how long a large body holds up a small message
+MAX_PAYLOAD = CHUNK + 16  #: a chunk and the longest fixed part
+MAX_TEXT = 1024  #: bytes of an error's text: a sentence or two, never a traceback
+READ_SIZE = 256 * 1024  #: plaintext taken in at once; four chunks, and more than a socket usually holds
+NO_ROUTE = 0xFFFFFFFF
+
+
+class FrameKind(enum.IntEnum):
+    """What a frame is. Numbers are wire format. The gaps are kept for streams and publish/subscribe."""
+
+    HELLO = 1
+    AUTH = 2
+    ACCEPT = 3
+    REFUSE = 4
+    VIOLATION = 5
+    GOAWAY = 6
+    PING = 7
+    PONG = 8
+    CREDIT = 9
+    ROUTE = 16
+    CALL = 17
+    SEND = 18
+    REPLY = 19
+    DATA = 20
+    ERROR = 21
+    CANCEL = 22
+
+
+PLACED = 256  #: not on the wire: a DATA frame whose bytes already lie in their body
+
+_HEAD = Struct("<II")
+_HELLO = Struct("<HBxIII")
+_U32 = Struct("<I")
+CALL = Struct("<III")
+SEND = Struct("<II")
+REPLY = _U32
+
+_HEAD_CALL = Struct("<IIIII")
+_HEAD_SEND = Struct("<IIII")
+_HEAD_REPLY = Struct("<III")
+
+
+class Hello(msgspec.Struct, frozen=True, kw_only=True):
+    """The first frame of each side: its version and what it takes."""
+
+    version: int
+    auths: int  #: how many AUTH frames follow; 0: an anonymous client
+    max_calls: int  #: calls that this side serves at once
+    max_body: int  #: bytes of the longest body that it takes
+    send_window: int  #: credit for `SEND` that the peer starts with, in bytes
+
+
+def frame(kind: int, stream: int, payload: Buffer = b"") -> bytes:
+    """One frame. The caller keeps payloads within MAX_PAYLOAD."""
+    return _HEAD.pack(len(payload) << 8 | kind, stream) + payload
+
+
+def call_frame(stream: int, route: int, timeout_ms: int, total: int, body: Buffer) -> bytes:
+    return _HEAD_CALL.pack(len(body) + 12 << 8 | 17, stream, route, timeout_ms, total) + body
+
+
+def send_frame(stream: int, route: int, total: int, body: Buffer) -> bytes:
+    return _HEAD_SEND.pack(len(body) + 8 << 8 | 18, stream, route, total) + body
+
+
+def reply_frame(stream: int, total: int, body: Buffer) -> bytes:
+    return _HEAD_REPLY.pack(len(body) + 4 << 8 | 19, stream, total) + body
+
+
+def data_head(stream: int, length: int) -> bytes:
+    """The head of a DATA frame; its bytes go out right behind it, uncopied."""
+    return _HEAD.pack(length << 8 | 20, stream)
+
+
+def credit_frame(amount: int) -> bytes:
+    return frame(FrameKind.CREDIT, 0, _U32.pack(amount))
+
+
+def hello_frame(hello: Hello) -> bytes:
+    payload = _HELLO.pack(hello.version, hello.auths, hello.max_calls, hello.max_body, hello.send_window)
+    return frame(FrameKind.HELLO, 0, payload)
+
+
+def text_frame(kind: FrameKind, stream: int, failure: Kind, text: str) -> bytes:
+    """An ERROR, REFUSE, VIOLATION or GOAWAY. A text that is too long is cut at a character."""
+    encoded = text.encode(errors="replace")[:MAX_TEXT].decode(errors="ignore").encode()
+    return frame(kind, stream, bytes((failure,)) + encoded)
+
+
+def parse_hello(payload: Buffer) -> Hello:
+    """Raises RemoteProtocolError."""
+    if len(payload) != _HELLO.size or payload[3] != 0:
+        raise RemoteProtocolError(f"a HELLO frame of {len(payload)} bytes is malformed")
+    return Hello(**dict(zip(Hello.__struct_fields__, _HELLO.unpack(payload), strict=True)))
+
+
+def parse_text(payload: Buffer) -> tuple[Kind, str]:
+    """Kind and text of an ERROR, REFUSE, VIOLATION or GOAWAY. A kind from a newer peer reads as INTERNAL."""
+    if not 1 <= len(payload) <= 1 + MAX_TEXT:
+        raise RemoteProtocolError(f"an error frame of {len(payload)} bytes is malformed")
+    try:
+        text = bytes(payload[1:]).decode()
+    except UnicodeDecodeError as error:
+        raise RemoteProtocolError("an error frame is not valid UTF-8") from error
+    number = payload[0]
+    return (Kind(number) if number in Kind._value2member_map_ else Kind.INTERNAL), printable(text)
+
+
+def parse_u32(payload: Buffer) -> int:
+    """The amount of a CREDIT."""
+    if len(payload) != 4:
+        raise RemoteProtocolError(f"a credit of {len(payload)} bytes is malformed")
+    amount: int = _U32.unpack(payload)[0]
+    return amount
+
+
+def printable(text: str) -> str:
+    """A peer's text as it may go into logs and terminals: no control characters."""
+    return "".join(char if char.isprintable() else "�" for char in text)
+
+
+class FrameReader:
+    """Cuts plaintext into frames, in place.
+
+    Fill `space()`, say how much with `filled(n)`, then exhaust `frames()`; repeat. Payloads are views into the reader's
+    buffer, valid until the next `space()`. A DATA frame that is still arriving is offered to `sink(stream, length)`; where
+    that gives a view of `length` bytes, the rest is read straight into it and the frame comes as PLACED, without payload.
+    """
+
+    def __init__(self, sink: Callable[[int, int], memoryview | None]) -> None:
+        self._sink = sink
+        self._buffer = bytearray(READ_SIZE)
+        self._view = memoryview(self._buffer)
+        self._end = 0  # bytes of the buffer that are filled
+        self._target: memoryview | None = None  # where the DATA frame under way goes
+        self._target_stream = 0
+        self._placed = 0  # bytes of the target that are filled
+
+    def space(self) -> memoryview:
+        """Where the next plaintext goes; never empty."""
+        if self._target is not None:
+            return self._target[self._placed :]
+        return self._view[self._end :]
+
+    def filled(self, count: int) -> None:
+        if self._target is not None:
+            self._placed += count
+        else:
+            self._end += count
+
+    def frames(self) -> Iterator[tuple[int, int, memoryview]]:
+        """Kind, stream and payload of every complete frame. Raises RemoteProtocolError for one that is too long."""
+        if self._target is not None:
+            if self._placed < len(self._target):
+                return
+            self._target = None
+            yield PLACED, self._target_stream, self._view[:0]
+        view, end, unpack = self._view, self._end, _HEAD.unpack_from
+        start = 0
+        while end - start >= 8:
+            word, stream = unpack(view, start)
+            stop = start + 8 + (word >> 8)
+            if stop > end:
+                self._check(word)
+                break
+            yield word & 0xFF, stream, view[start + 8 : stop]
+            start = stop
+        self._keep(start)
+
+    def _check(self, word: int) -> None:
+        if word >> 8 > MAX_PAYLOAD:
+            raise RemoteProtocolError(f"a frame of {word >> 8} bytes exceeds the limit of {MAX_PAYLOAD}")
+
+    def _keep(self, start: int) -> None:
+        """Keep the incomplete frame at `start`: in its body if it is DATA with a sink, else at the buffer's front."""
+        rest = self._end - start
+        if rest >= 8:
+            word, stream = _HEAD.unpack_from(self._view, start)
+            if word & 0xFF == FrameKind.DATA and (target := self._sink(stream, word >> 8)) is not None:
+                self._placed = rest - 8
+                target[: self._placed] = self._view[start + 8 : self._end]
+                self._target, self._target_stream = target, stream
+                self._end = 0
+                return
+        if start and rest:
+            self._buffer[:rest] = self._view[start : self._end]
+        self._end = rest

@@ -1,0 +1,99 @@
+"""The other end of a link: who it proved to be, and what its chains allow. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+from btlib.kinds import Kind
+from btlib.paths import BlockPath
+from btlib.principals import Principal
+from btlib.revocations import NO_REVOCATIONS, Revocations
+from btlib.verification import Decision, Stage, VerifiedLinks, verify_chain
+from btlib.writecaps import Chain, Rights
+
+from ._auth import Auth
+
+_VERIFIED = VerifiedLinks()  # only saves time; says nothing about who may do what
+
+
+class Peer(msgspec.Struct, frozen=True):
+    """Whom the link leads to. A peer without proofs is anonymous."""
+
+    proofs: tuple[Auth, ...] = ()
+
+    @property
+    def principals(self) -> tuple[Principal, ...]:
+        return tuple(proof.public.principal for proof in self.proofs)
+
+    @property
+    def chains(self) -> tuple[Chain, ...]:
+        """What they showed; unverified. `decide` verifies."""
+        return tuple(chain for proof in self.proofs for chain in proof.chains)
+
+    @property
+    def anonymous(self) -> bool:
+        return not self.proofs
+
+    def decide(
+        self,
+        right: Rights,
+        path: BlockPath,
+        now: int,
+        *,
+        lineage: Sequence[bytes] | None = None,
+        revocations: Revocations = NO_REVOCATIONS,
+    ) -> Decision:
+        """Whether one of the peer's chains gives it this right there; if not, the reason of the one that comes closest."""
+
+        def judge(principal: Principal, chain: Chain) -> Decision:
+            return verify_chain(
+                chain,
+                root=path.root,
+                subject=principal,
+                right=right,
+                now=now,
+                path=path,
+                lineage=lineage,
+                revocations=revocations,
+                verified=_VERIFIED,
+            )
+
+        return self._best(judge)
+
+    def member(
+        self, root: Principal, now: int, right: Rights = Rights(0), revocations: Revocations = NO_REVOCATIONS
+    ) -> Decision:
+        """Whether the peer belongs to the domain of `root`, wherever in it (and has `right` at its own place)."""
+
+        def judge(principal: Principal, chain: Chain) -> Decision:
+            return verify_chain(
+                chain, root=root, subject=principal, right=right, now=now, revocations=revocations, verified=_VERIFIED
+            )
+
+        return self._best(judge)
+
+    def _best(self, judge: Callable[[Principal, Chain], Decision]) -> Decision:
+        decisions = [
+            judge(proof.public.principal, chain) for proof in self.proofs for chain in (Chain(), *proof.chains)
+        ]
+        if not decisions:
+            return ANONYMOUS
+        return max(decisions, key=_closeness)
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.principals)) or "an anonymous peer"
+
+
+def _closeness(decision: Decision) -> tuple[int, float]:
+    return decision.stage, float("inf") if decision.not_after is None else decision.not_after
+
+
+ANONYMOUS = Decision(
+    allowed=False,
+    stage=Stage.SUBJECT,
+    kind=Kind.UNAUTHENTICATED,
+    reason="the peer is anonymous: it proved no principal",
+    not_after=None,
+    chain=Chain(),
+)

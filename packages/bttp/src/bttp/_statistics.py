@@ -1,0 +1,37 @@
+"""Counters of one link, or of a server over all its links. Plain numbers that only grow (`links` apart)."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class LinkStatistics(msgspec.Struct, kw_only=True):
+    """What one link did."""
+
+    calls_sent: int = 0
+    calls_received: int = 0
+    sends_sent: int = 0
+    sends_received: int = 0
+    bytes_sent: int = 0  #: ciphertext
+    bytes_received: int = 0  #: ciphertext
+    deadlines_passed: int = 0  #: calls of this side that got no answer in time
+    late_replies: int = 0  #: frames for calls that nobody waits for any more; dropped
+    refused_calls: int = 0  #: received calls answered with a limit, without a handler
+    dropped_sends: int = 0  #: received messages that no handler took
+
+    def snapshot(self) -> LinkStatistics:
+        return msgspec.structs.replace(self)
+
+
+class ServerStatistics(msgspec.Struct, kw_only=True):
+    """What a server did."""
+
+    links: int = 0  #: open now
+    handshakes: int = 0  #: under way now
+    accepted: int = 0  #: links opened
+    refused: int = 0  #: peers whose proofs were not enough
+    turned_away: int = 0  #: connections closed at once for a limit on handshakes or links
+    broken: int = 0  #: connections that ended for garbage, a time-out or a violation
+
+    def snapshot(self) -> ServerStatistics:
+        return msgspec.structs.replace(self)
