@@ -361,7 +361,7 @@ class _Writer:
                 members = self.source.bind(node.members, "members")
                 return self._local(f"[{members}[item] for item in {self._get_block(n)}]")
             case schema.FixedBytes(size):
-                return self._local(f"get_fixed({self._get_block(f'{n} * {size}')}, {n}, {size})")
+                return self._local(f"get_fixed({self._get_block(f'{n} * {size}')}, {size})")
             case schema.Text():
                 return self._get_called(f"get_texts(data, {n}, pos)")
             case schema.Bytes(in_place):

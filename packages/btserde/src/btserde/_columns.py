@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from io import BytesIO, StringIO
-from itertools import accumulate, pairwise, repeat
+from collections.abc import Iterable, Sequence
 from struct import Struct
-from typing import Any
+from typing import Any, TypeVar
 
 from ._bytes import flat
 from ._length import decode_lengths, encode_lengths
+
+S = TypeVar("S", str, bytes, memoryview)
 
 Pieces = tuple[bytes | memoryview, ...]
 
@@ -51,31 +51,36 @@ def get_texts(data: bytes | memoryview, count: int, pos: int) -> tuple[list[str]
     """The strings of a column, and the position after them."""
     lengths, pos = decode_lengths(data, count, pos)
     end = pos + sum(lengths)
-    content = data[pos:end]
-    text = str(content, "utf-8")
-    if len(text) != len(content):  # an item may not end inside a character, so each is decoded alone
-        return list(map(bytes.decode, map(BytesIO(content).read, lengths))), end
-    # Reading from a stream is the fastest way to cut it up; of "\\n" as newline it translates none.
-    return list(map(StringIO(text, newline="\n").read, lengths)), end
+    content = bytes(data[pos:end])
+    text = content.decode()
+    if len(text) == len(content):
+        return cut(text, lengths), end
+    return list(map(bytes.decode, cut(content, lengths))), end  # no item may end inside a character
 
 
 def get_blobs(data: bytes | memoryview, count: int, pos: int) -> tuple[list[bytes], int]:
     """The byte strings of a column, and the position after them."""
     lengths, pos = decode_lengths(data, count, pos)
     end = pos + sum(lengths)
-    return list(map(BytesIO(data[pos:end]).read, lengths)), end
+    return cut(bytes(data[pos:end]), lengths), end
 
 
 def get_views(data: memoryview, count: int, pos: int) -> tuple[list[memoryview], int]:
     """The slices of the input that make up a column of byte strings, and the position after them."""
     lengths, pos = decode_lengths(data, count, pos)
-    ends = list(accumulate(lengths, initial=pos))
-    return [data[start:end] for start, end in pairwise(ends)], ends[-1]
+    end = pos + sum(lengths)
+    return cut(data[pos:end], lengths), end
 
 
-def get_fixed(data: bytes | memoryview, count: int, size: int) -> list[bytes]:
-    """`count` byte strings of one size."""
-    return list(map(BytesIO(data).read, repeat(size, count)))
+def cut(whole: S, lengths: Iterable[int]) -> list[S]:
+    """Neighbouring slices of these lengths."""
+    pos = 0
+    return [whole[pos : (pos := pos + n)] for n in lengths]
+
+
+def get_fixed(data: bytes | memoryview, size: int) -> list[bytes]:
+    """All byte strings of one size."""
+    return [item for (item,) in Struct(f"{size}s").iter_unpack(data)]
 
 
 def get_floats(column: Sequence[float]) -> Sequence[float]:
