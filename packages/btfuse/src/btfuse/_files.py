@@ -1,0 +1,147 @@
+"""Regular files: opening, reading, writing, making durable, allocating, seeking, closing."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from btfproto.provider import AllocateMode, AttributeChanges, FileKind, OpenFlags, Seek
+
+from ._context import Context, Handlers, Head, surviving_mode
+from ._protocol import (
+    BODY,
+    CREATE_IN,
+    FALLOCATE_IN,
+    FLUSH_IN,
+    FOPEN_KEEP_CACHE,
+    FSYNC_DATA_ONLY,
+    FSYNC_IN,
+    LSEEK_IN,
+    LSEEK_OUT,
+    OPEN_IN,
+    OPEN_KILL_SUIDGID,
+    OPEN_OUT,
+    READ_IN,
+    RELEASE_IN,
+    WRITE_IN,
+    WRITE_KILL_SUIDGID,
+    WRITE_OUT,
+    Opcode,
+)
+
+_EMPTY = b""
+_DATA = BODY + WRITE_IN.size
+_ACCESS = (OpenFlags.READ, OpenFlags.WRITE, OpenFlags.READ | OpenFlags.WRITE, OpenFlags.READ | OpenFlags.WRITE)
+
+#: `fallocate(2)`: KEEP_SIZE 1, PUNCH_HOLE 2 (which Linux allows only with KEEP_SIZE), ZERO_RANGE 16.
+_ALLOCATE = {
+    0: AllocateMode.ALLOCATE,
+    1: AllocateMode.KEEP_SIZE,
+    3: AllocateMode.PUNCH_HOLE,
+    16: AllocateMode.ZERO_RANGE,
+}
+_SEEK = {os.SEEK_DATA: Seek.DATA, os.SEEK_HOLE: Seek.HOLE}
+
+
+class Files:
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._provider = context.provider
+        self._read = context.provider.read
+        self._write = context.provider.write
+
+    def handlers(self) -> Handlers:
+        return {
+            Opcode.CREATE: self.create,
+            Opcode.OPEN: self.open,
+            Opcode.READ: self.read,
+            Opcode.WRITE: self.write,
+            Opcode.FLUSH: self.flush,
+            Opcode.FSYNC: self.fsync,
+            Opcode.RELEASE: self.release,
+            Opcode.FALLOCATE: self.fallocate,
+            Opcode.LSEEK: self.lseek,
+        }
+
+    def create(self, head: Head, buffer: memoryview) -> bytes:
+        context = self._context
+        flags, mode, _umask, _open_flags = CREATE_IN.unpack_from(buffer, BODY)
+        parent, name = context.inode(head), context.name(head, buffer, CREATE_IN.size)
+        owner = context.owner(head, parent)
+        attributes, handle = self._provider.create(parent, name, mode & 0o7777, owner, open_flags(flags))
+        return context.entry(attributes, parent, name) + OPEN_OUT.pack(handle, FOPEN_KEEP_CACHE, 0)
+
+    def open(self, head: Head, buffer: memoryview) -> bytes:
+        flags, extra = OPEN_IN.unpack_from(buffer, BODY)
+        inode = self._context.inode(head)
+        if extra & OPEN_KILL_SUIDGID:
+            self._drop_set_id(inode)
+        handle = self._provider.open(inode, open_flags(flags))
+        keep = not self._context.settings.shared or self._unchanged(inode)
+        return OPEN_OUT.pack(handle, FOPEN_KEEP_CACHE if keep else 0, 0)
+
+    def _unchanged(self, inode: int) -> bool:
+        """Whether the pages that the kernel holds are those of now: close-to-open, with others about."""
+        attributes = self._provider.getattr(inode)
+        state = (attributes.size, attributes.modified)
+        before = self._context.opened.get(inode)
+        self._context.opened[inode] = state
+        return before == state
+
+    def read(self, _head: Head, buffer: memoryview) -> bytes:
+        handle, offset, size, _, _, _, _ = READ_IN.unpack_from(buffer, BODY)
+        return self._read(handle, offset, size)
+
+    def write(self, head: Head, buffer: memoryview) -> bytes:
+        handle, offset, size, flags, _, _, _ = WRITE_IN.unpack_from(buffer, BODY)
+        if flags & WRITE_KILL_SUIDGID:
+            self._drop_set_id(self._context.inode(head))
+        return WRITE_OUT.pack(self._write(handle, offset, buffer[_DATA : _DATA + size]), 0)
+
+    def _drop_set_id(self, inode: int) -> None:
+        if inode not in self._context.set_id:
+            return
+        attributes = self._provider.getattr(inode)
+        mode = surviving_mode(attributes.mode)
+        if attributes.kind is FileKind.FILE and mode != attributes.mode:
+            self._provider.setattr(inode, AttributeChanges(mode=mode))
+        self._context.set_id.discard(inode)
+
+    def flush(self, _head: Head, buffer: memoryview) -> bytes:
+        self._provider.flush(FLUSH_IN.unpack_from(buffer, BODY)[0])
+        return _EMPTY
+
+    def fsync(self, _head: Head, buffer: memoryview) -> bytes:
+        handle, flags, _padding = FSYNC_IN.unpack_from(buffer, BODY)
+        self._provider.fsync(handle, bool(flags & FSYNC_DATA_ONLY))
+        return _EMPTY
+
+    def release(self, _head: Head, buffer: memoryview) -> bytes:
+        self._provider.close(RELEASE_IN.unpack_from(buffer, BODY)[0])
+        return _EMPTY
+
+    def fallocate(self, _head: Head, buffer: memoryview) -> bytes:
+        handle, offset, length, mode, _padding = FALLOCATE_IN.unpack_from(buffer, BODY)
+        if (ours := _ALLOCATE.get(mode)) is None:
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+        self._provider.fallocate(handle, ours, offset, length)
+        return _EMPTY
+
+    def lseek(self, _head: Head, buffer: memoryview) -> bytes:
+        handle, offset, whence, _padding = LSEEK_IN.unpack_from(buffer, BODY)
+        if (ours := _SEEK.get(whence)) is None:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return LSEEK_OUT.pack(self._provider.seek(handle, offset, ours))
+
+
+def open_flags(flags: int) -> OpenFlags:
+    """The kernel's O_… flags as ours."""
+    ours = _ACCESS[flags & os.O_ACCMODE]
+    if flags & (os.O_APPEND | os.O_TRUNC | os.O_EXCL):
+        if flags & os.O_APPEND:
+            ours |= OpenFlags.APPEND
+        if flags & os.O_TRUNC:
+            ours |= OpenFlags.TRUNCATE
+        if flags & os.O_EXCL:
+            ours |= OpenFlags.EXCLUSIVE
+    return ours

@@ -1,0 +1,229 @@
+"""Mount points: whether one can be used, mending a stale one, unmounting, and what the kernel says is mounted.
+
+A *stale* mount is what a killed daemon leaves: every call on it answers ENOTCONN. A stale mount of ours is unmounted at
+the next start; one of another program is not ours to touch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import re
+import select
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from btlib.kinds import Kind
+
+from ._attributes import PID_ATTRIBUTE
+from ._errors import FuseError
+
+FILE_SYSTEM = "fuse.btfuse"
+_MOUNTINFO = Path("/proc/self/mountinfo")
+_DETACH = 2  #: MNT_DETACH of umount2(2)
+#: Where fusermount lies when there is no PATH, as under mount(8).
+_PROGRAM_PATHS = "/usr/bin:/bin:/usr/local/bin:/usr/sbin:/sbin"
+_STALE_ERRORS = {errno.ENOTCONN, errno.ECONNABORTED}
+#: More than a few stale mounts on top of each other would be somebody's experiment.
+_STACK_LIMIT = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class MountEntry:
+    """One line of `/proc/self/mountinfo`."""
+
+    device: str  #: major:minor
+    mountpoint: str
+    kind: str
+    source: str
+
+
+def mounts() -> list[MountEntry]:
+    """What is mounted, oldest first."""
+    return parse_mounts(_MOUNTINFO.read_text(errors="surrogateescape"))
+
+
+def parse_mounts(text: str) -> list[MountEntry]:
+    """Read the format of proc(5); lines that are not in it are passed over."""
+    entries = []
+    for line in text.splitlines():
+        left, dash, right = line.partition(" - ")
+        fields, rest = left.split(" "), right.split(" ")
+        if dash and len(fields) >= 6 and len(rest) >= 2:
+            entries.append(
+                MountEntry(device=fields[2], mountpoint=_unescape(fields[4]), kind=rest[0], source=_unescape(rest[1]))
+            )
+    return entries
+
+
+def _unescape(text: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
+
+
+def find_mount(mountpoint: str) -> MountEntry | None:
+    """The topmost mount at this very place. Does not touch the place, so it works for stale mounts."""
+    found = [entry for entry in mounts() if entry.mountpoint == mountpoint]
+    return found[-1] if found else None
+
+
+def check_mountpoint(text: str, *, allow_nonempty: bool = False) -> str:
+    """The absolute path of a directory that can be mounted on, its stale mounts mended. Raises FuseError."""
+    mountpoint = _absolute(text)
+    _mend_stale(mountpoint)
+    empty = _is_empty(mountpoint)
+    entry = find_mount(mountpoint)
+    if entry is not None and entry.kind.startswith("fuse"):
+        raise FuseError(
+            f"{mountpoint} is in use: {entry.source} is mounted there ({entry.kind})",
+            kind=Kind.BUSY,
+            hint=f"run: fusermount3 -u {mountpoint}",
+        )
+    if not empty and not allow_nonempty:
+        raise FuseError(
+            f"{mountpoint} is not empty, and a mount would hide what is in it",
+            kind=Kind.NOT_EMPTY,
+            hint="choose an empty directory, or use: -o nonempty",
+        )
+    return mountpoint
+
+
+def _absolute(text: str) -> str:
+    # The last component is not resolved through the file system if the mount is stale: its parent can be.
+    path = Path(os.path.abspath(text))  # noqa: PTH100 - Path.resolve would ask the stale mount
+    try:
+        return str(path.parent.resolve(strict=True) / path.name) if path.name else str(path)
+    except OSError as error:
+        raise FuseError(
+            f"the mount point {text} does not exist: {error.strerror}",
+            kind=Kind.NOT_FOUND,
+            hint=f"run: mkdir -p {text}",
+        ) from error
+
+
+def _is_empty(mountpoint: str) -> bool:
+    try:
+        entries = os.scandir(mountpoint)
+    except FileNotFoundError as error:
+        raise FuseError(
+            f"the mount point {mountpoint} does not exist", kind=Kind.NOT_FOUND, hint=f"run: mkdir -p {mountpoint}"
+        ) from error
+    except NotADirectoryError as error:
+        raise FuseError(
+            f"the mount point {mountpoint} is no directory", kind=Kind.NOT_DIRECTORY, hint="choose a directory"
+        ) from error
+    except OSError as error:
+        raise FuseError(
+            f"the mount point {mountpoint} cannot be used: {error.strerror}",
+            kind=Kind.IO,
+            hint="choose a directory of your own",
+        ) from error
+    with entries:
+        return next(entries, None) is None
+
+
+def is_stale(mountpoint: str) -> bool:
+    try:
+        Path(mountpoint).stat()
+    except OSError as error:
+        return error.errno in _STALE_ERRORS
+    return False
+
+
+def _mend_stale(mountpoint: str) -> None:
+    for _ in range(_STACK_LIMIT):
+        if not is_stale(mountpoint):
+            return
+        entry = find_mount(mountpoint)
+        if entry is not None and entry.kind != FILE_SYSTEM:
+            raise FuseError(
+                f"{mountpoint} is a broken mount of {entry.kind} ({entry.source})",
+                kind=Kind.STALE,
+                hint=f"run: fusermount3 -uz {mountpoint}",
+            )
+        unmount(mountpoint, lazy=True)
+
+
+def unmount(mountpoint: str, *, lazy: bool = False) -> None:
+    """Unmount; `lazy` detaches at once although files are open. Raises FuseError."""
+    if os.geteuid() == 0:
+        library = ctypes.CDLL(None, use_errno=True)
+        if library.umount2(os.fsencode(mountpoint), _DETACH if lazy else 0) == 0:
+            return
+        _refuse_unmount(mountpoint, os.strerror(ctypes.get_errno()))
+    program = find_fusermount()
+    if program is None:
+        _refuse_unmount(mountpoint, "there is no fusermount3")
+    done = subprocess.run(
+        [str(program), "-u", *(["-z"] if lazy else []), "--", mountpoint], capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        _refuse_unmount(mountpoint, done.stderr.strip().removeprefix("fusermount3: "))
+
+
+def _refuse_unmount(mountpoint: str, reason: str) -> NoReturn:
+    raise FuseError(
+        f"{mountpoint} cannot be unmounted: {reason}",
+        kind=Kind.BUSY,
+        hint=f"see who uses it: fuser -vm {mountpoint}",
+    )
+
+
+def find_fusermount() -> str | None:
+    """The set-uid helper through which users who are not root mount."""
+    for name in ("fusermount3", "fusermount"):
+        if (found := shutil.which(name) or shutil.which(name, path=_PROGRAM_PATHS)) is not None:
+            return found
+    return None
+
+
+def unmount_and_wait(mountpoint: str, *, seconds: float = 60.0) -> None:
+    """Unmount, and return when the daemon behind it has committed everything and ended. Raises FuseError."""
+    place = _absolute(mountpoint)
+    entry = find_mount(place)
+    if entry is None or entry.kind != FILE_SYSTEM:
+        raise FuseError(
+            f"nothing of btfuse is mounted at {place}", kind=Kind.NOT_FOUND, hint="see: findmnt -t fuse.btfuse"
+        )
+    with _daemon_of(place) as daemon:
+        unmount(place)
+        if daemon is not None and not select.select([daemon], [], [], seconds)[0]:
+            raise FuseError(
+                f"{place} is unmounted, but its daemon has not ended within {seconds:.0f} s",
+                kind=Kind.DEADLINE,
+                hint="see its log: journalctl -t btfuse",
+            )
+
+
+@contextlib.contextmanager
+def _daemon_of(mountpoint: str) -> Iterator[int | None]:
+    """A descriptor that becomes readable when the daemon ends; None for a stale mount."""
+    try:
+        pid = int(os.getxattr(mountpoint, PID_ATTRIBUTE))
+        descriptor = os.pidfd_open(pid)
+    except (OSError, ValueError):
+        yield None
+        return
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def raise_readahead(mountpoint: str, kibibytes: int) -> None:
+    """Let the kernel read ahead further than its default of 128 KiB; only root may, and without it all works."""
+    entry = find_mount(mountpoint)
+    if entry is not None:
+        with contextlib.suppress(OSError):
+            Path(f"/sys/class/bdi/{entry.device}/read_ahead_kb").write_text(str(kibibytes))
+
+
+def abort_connection(device: str) -> None:
+    """End a connection although files are open: every open call on it fails, and the daemon's loop ends."""
+    with contextlib.suppress(OSError):
+        Path(f"/sys/fs/fuse/connections/{device.partition(':')[2]}/abort").write_text("1")

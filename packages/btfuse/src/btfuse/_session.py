@@ -1,0 +1,183 @@
+"""The loop between the kernel and the handlers: read a request, answer it, until the mount is gone.
+
+One thread where the store is in the process: several would only fight for the interpreter lock. More where a miss waits
+for a network. Each has its own buffer; requests of several threads are independent, as the kernel orders what must be.
+
+Nothing here knows a file system: it dispatches by opcode, turns errors into errno values, and logs what a user ought
+to know. It does not mount and does not unmount.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import threading
+from collections.abc import Callable
+
+from btlib.errors import BlocktreeError
+
+from ._context import Context, Handler, Handlers, Head
+from ._errno import QUIET, errno_of
+from ._protocol import (
+    BODY,
+    IN_HEADER,
+    INIT_IN,
+    INIT_OUT,
+    MAJOR,
+    MINOR,
+    OLDEST_MINOR,
+    OPCODE_LIMIT,
+    OUT_HEADER,
+    Init,
+    Opcode,
+)
+
+log = logging.getLogger("btfuse")
+
+#: The largest request that Linux makes by default (`/proc/sys/fs/fuse/max_pages_limit`): fewer, larger requests.
+MAX_WRITE = 1024 * 1024
+_PAGE = 4096
+_BUFFER_SIZE = MAX_WRITE + _PAGE  # the headers of WRITE come before its data
+#: How far the kernel may read ahead; it takes less unless the mount's `read_ahead_kb` allows it.
+MAX_READAHEAD = MAX_WRITE
+#: Requests that the kernel may send on its own account (read-ahead, write-back) before it slows its writers down.
+_BACKGROUND = 32
+_SMALL = 4096  #: up to here, one joined write is cheaper than a gathered one
+_GONE = {errno.ENODEV, errno.ECONNABORTED}
+
+_WANTED = (
+    Init.ASYNC_READ
+    | Init.ATOMIC_O_TRUNC
+    | Init.BIG_WRITES
+    | Init.DO_READDIRPLUS
+    | Init.READDIRPLUS_AUTO
+    | Init.ASYNC_DIO
+    | Init.PARALLEL_DIROPS
+    | Init.MAX_PAGES
+    | Init.HANDLE_KILLPRIV_V2
+)
+
+
+class Session:
+    """Answers the requests that come from one descriptor of `/dev/fuse`."""
+
+    def __init__(self, descriptor: int, context: Context, ready: Callable[[], None]) -> None:
+        self._descriptor = descriptor
+        self._context = context
+        self._ready = ready
+        self._handlers: list[Handler | None] = [None] * OPCODE_LIMIT
+        self._handlers[Opcode.INIT] = self._init
+        self._handlers[Opcode.DESTROY] = self._destroy
+        self._handlers[Opcode.INTERRUPT] = _ignore
+
+    def register(self, handlers: Handlers) -> None:
+        for opcode, handler in handlers.items():
+            self._handlers[opcode] = handler
+
+    def serve(self, threads: int = 1) -> None:
+        """Return when the mount is gone; with several threads, when all of them have seen it."""
+        others = [
+            threading.Thread(target=self._loop, name=f"btfuse-{number}", daemon=True) for number in range(1, threads)
+        ]
+        for thread in others:
+            thread.start()
+        self._loop()
+        for thread in others:
+            thread.join()
+
+    def answer(self, unique: int, error: int) -> None:
+        """Answer a request that a handler left open, from any thread."""
+        self._write(OUT_HEADER.pack(OUT_HEADER.size, -error, unique))
+
+    def notify(self, code: int, body: bytes) -> None:
+        """Tell the kernel to forget something. Never from a handler: the kernel may wait for that very handler."""
+        self._write(OUT_HEADER.pack(OUT_HEADER.size + len(body), code, 0) + body)
+
+    def _loop(self) -> None:
+        descriptor = self._descriptor
+        buffer = memoryview(bytearray(_BUFFER_SIZE))
+        handlers = self._handlers
+        unpack, pack, header_size = IN_HEADER.unpack_from, OUT_HEADER.pack, OUT_HEADER.size
+        readv, write = os.readv, os.write
+        buffers = [buffer]
+        while True:
+            try:
+                readv(descriptor, buffers)
+            except OSError as error:
+                if error.errno in _GONE:
+                    return
+                if error.errno in (errno.ENOENT, errno.EINTR, errno.EAGAIN):  # the request was taken back
+                    continue
+                raise
+            head: Head = unpack(buffer)
+            opcode = head[1]
+            handler = handlers[opcode] if opcode < OPCODE_LIMIT else None
+            try:
+                if handler is None:
+                    raise OSError(errno.ENOSYS, "no such request")
+                body = handler(head, buffer)
+                if body is None:
+                    continue
+                size = len(body)
+                if size <= _SMALL:
+                    write(descriptor, pack(header_size + size, 0, head[2]) + body)
+                else:
+                    os.writev(descriptor, (pack(header_size + size, 0, head[2]), body))
+            except Exception as error:  # the process entry of every request
+                self._fail(head, error)
+
+    def _fail(self, head: Head, error: Exception) -> None:
+        if isinstance(error, BlocktreeError):
+            number = errno_of(error.kind)
+            if error.kind not in QUIET:
+                log.error("%s: %s", self._describe(head), error)
+        elif isinstance(error, OSError) and error.errno is not None:
+            number = error.errno
+            if number in (errno.ENOENT, errno.ENODEV) and head[1] == Opcode.INTERRUPT:
+                return
+        else:
+            number = errno.EIO
+            log.error("%s: a defect of btfuse", self._describe(head), exc_info=error)
+        self.answer(head[2], number)
+
+    def _describe(self, head: Head) -> str:
+        opcode = head[1]
+        name = Opcode(opcode).name.lower() if opcode in Opcode.__members__.values() else f"request {opcode}"
+        nodes = self._context.nodes
+        return f"{name} of {nodes.describe(nodes.inode(head[3]))}"
+
+    def _write(self, message: bytes) -> None:
+        try:
+            os.write(self._descriptor, message)
+        except OSError as error:
+            # ENOENT: the request was interrupted and its caller is gone, or the kernel holds no such object.
+            if error.errno not in _GONE and error.errno != errno.ENOENT:
+                raise
+
+    def _init(self, _head: Head, buffer: memoryview) -> bytes:
+        major, minor, _readahead, offered = INIT_IN.unpack_from(buffer, BODY)
+        if major != MAJOR or minor < OLDEST_MINOR:
+            raise OSError(
+                errno.EPROTO, f"the kernel speaks FUSE {major}.{minor}, btfuse {MAJOR}.{OLDEST_MINOR} or later"
+            )
+        wanted = _WANTED
+        settings = self._context.settings
+        if settings.shared:
+            wanted |= Init.AUTO_INVAL_DATA
+        if settings.remote_locks:
+            wanted |= Init.POSIX_LOCKS | Init.FLOCK_LOCKS
+        if settings.write_back:
+            wanted |= Init.WRITEBACK_CACHE
+        self._ready()
+        return INIT_OUT.pack(
+            MAJOR, MINOR, MAX_READAHEAD, offered & wanted, _BACKGROUND, _BACKGROUND * 3 // 4, MAX_WRITE, 1,
+            MAX_WRITE // _PAGE, 0,
+        )  # fmt: skip
+
+    def _destroy(self, _head: Head, _buffer: memoryview) -> bytes:
+        return b""
+
+
+def _ignore(_head: Head, _buffer: memoryview) -> None:
+    """An interrupt of a request that is being answered anyway."""
