@@ -387,11 +387,12 @@ class _Writer:
         return "data[start:pos]"
 
     def _get_numbers(self, node: schema.Int | schema.Float, n: str) -> str:
-        numbers = self._local(f'Struct(f"<{{{n}}}{node.code}").unpack_from(data, pos)')
-        self.source.line(f"pos += {n} * {schema.min_size(node)}")
-        return numbers
+        block = self._get_block(f"{n} * {schema.min_size(node)}")
+        return self._local(f'Struct(f"<{{{n}}}{node.code}").unpack({block})')
 
     def _get_record_column(self, record: schema.Record, n: str, depth: str) -> str:
+        if not record.fields:
+            return f"[{self._construct(record, [])} for _ in range({n})]"
         columns = [self._get_column(field.node, n, depth) for field in record.fields]
         if record.is_tuple:
             return f"zip({', '.join(columns)})"
