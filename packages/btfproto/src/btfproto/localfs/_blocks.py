@@ -1,0 +1,247 @@
+"""`StoredBlock`: the committed side of an inode. Its newest verified header, its Merkle tree, its cipher.
+
+It knows what every record in the store must hash to, reads sectors through that, and plans the next version. A plan is
+*staged* while its commit is under way: the tree is then already the new one (what the commit changes is served from
+memory meanwhile, the rest is the same in both), and nodes not yet in the store are served from the plan. `settle`
+makes it the committed version, `revert` forgets it. Not thread-safe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from btlib.block import HOLE, SEAL_SIZE, SECTOR_BITS, Header, SectorCipher, SectorTree, leaf_hash
+from btlib.errors import IntegrityError
+
+from ..store import RecordHole, RecordRef, RecordRun, Records
+
+SECTOR_SIZE = 1 << SECTOR_BITS
+SECTOR_MASK = SECTOR_SIZE - 1
+MAX_COUNTED = 1 << 18  #: sectors looked at when a file is cut: 4 GiB, some 50 ms
+
+ReadRecords = Callable[[bytes, Sequence[RecordRef]], Records]
+
+
+class Plan:
+    """The records of a block's next version."""
+
+    __slots__ = ("gained", "holes", "nodes", "root", "runs", "sector_count")
+
+    def __init__(self, root: bytes, sector_count: int) -> None:
+        self.root = root
+        self.sector_count = sector_count
+        self.runs: list[RecordRun] = []
+        self.holes: list[RecordHole] = []
+        self.nodes: dict[tuple[int, int], bytes | None] = {}
+        self.gained = 0  #: sectors that were holes and are none any more, minus those that became holes
+
+
+class StoredBlock:
+    """One block as the store has it; version 0: not yet."""
+
+    __slots__ = (
+        "_cipher",
+        "_staged",
+        "_tree",
+        "block",
+        "chain",
+        "key",
+        "key_epoch",
+        "root",
+        "scope",
+        "sector_count",
+        "small",
+        "version",
+    )
+
+    def __init__(self, block: bytes, key: bytes, scope: bytes) -> None:
+        self.block = block
+        self.key = key
+        self.scope = scope
+        self.chain = b""
+        self.key_epoch = 0
+        self.version = 0
+        self.root = HOLE
+        self.sector_count = 0
+        self.small: bytes | None = None  #: the stored sector 0, where it came along with the head
+        self._cipher: SectorCipher | None = None
+        self._tree: SectorTree | None = None
+        self._staged: Plan | None = None
+
+    def adopt(self, header: Header, small: bytes | None) -> None:
+        """Take over a verified header."""
+        self.scope, self.chain = header.scope, header.chain
+        if header.key_epoch != self.key_epoch:
+            self.key_epoch, self._cipher = header.key_epoch, None
+        self.version, self.root, self.sector_count = header.version, header.root, header.sector_count
+        self.small = small
+        self._tree = self._staged = None
+
+    @property
+    def cipher(self) -> SectorCipher:
+        if self._cipher is None:
+            self._cipher = SectorCipher(self.key, self.block, self.key_epoch)
+        return self._cipher
+
+    def read(self, indexes: Sequence[int], read_records: ReadRecords) -> list[bytes]:
+        """The content of some sectors, each verified and opened; b"" for a hole. Raises IntegrityError, StoreError."""
+        hashes = self._expected(indexes, read_records)
+        wanted = [index for index, expected in zip(indexes, hashes, strict=True) if expected != HOLE]
+        if not wanted:
+            return [b""] * len(indexes)
+        if self.small is not None and wanted == [0]:
+            records: Sequence[bytes | memoryview | None] = [self.small]
+            self.small = None
+        else:
+            answer = read_records(self.block, [RecordRef(0, index) for index in wanted])
+            records = answer.records
+            if len(records) != len(wanted):
+                raise IntegrityError(f"the store gave {len(records)} records instead of {len(wanted)}")
+        stored = dict(zip(wanted, records, strict=True))
+        return [self._open(i, stored[i], h) if h != HOLE else b"" for i, h in zip(indexes, hashes, strict=True)]
+
+    def present(self, first: int, count: int, read_records: ReadRecords) -> list[bool]:
+        """Which of some consecutive sectors are no holes."""
+        return [expected != HOLE for expected in self._expected(range(first, first + count), read_records)]
+
+    def plan(
+        self,
+        leaves: Mapping[int, bytes],
+        stored: Mapping[int, bytes],
+        cut: int,
+        sector_count: int,
+        read_records: ReadRecords,
+    ) -> Plan:
+        """Stage the next version: sectors from `cut` on vanish, then `leaves` (hashes; HOLE to punch) take effect.
+
+        `stored` are the sealed sectors behind those of `leaves` that are no holes.
+        """
+        cut = min(cut, sector_count)
+        gained = len(stored) - self._replaced(leaves, cut, read_records) - self._vanishing(cut, read_records)
+        if self._tree is None and max(self.sector_count, sector_count) <= 1:
+            plan = self._plan_small(leaves, cut, sector_count)
+        else:
+            try:
+                plan = self._plan_tree(leaves, cut, sector_count, read_records)
+            except BaseException:
+                self._tree = None  # it may be half way to the new version
+                raise
+        plan.gained = gained
+        plan.runs = [*_runs(0, stored), *_node_runs(plan.nodes)]
+        self._staged = plan
+        return plan
+
+    def settle(self, plan: Plan, version: int, chain: bytes) -> None:
+        """The staged version was committed."""
+        self.version, self.chain = version, chain
+        self.root, self.sector_count = plan.root, plan.sector_count
+        self._staged = self.small = None
+
+    def revert(self) -> None:
+        """The staged version was not committed."""
+        if self._staged is not None:
+            self._staged = self._tree = None
+
+    def _plan_small(self, leaves: Mapping[int, bytes], cut: int, sector_count: int) -> Plan:
+        """At most one sector before and after: the root is its hash."""
+        root = leaves.get(0)
+        if root is None or not sector_count:
+            root = self.root if cut and sector_count else HOLE
+        plan = Plan(root, sector_count)
+        if self.root != HOLE and root == HOLE:
+            plan.holes.append(RecordHole(0, 0, 1))
+        return plan
+
+    def _plan_tree(self, leaves: Mapping[int, bytes], cut: int, sector_count: int, read_records: ReadRecords) -> Plan:
+        tree = self._loaded_tree(read_records)
+        nodes: dict[tuple[int, int], bytes | None] = {}
+        holes: list[RecordHole] = []
+        updates = [(leaves, sector_count)]
+        if cut < tree.sector_count:
+            updates.insert(0, ({}, cut))
+        for changes, count in updates:
+            update = tree.update(changes, count)
+            tree.apply(update)
+            holes += [RecordHole(d.level, d.first, d.count) for d in update.dropped]
+            for drop in update.dropped:
+                for key in [k for k in nodes if k[0] == drop.level and drop.first <= k[1] < drop.first + drop.count]:
+                    del nodes[key]
+            nodes.update(update.nodes)
+        holes += [RecordHole(level, index, 1) for (level, index), node in nodes.items() if node is None]
+        holes += [RecordHole(0, index, 1) for index, leaf in leaves.items() if leaf == HOLE and index < cut]
+        plan = Plan(tree.root, sector_count)
+        plan.nodes, plan.holes = nodes, holes
+        return plan
+
+    def _replaced(self, leaves: Mapping[int, bytes], cut: int, read_records: ReadRecords) -> int:
+        """How many of the sectors to be written are there already."""
+        end = min(cut, self.sector_count)
+        indexes = [index for index in leaves if index < end]
+        return sum(digest != HOLE for digest in self._expected(indexes, read_records)) if indexes else 0
+
+    def _vanishing(self, cut: int, read_records: ReadRecords) -> int:
+        """How many sectors are there from `cut` on. Counted up to a bound: `st_blocks` is no promise."""
+        end = min(self.sector_count, cut + MAX_COUNTED)
+        step = 256
+        return sum(sum(self.present(first, min(step, end - first), read_records)) for first in range(cut, end, step))
+
+    def _expected(self, indexes: Sequence[int], read_records: ReadRecords) -> list[bytes]:
+        """The hashes that some sectors must have, in order."""
+        if self._tree is None and self.sector_count <= 1:
+            return [self.root if index == 0 else HOLE for index in indexes]
+        tree = self._loaded_tree(read_records)
+        if len(indexes) > 1:
+            self._load_nodes(tree, indexes, read_records)
+        return [tree.leaf(index) for index in indexes]
+
+    def _loaded_tree(self, read_records: ReadRecords) -> SectorTree:
+        if self._tree is None:
+
+            def fetch(level: int, index: int) -> bytes | memoryview | None:
+                staged = self._staged
+                if staged is not None and staged.nodes.get((level, index)) is not None:
+                    return staged.nodes[level, index]
+                return read_records(self.block, [RecordRef(level, index)]).records[0]
+
+            self._tree = SectorTree(self.root, self.sector_count, fetch)
+        return self._tree
+
+    def _load_nodes(self, tree: SectorTree, indexes: Sequence[int], read_records: ReadRecords) -> None:
+        """The nodes above some sectors in one request."""
+        missing = tree.missing(indexes)
+        if len(missing) < 2 or self._staged is not None:
+            return
+        found = read_records(self.block, [RecordRef(*key) for key in missing]).records
+        tree.supply({key: node for key, node in zip(missing, found, strict=True) if node is not None})
+
+    def _open(self, index: int, record: bytes | memoryview | None, expected: bytes) -> bytes:
+        if record is None:
+            raise IntegrityError(f"sector {index} is missing from the store")
+        if len(record) > SECTOR_SIZE + SEAL_SIZE or leaf_hash(index, record) != expected:
+            raise IntegrityError(f"sector {index} does not match the hash that its writer signed")
+        return self.cipher.open(index, record)
+
+
+def _runs(level: int, records: Mapping[int, bytes]) -> Iterable[RecordRun]:
+    """Records by number, as runs of consecutive ones."""
+    run: list[bytes | memoryview] = []
+    first = before = -1
+    for index in sorted(records):
+        if run and index == before + 1:
+            run.append(records[index])
+        else:
+            if run:
+                yield RecordRun(level, first, run)
+            first, run = index, [records[index]]
+        before = index
+    if run:
+        yield RecordRun(level, first, run)
+
+
+def _node_runs(nodes: Mapping[tuple[int, int], bytes | None]) -> Iterable[RecordRun]:
+    levels: dict[int, dict[int, bytes]] = {}
+    for (level, index), node in nodes.items():
+        if node is not None:
+            levels.setdefault(level, {})[index] = node
+    for level, records in levels.items():
+        yield from _runs(level, records)

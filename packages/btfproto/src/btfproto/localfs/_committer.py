@@ -1,0 +1,207 @@
+"""`Committer`: brings groups into the store. One at a time; whoever waits for one may carry it out.
+
+    done      the newest group that is durable
+    pending   a sealed group whose fate is unknown (the connection broke, the device failed): until it is known,
+              nothing else is committed, and the very same commit is sent again
+    failed    the newest group that was refused, and why; its changes live on in later groups
+
+`fsync` runs the commit in its own thread if nobody else does, which saves two thread switches; callers who come
+meanwhile wait for it, and share the next one. A background thread, started at the first change, commits what nobody
+asked for.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from btlib.errors import BlocktreeError
+from btlib.kinds import Kind
+
+from ..errors import FsError
+from ..store import Commit, Committed, Conflict, Fenced, Found
+from ._core import Core
+from ._entropy import Entropy
+from ._group import Group, freeze, revert, seal, settle
+
+#: After these nobody knows whether a commit took effect; it is sent again with the same request id.
+UNKNOWN_FATE = frozenset({Kind.IO, Kind.UNREACHABLE, Kind.DEADLINE, Kind.INTERNAL, Kind.CANCELLED, Kind.PROTOCOL})
+MAX_PAUSE = 60.0  #: seconds between attempts of the background thread, after doubling
+NANOSECONDS = 10**9
+
+
+class Committer(Core):
+    """Adds group commit to the shared state."""
+
+    def start_committer(self) -> None:
+        self.done = 0
+        self.pending: Group | None = None
+        self.failed: tuple[int, FsError] | None = None
+        self.failures = 0
+        self._commits = threading.Lock()  # taken before the core's lock, never after
+        self._changed = threading.Condition(self.mutex)
+        self._thread: threading.Thread | None = None
+        self._hurry = False
+        self._commit_entropy = Entropy(self.random)
+
+    def wake(self) -> None:
+        interval = self.options.commit_interval
+        if interval is None or self.closed:
+            return
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, args=(interval,), name="localfs-commit", daemon=True)
+            self._thread.start()
+        else:
+            self._changed.notify()
+
+    def make_room(self) -> None:
+        """Called without the lock before something is written: memory is bounded. Raises FsError."""
+        used = self.dirty_bytes + self.frozen_bytes
+        if used >= self.options.dirty_limit:
+            self.commit_through(self.live_group, spill=True)
+        elif not self._hurry and self._thread is not None and self.dirty_bytes >= self.options.dirty_limit >> 1:
+            with self.mutex:
+                self._hurry = True
+                self._changed.notify()
+
+    def commit_through(self, group: int, spill: bool = False) -> None:
+        """Return when every change up to this group is durable. Raises FsError: nothing is lost, try again.
+
+        Never called with the lock held.
+        """
+        failures = self.failures
+        while self.done < group:
+            with self._commits:
+                if self.done >= group:
+                    return
+                if self.failed is not None and self.failed[0] >= group and self.failures != failures:
+                    error = self.failed[1]  # of an attempt that ended while we waited, and that was ours too
+                    raise FsError(error.kind, error.message, error.hint)
+                self._commit_next(spill)
+
+    def _commit_next(self, spill: bool) -> None:
+        """Commit the pending group, or else freeze what is dirty and commit that."""
+        group = self.pending
+        if group is None:
+            group = self._sealed(spill)
+        if group is not None:
+            self._send(group)
+
+    def _sealed(self, spill: bool) -> Group | None:
+        """The next group, ready to be sent; None where nothing is dirty."""
+        now = self.clock() // NANOSECONDS
+        with self.mutex:
+            group = freeze(self, spill)
+            if not group.members:
+                self._settled(group)
+                return None
+        try:
+            self.writers.record(group.members[0].inode.store.scope, now, self._commit_entropy.take(16))
+            seal(self, group, self._commit_entropy, now, self.fences())
+        except BlocktreeError as error:
+            raise self._refused(group, error) from error
+        self.pending = group
+        return group
+
+    def fences(self) -> list[tuple[bytes, int]]:
+        """The leases that a commit relies on. (`Lease` overrides it.)"""
+        return []
+
+    def _send(self, group: Group) -> None:
+        commit = group.commit
+        assert commit is not None
+        try:
+            answer = self.store.commit(commit)
+        except BlocktreeError as error:
+            if error.kind in UNKNOWN_FATE:
+                raise self._report(group, error) from error
+            raise self._refused(group, error) from error
+        if isinstance(answer, Committed) or self._is_ours(commit, answer):
+            with self.mutex:
+                self._settled(group)
+            self.pins.note({change.block: change.version for change in commit.changes})
+        else:
+            self.lost(group, answer)
+
+    def _is_ours(self, commit: Commit, answer: Conflict | Fenced) -> bool:
+        """A conflict with our own commit, of which the store has forgotten the request."""
+        if not isinstance(answer, Conflict):
+            return False
+        for change in commit.changes:
+            if change.block == answer.block and change.version == answer.found:
+                found = self.read_heads([(change.block, 0)])[0]
+                return isinstance(found, Found) and found.head.signed == change.signed
+        return False
+
+    def lost(self, group: Group, answer: Conflict | Fenced) -> None:
+        """Somebody else changed what this group changes. Raises FsError."""
+        what = "somebody else changed this tree at the same time"
+        if isinstance(answer, Fenced):
+            what = "another client took the write lease over while this one was away"
+        error = FsError(
+            Kind.FENCED if isinstance(answer, Fenced) else Kind.CONFLICT,
+            f"{what}: {len(group.members)} changed objects could not be saved, and show the other's state now",
+            "mount it as shared where several clients write",
+        )
+        with self.mutex:
+            self.pending = None
+            revert(self, group)
+            self._failed_with(group, error)
+            self.discard(error)
+        raise error
+
+    def discard(self, error: FsError) -> None:
+        """Drop every uncommitted change. Under the lock. (`Coherence` implements it.)"""
+        raise NotImplementedError
+
+    def _settled(self, group: Group) -> None:
+        settle(self, group)
+        self.done, self.pending, self.failed = group.number, None, None
+
+    def _refused(self, group: Group, error: BlocktreeError) -> FsError:
+        """The group was not applied, that is certain."""
+        with self.mutex:
+            self.pending = None
+            revert(self, group)
+            return self._report(group, error)
+
+    def _report(self, group: Group, error: BlocktreeError) -> FsError:
+        reported = FsError(error.kind, f"changes could not be saved yet: {error.message}", error.hint)
+        with self.mutex:
+            self._failed_with(group, reported)
+            for member in group.members:
+                member.inode.error = reported
+        return reported
+
+    def _failed_with(self, group: Group, error: FsError) -> None:
+        self.failed = (group.number, error)
+        self.failures += 1
+
+    def _run(self, interval: float) -> None:
+        """The background thread."""
+        pause = interval
+        while self._wait_for_work(pause):
+            try:
+                self.commit_through(self.live_group)
+                pause = interval
+            except FsError:  # it stands in `failed` and in the inodes, and whoever asks is told
+                pause = min(pause * 2, max(MAX_PAUSE, interval))
+
+    def _wait_for_work(self, pause: float) -> bool:
+        """Wait until something is dirty, then until it is old enough; False at shutdown."""
+        with self.mutex:
+            self._hurry = False
+            while not self.closed and not self.dirty and self.pending is None:
+                self._changed.wait()
+            end = time.monotonic() + pause
+            while not self.closed and not self._hurry and (left := end - time.monotonic()) > 0:
+                self._changed.wait(left)
+            return not self.closed
+
+    def stop_committer(self) -> None:
+        """End the thread. Never called with the lock held; `closed` is set."""
+        with self.mutex:
+            self._changed.notify_all()
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()

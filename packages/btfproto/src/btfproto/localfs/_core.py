@@ -1,0 +1,252 @@
+"""`Core`: the state that all calls of a `LocalFs` share, and the few steps that most of them take.
+
+One lock guards everything here. Calls hold it for microseconds; it is not held while a group is sealed and committed.
+An object is reached by its number through `table`, and only what was verified ever gets there.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from btlib.block import BLOCK_ID_SIZE, KEY_SIZE
+from btlib.errors import BlocktreeError, IntegrityError
+from btlib.identity import Identity
+from btlib.kinds import Kind
+
+from ..domain import DomainReader, Volume
+from ..errors import FsError
+from ..provider import FileKind, Owner
+from ..store import HeadAnswer, RecordRef, Records, Store
+from ._blocks import SECTOR_SIZE, StoredBlock
+from ._cache import WeightedCache
+from ._content import Buffer
+from ._directory import DirectoryTree
+from ._entropy import Entropy
+from ._handles import Handles
+from ._heads import Heads, refused
+from ._inode import Inode, number_of
+from ._names import NameHasher
+from ._node_table import Nodes
+from ._nodes import Node, entry_block, entry_key, entry_kind
+from ._pins import Pins
+from ._writers import Writers
+from .options import FsOptions
+
+Clock = Callable[[], int]
+Random = Callable[[int], bytes]
+
+DIRTY_INODE = 2048  #: what a changed inode counts towards the dirty limit: its header and entry, and their sealed forms
+SET_GROUP_ID = 0o2000
+
+
+class Core:
+    """See the module. Everything without a leading underscore is for the modules of this package."""
+
+    def __init__(
+        self,
+        store: Store,
+        identity: Identity,
+        volume: Volume,
+        options: FsOptions,
+        pins: Pins,
+        clock: Clock,
+        random: Random,
+    ) -> None:
+        self.mutex = threading.RLock()
+        self.store = store
+        self.identity = identity
+        self.volume = volume
+        self.options = options
+        self.pins = pins
+        self.clock = clock
+        self.random = random
+        self.entropy = Entropy(random)  # guarded by the lock
+        self.heads = Heads(DomainReader(store, volume.root), pins)
+        self.writers = Writers(store, identity, volume, self.heads)
+        self.table: dict[int, Inode] = {}
+        self.handles = Handles()
+        self.sectors: WeightedCache[Buffer] = WeightedCache(options.cache_bytes)
+        self.nodes: WeightedCache[Node] = WeightedCache(options.cached_entries)
+        self.dirty: dict[int, Inode] = {}
+        self.dirty_bytes = 0
+        self.frozen_bytes = 0
+        self.live_group = 1  #: the number of the group that collects now
+        self.closed = False
+        self.attached: Inode  # the directory that was opened, once it was found
+
+    # Objects
+
+    def inode_of(self, number: int) -> Inode:
+        """A known inode. Raises FsError (STALE)."""
+        inode = self.table.get(number)
+        if inode is None:
+            raise self._unknown(number)
+        return inode
+
+    def directory_of(self, number: int) -> tuple[Inode, DirectoryTree]:
+        """A known directory. Raises FsError (STALE, NOT_DIRECTORY)."""
+        inode = self.table.get(number)
+        if inode is None:
+            raise self._unknown(number)
+        tree = inode.directory
+        if tree is None:
+            raise FsError(Kind.NOT_DIRECTORY, f"{inode.path} is no directory")
+        return inode, tree
+
+    def _unknown(self, number: int) -> FsError:
+        if self.closed:
+            return FsError(Kind.STALE, "the file system was shut down")
+        return FsError(Kind.STALE, f"inode {number} is not known here any more", "look its name up again")
+
+    def new_inode(self, parent: Inode, name: str, kind: FileKind, mode: int, owner: Owner) -> Inode:
+        """A fresh object of a directory, in memory only; the caller enters and marks it."""
+        take = self.entropy.take
+        block = take(BLOCK_ID_SIZE)
+        while not number_of(block) or number_of(block) in self.table:
+            block = take(BLOCK_ID_SIZE)
+        store = StoredBlock(block, take(KEY_SIZE), parent.store.scope)
+        inode = self.make_inode(store, kind, parent, name)
+        inode.mode = mode & 0o7777
+        inode.uid, inode.gid = owner.uid, owner.gid
+        if parent.mode & SET_GROUP_ID:
+            inode.gid = parent.gid
+            if kind is FileKind.DIRECTORY:
+                inode.mode |= SET_GROUP_ID
+        inode.accessed = inode.modified = inode.changed = self.clock()
+        self.table[inode.number] = inode
+        return inode
+
+    def make_inode(self, store: StoredBlock, kind: FileKind, parent: Inode | None, name: str) -> Inode:
+        """An object without attributes yet."""
+        inode = Inode(store, kind, parent, name)
+        if kind is FileKind.DIRECTORY:
+            hasher = NameHasher(store.key)
+            nodes = inode.nodes = Nodes(
+                self.nodes,
+                hasher,
+                lambda sector: self.fetch(inode, [sector])[0],
+                lambda error: refused(inode.path, error),
+            )
+            inode.directory = DirectoryTree(nodes, hasher, SECTOR_SIZE)
+        return inode
+
+    def load_root(self) -> Inode:
+        """The directory that the readcap opens. Raises FsError."""
+        volume = self.volume
+        name = "".join(f"/{part}" for part in volume.path.names)
+        store = StoredBlock(volume.directory, volume.key, volume.scope)
+        inode = self.make_inode(store, FileKind.DIRECTORY, None, name)
+        self.adopt(inode, self.read_heads([(store.block, 0)])[0])
+        self.table[inode.number] = inode
+        return inode
+
+    def child(self, parent: Inode, name: str, record: bytes) -> Inode:
+        """The object of a directory entry, loaded and verified where it is not known yet. Raises FsError."""
+        inode = self.table.get(number_of(record[2:10]))
+        if inode is not None and inode.store.block == entry_block(record):
+            return self._met(inode, parent, name, record)
+        return self.load_children(parent, [(name, record)])[0]
+
+    def load_children(self, parent: Inode, entries: Sequence[tuple[str, bytes]]) -> list[Inode]:
+        """Objects of entries that are not known yet, in one request. Raises FsError."""
+        fresh = []
+        for name, record in entries:
+            store = StoredBlock(entry_block(record), entry_key(record), parent.store.scope)
+            fresh.append(self.make_inode(store, FileKind(entry_kind(record)), parent, name))
+        answers = self.read_heads([(inode.store.block, 0) for inode in fresh])
+        for inode, answer in zip(fresh, answers, strict=True):
+            if inode.number in self.table:
+                raise refused(inode.path, IntegrityError("its inode number is that of another object"))
+            self.adopt(inode, answer)
+            self.table[inode.number] = inode
+        return fresh
+
+    def adopt(self, inode: Inode, answer: HeadAnswer) -> None:
+        """Verify a head and let a fresh object take it over. Raises FsError naming the path."""
+        try:
+            header, attributes = self.heads.adopt(answer, inode.store, inode.kind)
+            inode.load(attributes, header)
+        except BlocktreeError as error:
+            raise refused(inode.path, error) from error
+
+    def _met(self, inode: Inode, parent: Inode, name: str, record: bytes) -> Inode:
+        """A known object, met (again) under a name."""
+        if inode.parent is not parent or inode.name != name:
+            self._check_place(inode, parent, name, record)
+            inode.parent, inode.name = parent, name
+        return inode
+
+    def _check_place(self, inode: Inode, parent: Inode, name: str, record: bytes) -> None:
+        """A directory has one place, and not below itself. Raises FsError (INTEGRITY)."""
+        path = f"{parent.path.rstrip('/')}/{name}"
+        if inode.kind != entry_kind(record):
+            raise refused(
+                path, IntegrityError(f"it says to be another kind of object than {inode.path}, and is the same")
+            )
+        if inode.kind is FileKind.DIRECTORY and inode.number != number_of(self.volume.directory):
+            above: Inode | None = parent
+            while above is not None and above is not inode:
+                above = above.parent
+            if above is None:
+                return
+        if inode.kind is FileKind.DIRECTORY:
+            raise refused(path, IntegrityError("the directory would contain itself"))
+
+    # The store
+
+    def read_heads(self, wants: Sequence[tuple[bytes, int]]) -> list[HeadAnswer]:
+        """Raises FsError."""
+        try:
+            answers = self.heads.fetch(wants)
+        except BlocktreeError as error:
+            raise FsError(error.kind, error.message, error.hint) from error
+        if len(answers) != len(wants):
+            raise FsError(Kind.INTEGRITY, f"the store gave {len(answers)} heads instead of {len(wants)}")
+        return answers
+
+    def read_records(self, block: bytes, refs: Sequence[RecordRef]) -> Records:
+        """Raises StoreError, IntegrityError."""
+        answer = self.store.read_records(block, refs)
+        if len(answer.records) != len(refs):
+            raise IntegrityError(f"the store gave {len(answer.records)} records instead of {len(refs)}")
+        return answer
+
+    def fetch(self, inode: Inode, indexes: Sequence[int]) -> list[bytes]:
+        """The committed content of some sectors, verified; b"" for holes. Raises FsError naming the path."""
+        try:
+            return inode.store.read(indexes, self.read_records)
+        except BlocktreeError as error:
+            raise refused(inode.path, error) from error
+
+    # Changes
+
+    def check_writable(self, inode: Inode) -> None:
+        """Raises FsError (READ_ONLY) where this identity may not change an object."""
+        if self.options.read_only:
+            raise FsError(Kind.READ_ONLY, f"{self.volume.attach_path} was opened read-only")
+        self.writers.require(inode.store.scope, self.clock() // 10**9)
+
+    def mark(self, inode: Inode) -> None:
+        """An inode was changed: it belongs to the group that collects."""
+        inode.shown = None
+        if inode.group != self.live_group:
+            inode.group = self.live_group
+            self.dirty_bytes += DIRTY_INODE
+            if not self.dirty:
+                self.wake()
+            self.dirty[inode.number] = inode
+
+    def wake(self) -> None:
+        """The first change of a group: from now on the clock runs. (`Committer` overrides it.)"""
+
+    def release(self, inode: Inode) -> None:
+        """An object that nothing names or holds open is gone; the next group removes what was stored of it."""
+        if inode.store.version or inode.frozen:
+            self.mark(inode)
+        if inode.content is not None:
+            self.dirty_bytes -= inode.content.live.size
+            inode.content = None
+        self.table.pop(inode.number, None)
+        if not (inode.store.version or inode.frozen) and self.dirty.pop(inode.number, None) is not None:
+            self.dirty_bytes -= DIRTY_INODE

@@ -1,0 +1,258 @@
+"""Calls on open files and their content."""
+
+from __future__ import annotations
+
+from btlib.kinds import Kind
+
+from ..errors import FsError
+from ..provider import AllocateMode, FileKind, Handle, OpenFlags, Seek
+from ._attributes import MAX_SIZE
+from ._blocks import SECTOR_MASK, SECTOR_SIZE
+from ._cache import new_base
+from ._content import SECTOR_SHIFT, Buffer, Content
+from ._handles import OpenFile
+from ._inode import Inode
+from ._locking import Locking
+
+SEEK_STEP = 256  #: sectors looked at in one go for a hole: one Merkle node
+FIRST_WINDOW = 8  #: sectors read ahead once a reader is sequential; doubled up to `read_ahead`
+
+
+class Files(Locking):
+    """See `FsProvider` for what each call promises."""
+
+    def open(self, inode: int, flags: OpenFlags) -> Handle:
+        with self.mutex:
+            found = self.inode_of(inode)
+            self.prepare_open(found, flags)
+            return self.handles.add(OpenFile(found, flags))
+
+    def prepare_open(self, inode: Inode, flags: int) -> None:
+        if inode.kind is FileKind.SYMLINK:
+            raise FsError(Kind.LOOP, f"{inode.path} is a symlink")
+        if not flags & (OpenFlags.WRITE | OpenFlags.TRUNCATE):
+            return
+        if inode.kind is FileKind.DIRECTORY:
+            raise FsError(Kind.IS_DIRECTORY, f"{inode.path} is a directory")
+        self.check_writable(inode)
+        if flags & OpenFlags.TRUNCATE and inode.kind is FileKind.FILE:
+            self.resize(inode, 0)
+
+    def close(self, handle: Handle) -> None:
+        with self.mutex:
+            opened = self.handles.remove(handle)
+            self.drop_locks(handle, opened)
+            inode = opened.inode
+            if not inode.opens and not inode.links:
+                self.release(inode)
+
+    def read(self, handle: Handle, offset: int, size: int) -> bytes:
+        with self.mutex:
+            opened = self.handles.get(handle)
+            inode = opened.inode
+            if not opened.readable:
+                raise FsError(Kind.BAD_HANDLE, f"{inode.path} was not opened for reading")
+            if inode.kind is not FileKind.FILE:
+                raise _not_a_file(inode)
+            end = min(offset + size, inode.size)
+            if offset < 0 or end <= offset:
+                return b""
+            first, last = offset >> SECTOR_SHIFT, end - 1 >> SECTOR_SHIFT
+            if first == last:
+                return self._read_within(inode, first, offset & SECTOR_MASK, end - offset)
+            return self._read_across(inode, first, last, offset, end)
+
+    def _read_within(self, inode: Inode, index: int, start: int, size: int) -> bytes:
+        data = self._sectors(inode, index, index + 1)[0]
+        piece = bytes(data[start : start + size])
+        return piece if len(piece) == size else piece + bytes(size - len(piece))
+
+    def _read_across(self, inode: Inode, first: int, last: int, offset: int, end: int) -> bytes:
+        pieces: list[Buffer] = self._sectors(inode, first, last + 1)
+        for position, piece in enumerate(pieces):
+            if len(piece) != SECTOR_SIZE:
+                pieces[position] = bytes(piece) + bytes(SECTOR_SIZE - len(piece))
+        tail = (last + 1 << SECTOR_SHIFT) - end
+        if tail:
+            pieces[-1] = pieces[-1][:-tail]
+        head = offset & SECTOR_MASK
+        if head:
+            pieces[0] = pieces[0][head:]
+        return b"".join(pieces)
+
+    def _sectors(self, inode: Inode, first: int, end: int) -> list[Buffer]:
+        """The content of consecutive sectors, from the layers, the cache or the store."""
+        content, base, get = inode.content, inode.cache_base, self.sectors.get
+        found: list[Buffer] = []
+        missing: list[int] = []
+        for index in range(first, end):
+            data = None if content is None else content.find(index)
+            if data is None:
+                data = get(base + index) if base else None
+                if data is None:
+                    missing.append(index)
+                    data = b""
+            found.append(data)
+        if missing:
+            for index, plain in self._fetch_ahead(inode, missing, first, end).items():
+                if first <= index < end:
+                    found[index - first] = plain
+        inode.read_end = end
+        return found
+
+    def _fetch_ahead(self, inode: Inode, missing: list[int], first: int, end: int) -> dict[int, bytes]:
+        """Sectors from the store, and more behind them where somebody reads in sequence. They go to the cache."""
+        wanted = missing
+        if inode.read_end - 1 <= first <= inode.read_end:
+            inode.window = min(max(inode.window * 2, FIRST_WINDOW), self.options.read_ahead)
+            stop = min(end + inode.window, inode.store.sector_count)
+            wanted = missing + [index for index in range(end, stop) if self._cached(inode, index) is None]
+        else:
+            inode.window = 0
+        found = dict(zip(wanted, self.fetch(inode, wanted), strict=True))
+        base = inode.cache_base = inode.cache_base or new_base()
+        for index, plain in found.items():
+            self.sectors.put(base + index, plain, len(plain) + 64)
+        return found
+
+    def _cached(self, inode: Inode, index: int) -> Buffer | None:
+        data = None if inode.content is None else inode.content.find(index)
+        if data is None and inode.cache_base:
+            data = self.sectors.get(inode.cache_base + index)
+        return data
+
+    def below(self, inode: Inode, index: int) -> Buffer:
+        """The committed content of a sector."""
+        base = inode.cache_base
+        data = self.sectors.get(base + index) if base else None
+        return self.fetch(inode, [index])[0] if data is None else data
+
+    def write(self, handle: Handle, offset: int, data: bytes | memoryview) -> int:
+        self.make_room()
+        with self.mutex:
+            opened = self.handles.get(handle)
+            inode = opened.inode
+            if not opened.writable:
+                raise FsError(Kind.BAD_HANDLE, f"{inode.path} was not opened for writing")
+            if inode.kind is not FileKind.FILE:
+                raise _not_a_file(inode)
+            if opened.append:
+                offset = inode.size
+            view = memoryview(data)
+            end = offset + len(view)
+            if offset < 0 or end > MAX_SIZE:
+                raise _too_large(inode, end)
+            content = inode.content
+            if content is None:
+                content = inode.content = Content()
+            before = content.live.size
+            try:
+                content.write(offset, view, inode.size, lambda index: self.below(inode, index))
+            finally:
+                self.dirty_bytes += content.live.size - before
+            if end > inode.size and len(view):
+                inode.size = end
+            inode.modified = inode.changed = self.clock()
+            self.mark(inode)
+            return len(view)
+
+    def resize(self, inode: Inode, size: int) -> None:
+        """Set the size of a regular file. Under the lock."""
+        if not 0 <= size <= MAX_SIZE:
+            raise _too_large(inode, size)
+        if size < inode.size:
+            content = inode.content = inode.content or Content()
+            before = content.live.size
+            content.truncate(size, lambda index: self.below(inode, index))
+            self.dirty_bytes += content.live.size - before
+        inode.size = size
+        inode.modified = inode.changed = self.clock()
+        self.mark(inode)
+
+    def fallocate(self, handle: Handle, mode: AllocateMode, offset: int, length: int) -> None:
+        self.make_room()
+        with self.mutex:
+            opened = self.handles.get(handle)
+            inode = opened.inode
+            if not opened.writable:
+                raise FsError(Kind.BAD_HANDLE, f"{inode.path} was not opened for writing")
+            if inode.kind is not FileKind.FILE:
+                raise _not_a_file(inode)
+            if offset < 0 or length <= 0:
+                raise FsError(Kind.INVALID, f"a range of {length} bytes from {offset} on cannot be allocated")
+            end = offset + length
+            if end > MAX_SIZE:
+                raise _too_large(inode, end)
+            if mode in (AllocateMode.PUNCH_HOLE, AllocateMode.ZERO_RANGE):
+                self._punch(inode, offset, min(end, inode.size))
+            if mode in (AllocateMode.ALLOCATE, AllocateMode.ZERO_RANGE) and end > inode.size:
+                self.resize(inode, end)
+
+    def _punch(self, inode: Inode, start: int, end: int) -> None:
+        if start >= end:
+            return
+        content = inode.content = inode.content or Content()
+        before = content.live.size
+        content.punch(start, end, inode.size, lambda index: self.below(inode, index))
+        self.dirty_bytes += content.live.size - before
+        inode.modified = inode.changed = self.clock()
+        self.mark(inode)
+
+    def seek(self, handle: Handle, offset: int, whence: Seek) -> int:
+        with self.mutex:
+            inode = self.handles.get(handle).inode
+            if inode.kind is not FileKind.FILE:
+                raise _not_a_file(inode)
+            if not 0 <= offset < inode.size:
+                raise FsError(Kind.RANGE, f"{inode.path} has {inode.size} bytes; {offset} lies behind them")
+            found = self._seek(inode, offset >> SECTOR_SHIFT, whence is Seek.DATA)
+            if found is None and whence is Seek.DATA:
+                raise FsError(Kind.RANGE, f"{inode.path} has no data from {offset} on")
+            return inode.size if found is None else min(max(offset, found << SECTOR_SHIFT), inode.size)
+
+    def _seek(self, inode: Inode, first: int, data: bool) -> int | None:
+        """The first sector from one on that holds data (or is a hole)."""
+        end = -(-inode.size // SECTOR_SIZE)
+        for start in range(first, end, SEEK_STEP):
+            stop = min(start + SEEK_STEP, end)
+            present = inode.store.present(start, stop - start, self.read_records)
+            for index in range(start, stop):
+                layered = None if inode.content is None else inode.content.find(index)
+                if (present[index - start] if layered is None else bool(layered)) is data:
+                    return index
+        return None
+
+    def flush(self, handle: Handle) -> None:
+        with self.mutex:
+            self._report_error(self.handles.get(handle).inode)
+
+    def fsync(self, handle: Handle, data_only: bool = False) -> None:
+        with self.mutex:
+            inode = self.handles.get(handle).inode
+            inode.error = None
+            group = inode.group
+        self.commit_through(group)
+
+    def sync(self) -> None:
+        with self.mutex:
+            group = self.live_group
+            if not self.dirty and self.pending is None:
+                group -= 1
+        self.commit_through(group)
+
+    def _report_error(self, inode: Inode) -> None:
+        error, inode.error = inode.error, None
+        if error is not None:
+            raise FsError(error.kind, f"{inode.path}: {error.message}", error.hint)
+
+
+def _not_a_file(inode: Inode) -> FsError:
+    if inode.kind is FileKind.DIRECTORY:
+        return FsError(Kind.IS_DIRECTORY, f"{inode.path} is a directory")
+    return FsError(Kind.INVALID, f"{inode.path} is no regular file")
+
+
+def _too_large(inode: Inode, size: int) -> FsError:
+    if size < 0:
+        return FsError(Kind.INVALID, f"{inode.path}: a position cannot be negative")
+    return FsError(Kind.TOO_LARGE, f"{inode.path}: a file has at most {MAX_SIZE} bytes, not {size}")
