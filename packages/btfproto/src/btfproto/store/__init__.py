@@ -3,6 +3,7 @@
 `Store` is the interface; `MemoryStore` keeps it in a dictionary, `EmbeddedStore` in a directory of this machine.
 """
 
+from ._embedded import EmbeddedStore
 from ._interface import (
     LEASE_SECONDS,
     REPLAY_RECORDS,
@@ -37,6 +38,7 @@ from ._interface import (
     Unchanged,
 )
 from ._limits import INLINE_LIMIT
+from ._lock import LockHolder, lock_holder
 from ._memory import MemoryStore
 
 __all__ = [
@@ -52,6 +54,7 @@ __all__ = [
     "CommitAnswer",
     "Committed",
     "Conflict",
+    "EmbeddedStore",
     "Events",
     "Fenced",
     "Found",
@@ -64,6 +67,7 @@ __all__ = [
     "LeaseFree",
     "LeaseHeld",
     "LeaseRequest",
+    "LockHolder",
     "MemoryStore",
     "RecordHole",
     "RecordRef",
@@ -73,4 +77,5 @@ __all__ = [
     "Store",
     "StoreStatus",
     "Unchanged",
+    "lock_holder",
 ]

@@ -40,6 +40,13 @@ class Leases:
             return self._release(request, now)
         return self._acquire(request, now)
 
+    def needs_fence(self, request: LeaseRequest, now: float) -> bool:
+        """Whether the answer to this request is a new fence, which `assign` must make durable first."""
+        if isinstance(request, Release) or self._last.get(request.key, (b"", 0))[0] == request.holder:
+            return False
+        held = self._held.get(request.key)
+        return held is None or held.expires <= now
+
     def fence(self, key: bytes) -> int:
         """The newest fence of a key; 0 if it was never held."""
         return self._last.get(key, (b"", 0))[1]

@@ -1,0 +1,253 @@
+"""One group of commits, worked out before anything is written: who is refused, and which rows and runs the rest make.
+
+Commits of a group are considered in order, each against what those before it leave; so the outcome is as if they had
+come one after another, while all share one write, one sync and one transaction. Nothing is visible, in memory or on
+disk, until the group is finished and published as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from ._index import Changes, HeadRow, State
+from ._interface import (
+    BlockChange,
+    Change,
+    Commit,
+    CommitAnswer,
+    Committed,
+    Conflict,
+    Fenced,
+    RecordHole,
+    RecordRun,
+)
+from ._limits import INLINE_LIMIT
+from ._placement import Delta, Level, Run
+from ._segments import Batch
+
+Levels = dict[int, Level]
+Buffer = bytes | memoryview
+
+
+class Block(msgspec.Struct, frozen=True):
+    """A published state of a block: its head row, and where its records lie (None: not loaded). Never changed."""
+
+    head: HeadRow
+    levels: Levels | None
+
+
+class Draft:
+    """A block as the group leaves it, next to the rows that must change."""
+
+    __slots__ = (
+        "_copied",
+        "before",
+        "deltas",
+        "inline",
+        "is_new",
+        "levels",
+        "number",
+        "removed",
+        "signed",
+        "small",
+        "small_gone",
+        "stored",
+        "version",
+    )
+
+    def __init__(self, number: int, block: Block | None) -> None:
+        self.number = number
+        self.is_new = block is None
+        head = HeadRow(number, 0, False, 0, False, b"") if block is None else block.head
+        self.before = head
+        self.version, self.removed, self.signed = head.version, head.removed, head.signed
+        self.stored, self.inline = head.stored, head.inline
+        self.levels: Levels | None = {} if block is None or head.inline or not head.stored else block.levels
+        self._copied: set[int] = set()
+        self.small: Buffer | None = None  # the small record, where this group writes or moves it
+        self.small_gone = False
+        self.deltas: dict[int, Delta] = {}
+
+    def level(self, number: int) -> Level:
+        """A level that may be changed."""
+        assert self.levels is not None
+        if number not in self._copied:
+            if not self._copied:
+                self.levels = dict(self.levels)
+            old = self.levels.get(number)
+            self.levels[number] = Level() if old is None else old.copy()
+            self._copied.add(number)
+        return self.levels[number]
+
+    def replace(self, level: int, start: int, end: int, new: Run | None) -> list[Run]:
+        gone = self.level(level).replace(start, end, new, self.deltas.setdefault(level, {}))
+        self.stored += (0 if new is None else new.bytes) - sum(run.bytes for run in gone)
+        return gone
+
+    def drop_small(self) -> None:
+        self.inline, self.small, self.small_gone, self.stored = False, None, True, 0
+
+    def holds_only_first(self) -> bool:
+        """Whether record (0, 0) is the only one, if there is any."""
+        runs = [(number, run) for number, level in (self.levels or {}).items() for run in level.runs]
+        return not runs or (len(runs) == 1 and runs[0][0] == 0 and runs[0][1][:2] == (0, 1))
+
+    def published(self) -> Block:
+        head = HeadRow(self.number, self.version, self.removed, self.stored, self.inline, self.signed)
+        return Block(head, self.levels)
+
+
+class Source(msgspec.Struct, frozen=True):
+    """What a group needs to know of the store that it will change."""
+
+    state: State
+    load: Callable[[bytes, bool], Block | None]  #: a block's published state; True: with its levels
+    load_small: Callable[[bytes], bytes]
+    known_request: Callable[[bytes], bool]
+    fence: Callable[[bytes], int]
+    living: Mapping[int, int]  #: living bytes of each segment
+    next_number: Callable[[], int]  #: a fresh row id for a new block
+
+
+class Group:
+    """Commits that will become durable together."""
+
+    def __init__(self, source: Source, batch: Batch) -> None:
+        self._source = source
+        self._batch = batch
+        self._drafts: dict[bytes, Draft] = {}
+        self._requests: dict[bytes, int] = {}
+        self._living: dict[int, int] = {}
+        self.events: list[list[Change]] = []
+
+    def add(self, commit: Commit) -> CommitAnswer:
+        """Take a commit in, or say why not. The answer of one that was taken counts once the group is durable."""
+        source, cursor = self._source, self._source.state.cursor
+        if commit.request in self._requests or source.known_request(commit.request):
+            return Committed(self._requests.get(commit.request, cursor))
+        for key, fence in commit.fences:
+            if fence < source.fence(key):
+                return Fenced(key, source.fence(key))
+        drafts = [self._draft(change) for change in commit.changes]
+        for change, draft in zip(commit.changes, drafts, strict=True):
+            if draft.version != change.expected:
+                return Conflict(change.block, draft.version)
+        for change, draft in zip(commit.changes, drafts, strict=True):
+            self._drafts[change.block] = draft
+            self._apply(change, draft)
+        self.events.append([Change(change.block, change.version) for change in commit.changes])
+        self._requests[commit.request] = cursor + len(self.events)
+        return Committed(cursor + len(self.events))
+
+    def changes(self, dead: Sequence[int]) -> Changes:
+        """All rows to write, those of `dead` segments being deleted."""
+        drafts = self._drafts
+        new = [(block, d) for block, d in drafts.items() if d.is_new]
+        old = [d for d in drafts.values() if not d.is_new]
+        deltas = [(d.number, level, delta) for d in drafts.values() for level, delta in d.deltas.items()]
+        return Changes(
+            state=self._state(),
+            inserted=[(d.number, block, d.version, d.removed, d.stored, d.inline, d.signed) for block, d in new],
+            updated=[(d.version, d.removed, d.stored, d.inline, d.signed, d.number) for d in old],
+            smalls=[(d.number, d.small) for d in drafts.values() if d.inline and d.small is not None],
+            small_gone=[(d.number,) for d in drafts.values() if d.small_gone and not d.inline],
+            runs=[(n, level, *run) for n, level, delta in deltas for run in delta.values() if run is not None],
+            run_gone=[(n, level, first) for n, level, delta in deltas for first, run in delta.items() if run is None],
+            segments_gone=[(number,) for number in dead],
+            segments=[(number, self._batch.end_of(number), living) for number, living in self.living().items()],
+            requests=[(cursor, request) for request, cursor in self._requests.items()],
+        )
+
+    def published(self) -> dict[bytes, Block]:
+        """The states to show once the group is durable."""
+        return {block: draft.published() for block, draft in self._drafts.items()}
+
+    @property
+    def requests(self) -> list[bytes]:
+        return list(self._requests)
+
+    def living(self) -> dict[int, int]:
+        """Living bytes of the segments that this group touches."""
+        return {number: self._source.living.get(number, 0) + grown for number, grown in self._living.items()}
+
+    def _draft(self, change: BlockChange) -> Draft:
+        """The block as it stands in this group, with everything loaded that applying the change needs."""
+        draft = self._drafts.get(change.block)
+        if draft is None:
+            block = self._source.load(change.block, False)
+            draft = Draft(self._source.next_number() if block is None else block.head.id, block)
+        touches_records = bool(change.runs or change.holes or change.removed)
+        if touches_records and draft.levels is None:
+            loaded = self._source.load(change.block, True)
+            assert loaded is not None
+            draft.levels = loaded.levels
+        if touches_records and draft.inline and draft.small is None:
+            draft.small = self._source.load_small(change.block)
+        return draft
+
+    def _apply(self, change: BlockChange, draft: Draft) -> None:
+        draft.version, draft.signed, draft.removed = change.version, change.signed, change.removed
+        if change.removed:
+            self._remove_records(draft)
+        for hole in change.holes:
+            self._punch(draft, hole)
+        if _is_small(change.runs) and draft.holds_only_first():
+            self._write_small(draft, change.runs[0].records[0])
+        elif change.runs:
+            self._move_small(change, draft)
+            for run in change.runs:
+                self._write_run(change, draft, run)
+
+    def _remove_records(self, draft: Draft) -> None:
+        if draft.inline:
+            draft.drop_small()
+        for number, level in list((draft.levels or {}).items()):
+            if level.runs:
+                self._freed(draft.replace(number, 0, level.runs[-1].end, None))
+
+    def _punch(self, draft: Draft, hole: RecordHole) -> None:
+        if not hole.count:
+            return
+        if draft.inline:
+            if hole.level == 0 and hole.first == 0:
+                draft.drop_small()
+        elif draft.levels and hole.level in draft.levels:
+            self._freed(draft.replace(hole.level, hole.first, hole.first + hole.count, None))
+
+    def _write_small(self, draft: Draft, record: Buffer) -> None:
+        if not draft.inline:
+            self._remove_records(draft)
+        draft.inline, draft.small, draft.stored = True, record, len(record)
+
+    def _move_small(self, change: BlockChange, draft: Draft) -> None:
+        """A block that outgrows the index takes its small record along."""
+        if draft.inline:
+            small = draft.small
+            assert small is not None
+            draft.drop_small()
+            self._write_run(change, draft, RecordRun(0, 0, [small]))
+
+    def _write_run(self, change: BlockChange, draft: Draft, run: RecordRun) -> None:
+        for placed in self._batch.add(change.block, change.version, run.level, run.first, run.records):
+            self._living[placed.segment] = self._living.get(placed.segment, 0) + placed.bytes
+            self._freed(draft.replace(run.level, placed.first, placed.end, placed))
+
+    def _freed(self, runs: list[Run]) -> None:
+        for run in runs:
+            self._living[run.segment] = self._living.get(run.segment, 0) - run.bytes
+
+    def _state(self) -> State:
+        state, blocks, stored = self._source.state, 0, 0
+        for draft in self._drafts.values():
+            blocks += (not draft.removed) - (not draft.is_new and not draft.before.removed)
+            stored += draft.stored - draft.before.stored
+        return State(state.store_id, state.cursor + len(self.events), state.blocks + blocks, state.stored + stored)
+
+
+def _is_small(runs: list[RecordRun]) -> bool:
+    """Whether a change writes record (0, 0) alone, and that is small enough for the index."""
+    if len(runs) != 1 or runs[0].level or runs[0].first or len(runs[0].records) != 1:
+        return False
+    return len(runs[0].records[0]) <= INLINE_LIMIT

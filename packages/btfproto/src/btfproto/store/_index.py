@@ -1,0 +1,272 @@
+"""The index: an SQLite file with the heads, the small bodies, and where in the segments everything else lies.
+
+One connection writes, in one transaction a group, with `synchronous=FULL` on a write-ahead log: when `write` returns,
+it is durable. Another reads; it sees a consistent snapshot in each call and does not wait for the writer. Both are
+guarded, so any thread may call. It neither caches nor decides anything; an SQLite error becomes a StoreError here.
+
+    state     one row: format, store id, cursor, number of blocks, stored bytes
+    heads     a row a block: version, tombstone, bytes stored, signed header
+    smalls    record (0, 0) of a block that has no other, where it is small
+    runs      where consecutive records lie: segment, offset, sizes
+    segments  committed length and living bytes of each segment file
+    requests  the newest commits by request id, so that a repetition is known
+    fences    the newest holder and fence of each lease key
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+from btlib.kinds import Kind
+
+from ..errors import StoreError
+from ._interface import REPLAY_RECORDS, HeadSummary
+from ._placement import Run
+
+INDEX_NAME = "index.sqlite"
+INDEX_FORMAT = 1
+CHECKPOINT_BYTES = 16 * 2**20  #: of log before it is copied into the file: rare enough to combine, short enough a stall
+
+_SCHEMA = """
+CREATE TABLE state (
+    format INTEGER NOT NULL, store_id BLOB NOT NULL, cursor INTEGER NOT NULL, blocks INTEGER NOT NULL,
+    stored INTEGER NOT NULL);
+CREATE TABLE heads (
+    id INTEGER PRIMARY KEY, block BLOB NOT NULL UNIQUE, version INTEGER NOT NULL, removed INTEGER NOT NULL,
+    stored INTEGER NOT NULL, inline INTEGER NOT NULL, signed BLOB NOT NULL);
+CREATE TABLE smalls (id INTEGER PRIMARY KEY, record BLOB NOT NULL);
+CREATE TABLE runs (
+    id INTEGER NOT NULL, level INTEGER NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL,
+    segment INTEGER NOT NULL, offset INTEGER NOT NULL, size INTEGER NOT NULL, last INTEGER NOT NULL,
+    PRIMARY KEY (id, level, first)) WITHOUT ROWID;
+CREATE TABLE segments (number INTEGER PRIMARY KEY, length INTEGER NOT NULL, living INTEGER NOT NULL);
+CREATE TABLE requests (cursor INTEGER PRIMARY KEY, request BLOB NOT NULL);
+CREATE TABLE fences (key BLOB PRIMARY KEY, holder BLOB NOT NULL, fence INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+_HEAD = "SELECT id, version, removed, stored, inline, signed FROM heads WHERE block = ?"
+_RUNS = "SELECT level, first, count, segment, offset, size, last FROM runs WHERE id = ? ORDER BY level, first"
+
+
+class State(msgspec.Struct, frozen=True):
+    """The row of `state`."""
+
+    store_id: bytes
+    cursor: int
+    blocks: int
+    stored: int
+
+
+class HeadRow(msgspec.Struct, frozen=True, array_like=True):
+    """A row of `heads` without its block id. `inline`: the block's only record lies in `smalls`."""
+
+    id: int
+    version: int
+    removed: bool
+    stored: int
+    inline: bool
+    signed: bytes
+
+
+class SegmentRow(msgspec.Struct, frozen=True, array_like=True):
+    number: int
+    length: int
+    living: int
+
+
+class Changes(msgspec.Struct, kw_only=True):
+    """The rows that one transaction writes, as the statements below take them."""
+
+    state: State
+    inserted: list[tuple[object, ...]]  # id, block, version, removed, stored, inline, signed
+    updated: list[tuple[object, ...]]  # version, removed, stored, inline, signed, id
+    smalls: list[tuple[int, object]]
+    small_gone: list[tuple[int]]
+    runs: list[tuple[int, ...]]  # id, level, first, count, segment, offset, size, last
+    run_gone: list[tuple[int, int, int]]  # id, level, first
+    segments: list[tuple[int, int, int]]
+    segments_gone: list[tuple[int]]
+    requests: list[tuple[int, bytes]]
+
+
+class Index:
+    """The SQLite file of a store."""
+
+    def __init__(self, directory: Path, store_id: bytes) -> None:
+        """Opens the index, or makes an empty one with `store_id`. Raises StoreError."""
+        self.path = directory / INDEX_NAME
+        with self._translated("open"):
+            self._writer = self._connect()
+            self._reader = self._connect()
+            self._write_lock, self._read_lock = threading.Lock(), threading.Lock()
+            if not self._writer.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                self._create(store_id)
+            self._check_format()
+
+    def write(self, changes: Changes) -> None:
+        """Apply one transaction; durable when it returns. Raises StoreError; after IO the caller must reopen."""
+        cursor = changes.state.cursor
+        with self._write_lock, self._translated("write to"), self._transaction() as db:
+            run = db.executemany
+            run("INSERT INTO heads VALUES (?, ?, ?, ?, ?, ?, ?)", changes.inserted)
+            run("UPDATE heads SET version=?, removed=?, stored=?, inline=?, signed=? WHERE id=?", changes.updated)
+            run("DELETE FROM smalls WHERE id=?", changes.small_gone)
+            run("INSERT OR REPLACE INTO smalls VALUES (?, ?)", changes.smalls)
+            run("DELETE FROM runs WHERE id=? AND level=? AND first=?", changes.run_gone)
+            run("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?)", changes.runs)
+            run("INSERT OR REPLACE INTO segments VALUES (?, ?, ?)", changes.segments)
+            run("DELETE FROM segments WHERE number=?", changes.segments_gone)
+            run("INSERT INTO requests VALUES (?, ?)", changes.requests)
+            db.execute("DELETE FROM requests WHERE cursor <= ?", (cursor - REPLAY_RECORDS,))
+            db.execute("UPDATE state SET cursor=?, blocks=?, stored=?", msgspec.structs.astuple(changes.state)[1:])
+
+    def write_fence(self, key: bytes, holder: bytes, fence: int) -> None:
+        """Make a fence durable. Raises StoreError."""
+        with self._write_lock, self._translated("write to"), self._transaction() as db:
+            db.execute("INSERT OR REPLACE INTO fences VALUES (?, ?, ?)", (key, holder, fence))
+
+    def checkpoint(self) -> None:
+        """Copy the log into the file where it has grown long. Raises StoreError (IO): the caller must reopen."""
+        with self._write_lock, self._translated("write to"):
+            self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
+    def log_size(self) -> int:
+        """Bytes of the write-ahead log."""
+        log = self.path.with_name(f"{INDEX_NAME}-wal")
+        return log.stat().st_size if log.exists() else 0
+
+    def state(self) -> State:
+        with self._snapshot() as db:
+            _, *row = db.execute("SELECT * FROM state").fetchone()
+            return State(*row)
+
+    def head(self, block: bytes) -> HeadRow | None:
+        with self._snapshot() as db:
+            row = db.execute(_HEAD, (block,)).fetchone()
+            return None if row is None else _head_row(row)
+
+    def head_and_small(self, block: bytes) -> tuple[HeadRow | None, bytes | None]:
+        """A head with its small record, as of one moment."""
+        with self._snapshot() as db:
+            row = db.execute(
+                "SELECT h.id, version, removed, stored, inline, signed, record "
+                "FROM heads h LEFT JOIN smalls s ON s.id = h.id WHERE block = ?",
+                (block,),
+            ).fetchone()
+            return (None, None) if row is None else (_head_row(row[:6]), row[6])
+
+    def head_and_runs(self, block: bytes) -> tuple[HeadRow | None, list[tuple[int, Run]]]:
+        """A head with its runs in order of level and first record, as of one moment."""
+        with self._snapshot() as db:
+            db.execute("BEGIN")
+            try:
+                row = db.execute(_HEAD, (block,)).fetchone()
+                if row is None:
+                    return None, []
+                runs = db.execute(_RUNS, (row[0],))
+                return _head_row(row), [(level, Run(*place)) for level, *place in runs]
+            finally:
+                db.execute("COMMIT")
+
+    def scan(self, after: bytes | None, limit: int) -> list[HeadSummary]:
+        with self._snapshot() as db:
+            rows = db.execute(
+                "SELECT block, version, removed, stored FROM heads WHERE block > ? ORDER BY block LIMIT ?",
+                (after or b"", limit),
+            )
+            return [HeadSummary(block, version, bool(removed), stored) for block, version, removed, stored in rows]
+
+    def segments(self) -> list[SegmentRow]:
+        with self._snapshot() as db:
+            return [SegmentRow(*row) for row in db.execute("SELECT number, length, living FROM segments")]
+
+    def requests(self) -> list[bytes]:
+        """The newest request ids, oldest first."""
+        with self._snapshot() as db:
+            return [request for (request,) in db.execute("SELECT request FROM requests ORDER BY cursor")]
+
+    def fences(self) -> dict[bytes, tuple[bytes, int]]:
+        with self._snapshot() as db:
+            return {key: (holder, fence) for key, holder, fence in db.execute("SELECT key, holder, fence FROM fences")}
+
+    def next_id(self) -> int:
+        with self._snapshot() as db:
+            return int(db.execute("SELECT coalesce(max(id), 0) + 1 FROM heads").fetchone()[0])
+
+    def blocks_in(self, segment: int) -> list[bytes]:
+        """The blocks that have runs in a segment."""
+        with self._snapshot() as db:
+            rows = db.execute("SELECT block FROM heads WHERE id IN (SELECT id FROM runs WHERE segment=?)", (segment,))
+            return [block for (block,) in rows]
+
+    def close(self) -> None:
+        with self._write_lock, self._read_lock:
+            self._reader.close()
+            self._writer.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, cached_statements=64)
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
+        db.execute("PRAGMA wal_autocheckpoint=0")  # its errors would go unnoticed: `checkpoint` reports them
+        db.execute("PRAGMA journal_size_limit=67108864")
+        db.execute("PRAGMA cache_size=-8192")
+        db.execute("PRAGMA temp_store=MEMORY")
+        return db
+
+    def _create(self, store_id: bytes) -> None:
+        with self._transaction() as db:
+            for statement in filter(str.strip, _SCHEMA.split(";")):
+                db.execute(statement)
+            db.execute("INSERT INTO state VALUES (?, ?, 1, 0, 0)", (INDEX_FORMAT, store_id))
+
+    def _check_format(self) -> None:
+        (found,) = self._writer.execute("SELECT format FROM state").fetchone()
+        if found != INDEX_FORMAT:
+            raise StoreError(
+                Kind.NOT_SUPPORTED, f"the store index {self.path} has format {found}, this program knows {INDEX_FORMAT}"
+            )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        db = self._writer
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield db
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[sqlite3.Connection]:
+        with self._read_lock, self._translated("read"):
+            yield self._reader
+
+    @contextmanager
+    def _translated(self, verb: str) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise _store_error(self.path, verb, error) from error
+
+
+def _head_row(row: tuple[int, int, int, int, int, bytes]) -> HeadRow:
+    number, version, removed, stored, inline, signed = row
+    return HeadRow(number, version, bool(removed), stored, bool(inline), signed)
+
+
+def _store_error(path: Path, verb: str, error: sqlite3.Error) -> StoreError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    text = f"cannot {verb} the store index {path}: {error}"
+    if code == sqlite3.SQLITE_FULL:
+        return StoreError(Kind.NO_SPACE, text, "free some space")
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return StoreError(Kind.INTEGRITY, text, "restore the store from a backup")
+    return StoreError(Kind.IO, text)

@@ -1,0 +1,88 @@
+"""Where the records of a block lie: runs of consecutive records, sorted, never overlapping. Pure.
+
+A run stands for many records at once, so a file written from front to end has few of them, however large; writing into
+its middle splits one. What must change in the index is collected on the way.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+class Run(NamedTuple):
+    """Records `first` to `first + length - 1`, one after another from `offset` in `segment`.
+
+    All have `size` bytes but the last, which has `last`.
+    """
+
+    first: int
+    length: int
+    segment: int
+    offset: int
+    size: int
+    last: int
+
+    @property
+    def end(self) -> int:
+        return self.first + self.length
+
+    @property
+    def bytes(self) -> int:
+        return (self.length - 1) * self.size + self.last
+
+    def cut(self, start: int, end: int) -> Run:
+        """The part of this run from record `start` up to `end`."""
+        first, length, segment, offset, size, last = self
+        kept_last = last if end == first + length else size
+        return Run(start, end - start, segment, offset + (start - first) * size, size, kept_last)
+
+
+Delta = dict[int, Run | None]  # by first record: the row to write, or None to delete it
+
+
+class Level:
+    """The runs of one level of a block. A published one is never changed again: `copy` it first."""
+
+    __slots__ = ("_firsts", "runs")
+
+    def __init__(self, runs: Iterable[Run] = ()) -> None:
+        """`runs` in order of their first records."""
+        self.runs = list(runs)
+        self._firsts = [run[0] for run in self.runs]
+
+    def copy(self) -> Level:
+        level = Level.__new__(Level)
+        level.runs, level._firsts = self.runs.copy(), self._firsts.copy()
+        return level
+
+    def find(self, index: int) -> Run | None:
+        """The run that holds a record."""
+        at = bisect_right(self._firsts, index) - 1
+        if at < 0:
+            return None
+        run = self.runs[at]
+        return run if index < run[0] + run[1] else None
+
+    def replace(self, start: int, end: int, new: Run | None, delta: Delta) -> list[Run]:
+        """Put `new`, or nothing, in the place of records `start` to `end`; returns the parts that went."""
+        low = bisect_right(self._firsts, start) - 1
+        if low < 0 or self.runs[low].end <= start:
+            low += 1
+        high = bisect_left(self._firsts, end, low)
+        pieces, gone = [], []
+        for run in self.runs[low:high]:
+            delta[run.first] = None
+            if run.first < start:
+                pieces.append(run.cut(run.first, start))
+            gone.append(run.cut(max(run.first, start), min(run.end, end)))
+        if new is not None:
+            pieces.append(new)
+        if high > low and self.runs[high - 1].end > end:
+            pieces.append(self.runs[high - 1].cut(end, self.runs[high - 1].end))
+        for piece in pieces:
+            delta[piece.first] = piece
+        self.runs[low:high] = pieces
+        self._firsts[low:high] = [piece.first for piece in pieces]
+        return gone

@@ -1,0 +1,259 @@
+"""Segments: append-only files that hold the records too large for the index.
+
+An append is written, then synced, and only then may the index name it; until that happens its bytes are nobody's and
+the next append overwrites them. A segment whose write or sync failed is *sealed*: never written again, since the kernel
+may have dropped its pages and a second sync would lie. Reads never lock: an open file lives until its last reader ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from btlib.kinds import Kind
+
+from ..errors import StoreError
+from ._files import Buffer, Files
+from ._placement import Run
+from ._segment_format import (
+    RUN_HEADER_SIZE,
+    SEGMENT_HEADER_SIZE,
+    RunHeader,
+    encode_run_header,
+    encode_segment_header,
+    segment_header_fault,
+    stretches,
+)
+
+SEGMENT_SIZE = 256 * 2**20  #: a segment is full beyond this: large enough to be few, small enough to compact
+OPEN_SEGMENTS = 128  #: descriptors kept, far below the usual limit of 1024 a process
+PARTS_AT_ONCE = 1024  #: IOV_MAX of Linux
+
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class OpenSegment:
+    """A descriptor that is closed when nobody uses it any more: its readers and the table share it."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+
+
+class Segments:
+    """The segment files of a store. Reads from any thread; appends and syncs by one at a time."""
+
+    def __init__(
+        self, directory: Path, store_id: bytes, files: Files, ends: Mapping[int, int], *, size: int = SEGMENT_SIZE
+    ) -> None:
+        """`ends`: the committed length of every segment. Raises StoreError if one is missing or shorter."""
+        self.directory = directory
+        self._store_id = store_id
+        self._files = files
+        self._size = size
+        self._open: OrderedDict[int, OpenSegment] = OrderedDict()
+        self._open_lock = threading.Lock()
+        self.ends = dict(ends)
+        self._active: int | None = None
+        self._next = max(ends, default=0) + 1
+        self._check_files()
+
+    def read(self, number: int, size: int, offset: int) -> bytes:
+        """Exactly `size` bytes. Raises StoreError (INTEGRITY: the file ends before), FileNotFoundError (it is gone)."""
+        segment = self._segment(number)
+        try:
+            data = self._files.read(segment.fd, size, offset)
+        except OSError as error:
+            raise self._failed(number, "read", error) from error
+        if len(data) != size:
+            raise self._damaged(number, f"it ends before byte {offset + size}")
+        return data
+
+    def batch(self) -> Batch:
+        """Begin to append. At most one batch is used at a time."""
+        return Batch(self)
+
+    def forget(self, number: int) -> None:
+        """Delete a segment that nothing names any more; readers that have it open may finish."""
+        with self._open_lock:
+            self._open.pop(number, None)
+        self.ends.pop(number, None)
+        if self._active == number:
+            self._active = None
+        try:
+            self._files.remove(self.path(number))
+        except OSError as error:
+            raise self._failed(number, "remove", error) from error
+
+    def close(self) -> None:
+        with self._open_lock:
+            self._open.clear()
+
+    def path(self, number: int) -> Path:
+        return self.directory / f"{number:08}.seg"
+
+    @property
+    def active(self) -> int | None:
+        """The segment that the next batch appends to, if it exists already."""
+        return self._active
+
+    def _segment(self, number: int) -> OpenSegment:
+        with self._open_lock:
+            segment = self._open.get(number)
+            if segment is not None:
+                self._open.move_to_end(number)
+                return segment
+            try:
+                segment = OpenSegment(self._files.open(self.path(number)))
+            except FileNotFoundError:
+                raise
+            except OSError as error:
+                raise self._failed(number, "open", error) from error
+            return self._remember(number, segment)
+
+    def _remember(self, number: int, segment: OpenSegment) -> OpenSegment:
+        self._open[number] = segment
+        if len(self._open) > OPEN_SEGMENTS:
+            self._open.popitem(last=False)
+        return segment
+
+    def _create(self, number: int) -> OpenSegment:
+        segment = OpenSegment(self._files.open(self.path(number), create=True))
+        self._files.sync_directory(self.directory)
+        self._write(segment.fd, [encode_segment_header(number, self._store_id)], 0)
+        with self._open_lock:
+            return self._remember(number, segment)
+
+    def _write(self, fd: int, parts: list[Buffer], offset: int) -> None:
+        """Write all parts, however many calls that takes."""
+        at = 0
+        while at < len(parts):
+            chunk = parts[at : at + PARTS_AT_ONCE]
+            at += len(chunk)
+            while chunk:
+                taken = self._files.write(fd, chunk, offset)
+                offset += taken
+                chunk = _rest(chunk, taken)
+
+    def _seal(self, numbers: Iterable[int]) -> None:
+        """Never append to these again, and give back what the failed append took, as far as the system lets us."""
+        self._active = None
+        for number in numbers:
+            with suppress(OSError):
+                if number in self.ends:
+                    self._files.truncate(self._segment(number).fd, self.ends[number])
+                else:
+                    self._files.remove(self.path(number))
+
+    def _check_files(self) -> None:
+        """Every committed byte must be there; what lies beyond was never committed, and goes."""
+        for number, end in self.ends.items():
+            path = self.path(number)
+            size = path.stat().st_size if path.exists() else -1
+            if size < end:
+                what = "it is missing" if size < 0 else f"it has {size} bytes of {end}"
+                raise self._damaged(number, what)
+            if size > end:
+                self._files.truncate(self._segment(number).fd, end)
+            head = self._files.read(self._segment(number).fd, SEGMENT_HEADER_SIZE, 0)
+            fault = segment_header_fault(head, number, self._store_id)
+            if fault is not None:
+                raise self._damaged(number, fault)
+        for path in self.directory.glob("*.seg"):
+            if not path.stem.isdecimal() or int(path.stem) not in self.ends:
+                self._files.remove(path)
+        if self.ends:
+            self._active = max(self.ends)
+
+    def _damaged(self, number: int, what: str) -> StoreError:
+        return StoreError(
+            Kind.INTEGRITY,
+            f"the segment {self.path(number)} is damaged: {what}",
+            "restore the store from a backup, or copy what is still readable to a new one",
+        )
+
+    def _failed(self, number: int, verb: str, error: OSError) -> StoreError:
+        full = error.errno in NO_SPACE
+        text = f"cannot {verb} the segment {self.path(number)}: {error.strerror or error}"
+        return StoreError(Kind.NO_SPACE if full else Kind.IO, text, "free some space" if full else None)
+
+
+class Batch:
+    """What one group appends: collected by `add`, made durable by `sync`, kept by `adopt`."""
+
+    def __init__(self, segments: Segments) -> None:
+        self._segments = segments
+        self._parts: dict[int, list[Buffer]] = {}
+        self._starts: dict[int, int] = {}
+        self.ends: dict[int, int] = {}
+        self._number = segments._active
+        self._end = 0 if self._number is None else segments.ends[self._number]
+
+    def add(self, block: bytes, version: int, level: int, first: int, records: Sequence[Buffer]) -> list[Run]:
+        """Append consecutive records; returns where they will lie."""
+        sizes = list(map(len, records))
+        runs = []
+        for start, end in stretches(sizes):
+            number, parts = self._room()
+            count, size, last = end - start, sizes[start], sizes[end - 1]
+            header = RunHeader(level, block, version, first + start, count, size, last)
+            parts.append(encode_run_header(header))
+            parts += records[start:end]
+            run = Run(first + start, count, number, self._end + RUN_HEADER_SIZE, size, last)
+            self._end = self.ends[number] = run.offset + run.bytes
+            runs.append(run)
+        return runs
+
+    def sync(self) -> None:
+        """Write all of it and return when it is durable. Raises StoreError; then nothing of it counts."""
+        for number, parts in self._parts.items():
+            try:
+                self._append(number, parts)
+            except OSError as error:
+                self._segments._seal(self._parts)
+                raise self._segments._failed(number, "append to", error) from error
+
+    def adopt(self) -> None:
+        """The index names it now: later batches append after it."""
+        self._segments.ends.update(self.ends)
+        if self.ends:
+            self._segments._active = self._number
+
+    def end_of(self, number: int) -> int:
+        """The length of a segment once this batch is adopted."""
+        return self.ends.get(number) or self._segments.ends[number]
+
+    def _room(self) -> tuple[int, list[Buffer]]:
+        """The segment to append to, and the parts of it so far; a new one where the last is full."""
+        if self._number is None or self._end >= self._segments._size:
+            self._number = self._segments._next
+            self._segments._next += 1
+            self._end = SEGMENT_HEADER_SIZE
+        if self._number not in self._parts:
+            self._parts[self._number] = []
+            self._starts[self._number] = self._end
+        return self._number, self._parts[self._number]
+
+    def _append(self, number: int, parts: list[Buffer]) -> None:
+        segments = self._segments
+        segment = segments._segment(number) if number in segments.ends else segments._create(number)
+        segments._write(segment.fd, parts, self._starts[number])
+        segments._files.sync(segment.fd)
+
+
+def _rest(parts: list[Buffer], taken: int) -> list[Buffer]:
+    """What remains of some parts after `taken` bytes."""
+    for i, part in enumerate(parts):
+        if taken < len(part):
+            return [memoryview(part)[taken:], *parts[i + 1 :]]
+        taken -= len(part)
+    return []

@@ -1,0 +1,8 @@
+"""A store over a link: `StoreClient` is a `Store` on a server, `StoreServer` is that server."""
+
+from ._client import StoreClient
+from ._desk import LeaseDesk
+from ._observed import ObservedStore
+from ._server import CommitCheck, StoreServer
+
+__all__ = ["CommitCheck", "LeaseDesk", "ObservedStore", "StoreClient", "StoreServer"]

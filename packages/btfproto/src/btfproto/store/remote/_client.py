@@ -1,0 +1,151 @@
+"""`StoreClient`: a store on a server, as a `Store`.
+
+It trusts the server with nothing but being there: answers are checked for being answers to the question (counts, ids,
+orders, sizes), and what they contain is verified by whoever uses the store. Every request may be repeated (a commit
+carries its request id), so one that is lost with its link goes out again on the next. Large records stay views into the
+message that brought them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TypeVar
+
+import msgspec
+from btlib.kinds import Kind
+from btlib.paths import BlockPath
+from bttp.errors import BttpError
+
+from btfproto._dial import Dialer
+from btfproto.errors import StoreError
+from btfproto.messages import MessageError, decode_store_reply, encode_store_request, printable, stores
+from btfproto.store import (
+    Acquire,
+    Commit,
+    CommitAnswer,
+    Conflict,
+    Events,
+    Found,
+    HeadAnswer,
+    HeadSummary,
+    HeadWant,
+    LeaseAnswer,
+    LeaseBusy,
+    LeaseHeld,
+    LeaseRequest,
+    RecordRef,
+    Records,
+    StoreStatus,
+    Unchanged,
+)
+
+from ._server import WATCH
+
+CALL_SECONDS = 60.0  #: one call: a slow disk at the other end, not a dead one (the link notices that itself)
+WATCH_GRACE = 10.0  #: seconds by which the answer to a watch may be late
+
+Reply = TypeVar("Reply", bound=msgspec.Struct)
+
+
+class StoreClient:
+    """See `Store`. Thread-safe; calls of several threads share one link."""
+
+    def __init__(self, dialer: Dialer, service: BlockPath) -> None:
+        """`service` is `<server path>/store`. The client closes the dialer when it is closed."""
+        self._dialer = dialer
+        self._service = service
+        self._watch_path = service.child(WATCH)
+
+    def read_heads(self, wants: Sequence[HeadWant]) -> list[HeadAnswer]:
+        answers: list[HeadAnswer] = []
+        for start in range(0, len(wants), stores.MAX_HEADS):
+            part = list(wants[start : start + stores.MAX_HEADS])
+            reply = self._call(stores.ReadHeads(part), stores.Heads)
+            _check_heads(part, reply.answers)
+            answers += reply.answers
+        return answers
+
+    def read_records(self, block: bytes, refs: Sequence[RecordRef]) -> Records:
+        if len(refs) > stores.MAX_RECORDS:
+            return self._read_many(block, refs)
+        records = self._call(stores.ReadRecords(block, list(refs)), stores.GotRecords).records
+        _require(len(records.records) == len(refs), f"{len(records.records)} records where {len(refs)} were asked for")
+        return records
+
+    def commit(self, commit: Commit) -> CommitAnswer:
+        count = len(commit.changes)
+        if count > stores.MAX_CHANGES:
+            raise StoreError(Kind.LIMIT, f"a commit changes at most {stores.MAX_CHANGES} blocks, not {count}")
+        answer = self._call(stores.DoCommit(commit), stores.CommitDone).answer
+        if isinstance(answer, Conflict):
+            known = any(change.block == answer.block for change in commit.changes)
+            _require(known, "a conflict over a block that is not in the commit")
+        return answer
+
+    def scan(self, after: bytes | None, limit: int) -> list[HeadSummary]:
+        summaries = self._call(stores.Scan(after, min(limit, stores.MAX_SCAN)), stores.Scanned).summaries
+        blocks = [*([] if after is None else [after]), *(summary.block for summary in summaries)]
+        _require(len(summaries) <= limit, f"{len(summaries)} lines where {limit} were asked for")
+        _require(all(a < b for a, b in pairwise(blocks)), "a scan that is out of order")
+        return summaries
+
+    def watch(self, cursor: int, holder: bytes, timeout: float) -> Events:
+        milliseconds = min(int(max(timeout, 0) * 1000), stores.MAX_WATCH_MILLISECONDS)
+        request = stores.Watch(cursor, holder, milliseconds)
+        wait = milliseconds / 1000 + WATCH_GRACE
+        events = self._call(request, stores.Watched, path=self._watch_path, timeout=wait).events
+        _require(events.lost or events.cursor >= cursor, "events from before the ones already seen")
+        return events
+
+    def lease(self, request: LeaseRequest) -> LeaseAnswer:
+        answer = self._call(stores.DoLease(request), stores.LeaseDone).answer
+        asked_for_lease = isinstance(request, Acquire)
+        _require(isinstance(answer, LeaseHeld | LeaseBusy) == asked_for_lease, "an answer to another lease request")
+        return answer
+
+    def status(self) -> StoreStatus:
+        return self._call(stores.GetStatus(), stores.Status).status
+
+    def close(self) -> None:
+        self._dialer.close()
+
+    def _read_many(self, block: bytes, refs: Sequence[RecordRef]) -> Records:
+        """More records than fit a request. They must be of one version, so a change in between starts over."""
+        while True:
+            parts = [
+                self.read_records(block, refs[start : start + stores.MAX_RECORDS])
+                for start in range(0, len(refs), stores.MAX_RECORDS)
+            ]
+            if len({part.version for part in parts}) == 1:
+                return Records(parts[0].version, [record for part in parts for record in part.records])
+
+    def _call(
+        self,
+        request: stores.StoreRequest,
+        expected: type[Reply],
+        *,
+        path: BlockPath | None = None,
+        timeout: float = CALL_SECONDS,
+    ) -> Reply:
+        try:
+            body = self._dialer.call(path or self._service, encode_store_request(request), timeout=timeout)
+            return decode_store_reply(body, expected)
+        except MessageError as error:
+            raise StoreError(error.kind, f"{self._dialer.endpoint}: {error.message}") from error
+        except BttpError as error:
+            raise StoreError(error.kind, printable(error.message), error.hint) from error
+
+
+def _check_heads(wants: Sequence[HeadWant], answers: Sequence[HeadAnswer]) -> None:
+    _require(len(answers) == len(wants), f"{len(answers)} heads where {len(wants)} were asked for")
+    for want, answer in zip(wants, answers, strict=True):
+        if isinstance(answer, Found):
+            _require(answer.head.block == want.block, "the head of another block")
+        elif isinstance(answer, Unchanged):
+            _require(want.known > 0, "'unchanged' about a head that is not known here")
+
+
+def _require(condition: bool, what: str) -> None:
+    if not condition:
+        raise StoreError(Kind.PROTOCOL, f"the server answered with {what}")

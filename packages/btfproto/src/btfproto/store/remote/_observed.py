@@ -1,0 +1,80 @@
+"""`ObservedStore`: a store that tells who listens that something may have happened.
+
+A server has many clients that wait for events. Instead of a thread for each, they sleep in the event loop, and this
+wrapper wakes them after every commit and every request for a lease. Whoever uses the same store in the same process
+(the thin service) uses it through the wrapper too. It adds nothing else to the store beneath.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from btfproto.store import (
+    Commit,
+    CommitAnswer,
+    Events,
+    HeadAnswer,
+    HeadSummary,
+    HeadWant,
+    LeaseAnswer,
+    LeaseRequest,
+    RecordRef,
+    Records,
+    Store,
+    StoreStatus,
+)
+
+Listener = Callable[[], None]
+
+
+class ObservedStore:
+    """See `Store`. Listeners are called in the thread that committed; they must not wait."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._listeners: tuple[Listener, ...] = ()
+
+    def listen(self, listener: Listener) -> None:
+        """Call `listener` from now on, from any thread."""
+        with self._lock:
+            self._listeners = (*self._listeners, listener)
+
+    def unlisten(self, listener: Listener) -> None:
+        """Stop calling it."""
+        with self._lock:
+            self._listeners = tuple(known for known in self._listeners if known != listener)
+
+    def read_heads(self, wants: Sequence[HeadWant]) -> list[HeadAnswer]:
+        return self._store.read_heads(wants)
+
+    def read_records(self, block: bytes, refs: Sequence[RecordRef]) -> Records:
+        return self._store.read_records(block, refs)
+
+    def commit(self, commit: Commit) -> CommitAnswer:
+        answer = self._store.commit(commit)
+        self._tell()
+        return answer
+
+    def scan(self, after: bytes | None, limit: int) -> list[HeadSummary]:
+        return self._store.scan(after, limit)
+
+    def watch(self, cursor: int, holder: bytes, timeout: float) -> Events:
+        return self._store.watch(cursor, holder, timeout)
+
+    def lease(self, request: LeaseRequest) -> LeaseAnswer:
+        answer = self._store.lease(request)
+        self._tell()
+        return answer
+
+    def status(self) -> StoreStatus:
+        return self._store.status()
+
+    def close(self) -> None:
+        self._store.close()
+        self._tell()
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()

@@ -1,0 +1,166 @@
+"""`StoreServer`: serves a store to clients that it does not trust, and whose blocks it cannot read.
+
+    <server path>/store          every request but `Watch`, in worker threads
+    <server path>/store/watch    `Watch`, in the event loop: a long poll must not hold a thread
+
+Every commit is checked before it reaches the store: signatures, chains, scopes, versions, trees (`check_commit`).
+Reading is open to whoever was let in here; what is read is sealed. Every refusal is a typed reply with a sentence.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from btlib.errors import BlocktreeError
+from btlib.kinds import Kind
+from btlib.paths import BlockPath
+from bttp import Request, Router
+
+from btfproto._bell import Bell
+from btfproto.errors import StoreError
+from btfproto.messages import (
+    MessageError,
+    decode_store_request,
+    encode_store_reply,
+    failure_of,
+    stores,
+)
+from btfproto.store import Commit, CommitAnswer, Events, Store
+
+from ._desk import LeaseDesk, bound_holder
+from ._observed import ObservedStore
+
+log = logging.getLogger("btfproto.store")
+
+WATCH = "watch"  #: the name below the service where long polls go
+MAX_WATCHES = 64  #: long polls of one connection at once; a client needs one
+
+Parts = list[bytes | memoryview]
+CommitCheck = Callable[[Commit], None]
+
+
+class StoreServer:
+    """The store service. Thread-safe. It does not close the store that it serves."""
+
+    def __init__(self, store: Store, check: CommitCheck, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """`check` raises BlocktreeError for a commit that must not be applied."""
+        self.store = ObservedStore(store)  #: for whoever uses the same store in this process
+        self._check = check
+        self._clock = clock
+        self._desk = LeaseDesk(self.store)
+        self._lock = threading.Lock()
+        self._links: set[int] = set()
+        self._watches: dict[int, int] = {}
+
+    def add_to(self, router: Router, service: BlockPath) -> None:
+        """Listen at `service`."""
+        router.add(service, self.handle)
+        router.add(service.child(WATCH), self.watch)
+
+    def handle(self, request: Request) -> Parts:
+        """Everything but `Watch`."""
+        try:
+            return encode_store_reply(self._answer(request))
+        except BlocktreeError as error:
+            return encode_store_reply(failure_of(error))
+
+    async def watch(self, request: Request) -> Parts:
+        """Answer when something happens after the cursor, or when the time is over."""
+        link = request.link.id
+        try:
+            message = decode_store_request(request.body)
+            if not isinstance(message, stores.Watch):
+                raise MessageError("only watches are answered here")
+            self._count_watch(link, 1)
+            try:
+                holder = bound_holder(message.holder, request.peer.principals)
+                events = await self._watch(message, holder)
+            finally:
+                self._count_watch(link, -1)
+        except BlocktreeError as error:
+            return encode_store_reply(failure_of(error))
+        return encode_store_reply(stores.Watched(events))
+
+    def _answer(self, request: Request) -> stores.StoreReply:
+        message = decode_store_request(request.body)
+        match message:
+            case stores.ReadHeads():
+                _limit("heads of a request", len(message.wants), stores.MAX_HEADS)
+                return stores.Heads(self.store.read_heads(message.wants))
+            case stores.ReadRecords():
+                _limit("records of a request", len(message.refs), stores.MAX_RECORDS)
+                return stores.GotRecords(self.store.read_records(message.block, message.refs))
+            case stores.DoCommit():
+                return stores.CommitDone(self._commit(message.commit, request))
+            case stores.Scan():
+                limit = min(message.limit, stores.MAX_SCAN)
+                return stores.Scanned(self.store.scan(message.after, limit))
+            case stores.DoLease():
+                self._remember(request)
+                answer = self._desk.request(message.request, request.peer.principals, request.link.id)
+                return stores.LeaseDone(answer)
+            case stores.GetStatus():
+                return stores.Status(self.store.status())
+            case stores.Watch():
+                raise MessageError(f"watches are answered at {request.path.child(WATCH)}")
+
+    def _commit(self, commit: Commit, request: Request) -> CommitAnswer:
+        _limit("changes of a commit", len(commit.changes), stores.MAX_CHANGES)
+        size = sum(len(record) for change in commit.changes for run in change.runs for record in run.records)
+        _limit("bytes of a commit", size, stores.MAX_COMMIT_BYTES)
+        fenced = self._desk.foreign_fence(commit.fences, request.peer.principals)
+        if fenced is not None:
+            return fenced
+        try:
+            self._check(commit)
+        except BlocktreeError as error:
+            log.warning("refused a commit of %s: %s", request.peer, error.message)
+            raise
+        return self.store.commit(commit)
+
+    async def _watch(self, message: stores.Watch, holder: bytes) -> Events:
+        """Asks the store without waiting, and sleeps until somebody committed or asked for a lease."""
+        deadline = self._clock() + min(message.milliseconds, stores.MAX_WATCH_MILLISECONDS) / 1000
+        bell = Bell()
+        self.store.listen(bell.ring)
+        try:
+            while True:
+                events = self.store.watch(message.cursor, holder, 0.0)
+                happened = events.changes or events.wanted or events.lost or events.cursor != message.cursor
+                left = deadline - self._clock()
+                if happened or left <= 0 or not await bell.wait(left):
+                    return events
+        finally:
+            self.store.unlisten(bell.ring)
+
+    def _remember(self, request: Request) -> None:
+        """See to it that the leases of this link end with it."""
+        with self._lock:
+            if request.link.id in self._links:
+                return
+            self._links.add(request.link.id)
+        request.link.on_close(lambda: self._forget(request.link.id))
+
+    def _forget(self, link: int) -> None:
+        with self._lock:
+            self._links.discard(link)
+        # Releasing may wait for the store's lock; the callback runs in the event loop and must not.
+        threading.Thread(target=self._desk.link_closed, args=(link,), name="btfproto-release").start()
+
+    def _count_watch(self, link: int, step: int) -> None:
+        with self._lock:
+            count = self._watches.get(link, 0) + step
+            if count > MAX_WATCHES:
+                raise StoreError(Kind.LIMIT, f"a connection may watch {MAX_WATCHES} times at once", "use one watch")
+            if count:
+                self._watches[link] = count
+            else:
+                self._watches.pop(link, None)
+
+
+def _limit(what: str, count: int, limit: int) -> None:
+    if count > limit:
+        raise StoreError(Kind.LIMIT, f"{count} {what} are more than the limit of {limit}", "ask in smaller parts")
