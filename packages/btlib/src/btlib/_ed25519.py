@@ -25,7 +25,8 @@ _FIELD = 2**255 - 19
 _SIGN_BIT = 1 << 255
 _HPKE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
-# The y coordinates of the eight points of small order on edwards25519, and the u coordinates of theirs on curve25519.
+# The y coordinates of the eight points of small order on edwards25519; the u coordinates of the same on curve25519,
+# and of the one of order four on its twist.
 _ORDER_EIGHT_Y = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
 _SMALL_ORDER_Y = frozenset({0, 1, _FIELD - 1, _ORDER_EIGHT_Y, _FIELD - _ORDER_EIGHT_Y})
 _LOW_ORDER_U = frozenset(

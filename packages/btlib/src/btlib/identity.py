@@ -17,14 +17,14 @@ from .verification import Decision, VerifiedLinks, verify_chain
 from .writecaps import Chain, Rights
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Identity:
     """Keys and chains of one principal. `signer` and `opener` hold the same key set (often they are one object)."""
 
     signer: Signer
     opener: Opener
     chains: tuple[Chain, ...] = ()
-    _verified: VerifiedLinks = field(default_factory=VerifiedLinks, init=False, repr=False, compare=False)
+    _verified: VerifiedLinks = field(default_factory=VerifiedLinks, init=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.signer.public != self.opener.public:
@@ -37,6 +37,9 @@ class Identity:
     @property
     def principal(self) -> Principal:
         return self.signer.public.principal
+
+    def __repr__(self) -> str:
+        return f"Identity({self.public!r}, {len(self.chains)} chains)"
 
     def with_chains(self, *chains: Chain) -> Identity:
         """The same identity, holding these chains as well."""

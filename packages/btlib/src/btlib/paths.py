@@ -24,7 +24,7 @@ def check_name(name: str) -> str:
     try:
         size = len(name.encode())
     except UnicodeEncodeError as error:
-        raise PathError(f"the name {name!a} is not valid UTF-8") from error
+        raise PathError(f"the name {name[:40]!a} is not valid UTF-8") from error
     if not 1 <= size <= MAX_NAME_BYTES:
         raise PathError(f"a name has 1 to {MAX_NAME_BYTES} bytes, not {size}: {name[:40]!a}")
     if name in (".", ".."):
