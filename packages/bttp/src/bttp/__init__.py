@@ -1,1 +1,43 @@
 """Secure messages between blocktree paths."""
+
+from ._client import connect
+from ._limits import Limits, ServerLimits
+from ._link import Link
+from ._peer import Peer
+from ._policy import Policy, RootPolicy
+from ._router import Request, Router
+from ._server import Server, serve
+from .errors import (
+    AuthenticationError,
+    BttpError,
+    ConnectionLostError,
+    DeadlineError,
+    LimitError,
+    LocalProtocolError,
+    RemoteError,
+    RemoteProtocolError,
+    UnreachableError,
+)
+
+__all__ = [
+    "AuthenticationError",
+    "BttpError",
+    "ConnectionLostError",
+    "DeadlineError",
+    "LimitError",
+    "Limits",
+    "Link",
+    "LocalProtocolError",
+    "Peer",
+    "Policy",
+    "RemoteError",
+    "RemoteProtocolError",
+    "Request",
+    "RootPolicy",
+    "Router",
+    "Server",
+    "ServerLimits",
+    "UnreachableError",
+    "connect",
+    "serve",
+]

@@ -4,9 +4,9 @@
     signature  = sign(LINK_CLIENT or LINK_SERVER, transcript)
     AUTH       = public keys ‖ chains ‖ signature                                       encoded by btserde
 
-Both certificates are ephemeral, and TLS has proved that each end holds the key of its own. The signature covers both, so
-an AUTH is worth nothing on another link; the two labels keep either side from reflecting the other's. What the chains are
-worth is not decided here.
+Both certificates are ephemeral, and TLS has proved that each end holds the key of its own. The signature covers both,
+so an AUTH is worth nothing on another link; the two labels keep either side from reflecting the other's. What the
+chains are worth is not decided here.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def prove(identity: Identity, role: Role, signed: bytes) -> bytes:
     payload = _ENCODER.encode(Auth(public=identity.public, chains=chains, signature=signature))
     if len(payload) > MAX_AUTH:
         raise AuthenticationError(
-            f"the {len(chains)} chains of {identity.principal} have {len(payload)} bytes, more than the {MAX_AUTH} of an "
-            "AUTH frame",
+            f"the {len(chains)} chains of {identity.principal} have {len(payload)} bytes, "
+            f"more than the {MAX_AUTH} of an AUTH frame",
             hint="show fewer chains",
         )
     return payload

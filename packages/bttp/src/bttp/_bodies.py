@@ -10,7 +10,6 @@ import msgspec
 from ._frames import CHUNK
 from .errors import RemoteProtocolError
 
-
 Whole: TypeAlias = Callable[[memoryview], None]
 
 

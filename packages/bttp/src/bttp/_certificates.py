@@ -23,8 +23,8 @@ from ._tls import ALPN
 from .errors import RemoteProtocolError
 
 _ANCHORS = 32  # client certificates of one server context; then a new one, so that look-ups and memory stay small
-_FROM = datetime.datetime(2000, 1, 1, tzinfo=datetime.timezone.utc)
-_TO = datetime.datetime(9999, 12, 31, 23, 59, 59, tzinfo=datetime.timezone.utc)
+_FROM = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
+_TO = datetime.datetime(9999, 12, 31, 23, 59, 59, tzinfo=datetime.UTC)
 
 
 class EphemeralKeys:

@@ -10,7 +10,8 @@ It decides nothing about capabilities: it proves signatures (PeerProven), and it
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from btlib.identity import Identity
 from btlib.kinds import Kind
@@ -20,7 +21,7 @@ from . import _frames as wire
 from ._auth import Role
 from ._events import Event, LinkClosed, LinkOpened, PeerDraining, PeerProven
 from ._exchange import Exchange
-from ._frames import PLACED, Buffer, FrameKind, FrameReader, frame
+from ._frames import Buffer, FrameKind, FrameReader, frame
 from ._handshake import Introduction, TlsKeys
 from ._limits import Limits
 from ._peer import Peer
@@ -94,7 +95,9 @@ class LinkCore:
         if self._talking:
             self._fail(ConnectionLostError("the connection to the peer was lost"))
         else:
-            self._fail(UnreachableError(f"the peer closed the connection while the link was opening ({self.state.value})"))
+            self._fail(
+                UnreachableError(f"the peer closed the connection while the link was opening ({self.state.value})")
+            )
 
     def data_to_send(self) -> bytes:
         """Ciphertext for the network; empty if there is none now. Fetch it only as the network takes it."""
@@ -358,7 +361,7 @@ class LinkCore:
         if len(payload) != 8:
             raise RemoteProtocolError("a PONG has 8 bytes")
 
-    _CONTROL = {
+    _CONTROL: ClassVar[dict[int, Callable[[LinkCore, memoryview], None]]] = {
         FrameKind.HELLO: _on_hello,
         FrameKind.AUTH: _on_auth,
         FrameKind.ACCEPT: _on_accept,

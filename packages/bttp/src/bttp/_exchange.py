@@ -4,7 +4,7 @@ Streams of the client are odd, those of the server even; a number returns only a
 lives from its CALL frame to the first of REPLY, ERROR, CANCEL (each side forgets it at once; what comes late is dropped
 and counted). Small bodies travel in the frame that announces them, larger ones in DATA frames.
 
-The methods named in `handlers` take one received frame each. They raise RemoteProtocolError for what the peer may not do.
+The methods in `handlers` take one received frame each. They raise RemoteProtocolError for what the peer may not do.
 """
 
 from __future__ import annotations
@@ -124,7 +124,9 @@ class Exchange:
     def _fitting(self, body: Buffer | Sequence[Buffer]) -> tuple[Sequence[Buffer], int]:
         parts, size = flatten(body)
         if size > self._peer_body:
-            raise LimitError(f"a body of {size} bytes is longer than the {self._peer_body} that the peer takes (max_body)")
+            raise LimitError(
+                f"a body of {size} bytes is longer than the {self._peer_body} that the peer takes (max_body)"
+            )
         return parts, size
 
     def _next_stream(self) -> int:
@@ -380,7 +382,9 @@ class Exchange:
         if len(payload) != start:
             raise RemoteProtocolError("a body of more than one chunk comes in DATA frames")
         if total > self._limits.max_body:
-            raise RemoteProtocolError(f"a body of {total} bytes exceeds the limit of {self._limits.max_body} (max_body)")
+            raise RemoteProtocolError(
+                f"a body of {total} bytes exceeds the limit of {self._limits.max_body} (max_body)"
+            )
 
 
 def flatten(body: Buffer | Sequence[Buffer]) -> tuple[Sequence[Buffer], int]:

@@ -8,8 +8,8 @@
     DATA    1..CHUNK bytes of the body that the stream's CALL, SEND or REPLY announced
     ERROR, REFUSE, VIOLATION, GOAWAY    kind u8 ‖ text (UTF-8, at most MAX_TEXT bytes)
 
-`docs/spec/bttp.md` has the whole table. A reader refuses a frame by its head alone: no length beyond MAX_PAYLOAD is ever
-waited for, and nothing is allocated by a length that the peer only claims.
+`docs/spec/bttp.md` has the whole table. A reader refuses a frame by its head alone: no length beyond MAX_PAYLOAD is
+ever waited for, and nothing is allocated by a length that the peer only claims.
 """
 
 from __future__ import annotations
@@ -150,9 +150,10 @@ def printable(text: str) -> str:
 class FrameReader:
     """Cuts plaintext into frames, in place.
 
-    Fill `space()`, say how much with `filled(n)`, then exhaust `frames()`; repeat. Payloads are views into the reader's
-    buffer, valid until the next `space()`. A DATA frame that is still arriving is offered to `sink(stream, length)`; where
-    that gives a view of `length` bytes, the rest is read straight into it and the frame comes as PLACED, without payload.
+    Fill `space()`, say how much with `filled(n)`, then exhaust `frames()`; repeat. Payloads are views into the
+    reader's buffer, valid until the next `space()`. A DATA frame that is still arriving is offered to
+    `sink(stream, length)`; where that gives a view of `length` bytes, the rest is read straight into it and the frame
+    comes as PLACED, without payload.
     """
 
     def __init__(self, sink: Callable[[int, int], memoryview | None]) -> None:

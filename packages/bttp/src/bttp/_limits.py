@@ -1,4 +1,4 @@
-"""The limits of a link and of a server, each with its reason. A refusal names the limit and the setting of the same name."""
+"""The limits of a link and of a server, each with its reason. A refusal names the limit by its setting here."""
 
 from __future__ import annotations
 

@@ -14,6 +14,8 @@ from btlib.writecaps import Chain, Rights
 
 from ._auth import Auth
 
+MEMBERSHIP = Rights(0)  #: no right in particular
+
 _VERIFIED = VerifiedLinks()  # only saves time; says nothing about who may do what
 
 
@@ -44,7 +46,7 @@ class Peer(msgspec.Struct, frozen=True):
         lineage: Sequence[bytes] | None = None,
         revocations: Revocations = NO_REVOCATIONS,
     ) -> Decision:
-        """Whether one of the peer's chains gives it this right there; if not, the reason of the one that comes closest."""
+        """Whether one of the peer's chains gives it this right there; if not, why the closest one does not."""
 
         def judge(principal: Principal, chain: Chain) -> Decision:
             return verify_chain(
@@ -62,7 +64,7 @@ class Peer(msgspec.Struct, frozen=True):
         return self._best(judge)
 
     def member(
-        self, root: Principal, now: int, right: Rights = Rights(0), revocations: Revocations = NO_REVOCATIONS
+        self, root: Principal, now: int, right: Rights = MEMBERSHIP, revocations: Revocations = NO_REVOCATIONS
     ) -> Decision:
         """Whether the peer belongs to the domain of `root`, wherever in it (and has `right` at its own place)."""
 

@@ -3,8 +3,8 @@
     preface = "BTTP" ‖ version u8 ‖ 0 u8 ‖ length u16 ‖ client's certificate (DER)
     refusal = "BTNO" ‖ kind u8 ‖ length u8 ‖ text
 
-The certificate is ephemeral and says nothing about who the client is; the server needs it as its trust anchor before the
-TLS handshake begins. A refusal comes instead of a TLS record, from nobody in particular: it is a hint, not a statement.
+The certificate is ephemeral and says nothing about who the client is; the server needs it as its trust anchor before
+the TLS handshake begins. A refusal comes instead of a TLS record, from nobody in particular: it is a hint, no proof.
 """
 
 from __future__ import annotations

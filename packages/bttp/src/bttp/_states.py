@@ -1,6 +1,6 @@
 """The states of a link, as data. This module alone says which step leads where, and which frames a state takes.
 
-The core moves only through `step`. A frame that the state does not take is a violation, before its payload is looked at.
+The core moves only through `step`. A frame that the state does not take is a violation, whatever its payload.
 """
 
 from __future__ import annotations

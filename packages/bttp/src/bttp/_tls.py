@@ -6,7 +6,10 @@ that it holds the key of the certificate that `peer_certificate` shows; AUTH fra
 
 from __future__ import annotations
 
+import contextlib
 import ssl
+from collections.abc import Callable
+from typing import cast
 
 from .errors import RemoteProtocolError
 
@@ -20,6 +23,7 @@ class TlsPump:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=server_side)
+        self._read = cast(Callable[[int, memoryview], int], self._tls.read)  # with a buffer it gives a count
         self.ended = False  #: the peer said that nothing more comes
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
@@ -45,15 +49,15 @@ class TlsPump:
 
     def read_into(self, space: memoryview) -> int:
         """Put plaintext into `space`; how many bytes. 0: no more without new ciphertext, or `ended`."""
-        count, size, read = 0, len(space), self._tls.read
+        count, size, read = 0, len(space), self._read
         try:
             # The counters spare an exception for "no more", which costs as much as a small record.
             while count < size and (self._incoming.pending or self._tls.pending()):
-                got = read(size - count, space[count:] if count else space)  # type: ignore[arg-type]
+                got = read(size - count, space[count:] if count else space)
                 if not got:
                     self.ended = True
                     break
-                count += got  # type: ignore[operator]
+                count += got
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLError as error:
@@ -70,7 +74,6 @@ class TlsPump:
 
     def finish(self) -> None:
         """Say that nothing more comes (close_notify)."""
-        try:
+        # The peer's own close_notify is not waited for; before the handshake there is nothing to say.
+        with contextlib.suppress(ssl.SSLError):
             self._tls.unwrap()
-        except ssl.SSLError:
-            pass  # the peer's own close_notify is not waited for; before the handshake there is nothing to say

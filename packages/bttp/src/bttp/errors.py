@@ -35,8 +35,8 @@ class AuthenticationError(BttpError):
 
 
 class ConnectionLostError(BttpError):
-    """The link ended while this was under way. Whether the peer acted is unknown; connect anew, and ask before repeating
-    what must not happen twice."""
+    """The link ended while this was under way. Whether the peer acted is unknown; connect anew, and look before you
+    repeat what must not happen twice."""
 
     default_kind: ClassVar[Kind] = Kind.UNREACHABLE
 

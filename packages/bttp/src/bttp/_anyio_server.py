@@ -1,0 +1,90 @@
+"""A server over anyio's byte streams (trio)."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import anyio
+import anyio.abc
+from btlib.kinds import Kind
+
+from ._anyio import AnyioLink
+from ._asyncio_server import address_of
+from ._events import LinkOpened
+from ._preface import refusal
+from ._server import Server, Setup
+from ._shell import log
+from .errors import AuthenticationError
+
+
+class _ServedLink(AnyioLink):
+    """A link that came through the gate of a server."""
+
+    was_open = False
+
+    def __init__(self, server: AnyioServer, address: str, stream: anyio.abc.ByteStream) -> None:
+        setup = server.setup
+        core = setup.core(anyio.current_time())
+        super().__init__(core, setup.policy.admit, setup.router, setup.policy, stream, server.threads)
+        self._server = server
+        self._address = address
+
+    def _on_opened(self, event: LinkOpened) -> None:
+        self.was_open = True
+        self._server.gate.opened(self._address)
+        log.info("link %d: opened by %s from %s", self.id, event.peer, self._address or "a local process")
+        super()._on_opened(event)
+
+
+class AnyioServer(Server):
+    """The links of one server."""
+
+    def __init__(self, setup: Setup, sockets: Sequence[socket.socket]) -> None:
+        super().__init__(setup, sockets)
+        self.threads = anyio.CapacityLimiter(setup.server_limits.max_workers)
+
+    async def handle(self, stream: anyio.abc.SocketStream) -> None:
+        """One connection, from accept to end."""
+        address = address_of(stream.extra(anyio.abc.SocketAttribute.remote_address, ""))
+        reason = self.gate.enter(address)
+        if reason is not None:
+            async with stream:
+                await stream.send(refusal(Kind.LIMIT, reason))
+            return
+        link = _ServedLink(self, address, stream)
+        self.add(link)
+        try:
+            await link.run()
+        finally:
+            refused = isinstance(link.reason, AuthenticationError)
+            self.gate.left(address, was_open=link.was_open, refused=refused)
+            self.discard(link)
+
+    async def aclose(self) -> None:
+        """Close all links."""
+        async with anyio.create_task_group() as group:
+            for link in self.links:
+                group.start_soon(link.aclose)
+
+
+@asynccontextmanager
+async def serve_anyio(setup: Setup, sockets: list[socket.socket]) -> AsyncIterator[Server]:
+    """Serve until the context ends."""
+    server = AnyioServer(setup, sockets)
+    failure: BaseException | None = None
+    listeners = [await anyio.abc.SocketListener.from_socket(sock) for sock in sockets]
+    async with anyio.create_task_group() as links:
+        async with anyio.create_task_group() as accepting:
+            for listener in listeners:
+                accepting.start_soon(listener.serve, server.handle, links)
+            try:
+                yield server
+            except Exception as error:  # carried past the task groups, which would wrap it
+                failure = error
+            accepting.cancel_scope.cancel()
+        await server.aclose()
+        links.cancel_scope.cancel()
+    if failure is not None:
+        raise failure

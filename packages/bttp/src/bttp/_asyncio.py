@@ -1,0 +1,238 @@
+"""A link on asyncio: a protocol between transport and core. This is the fast road; trio takes `_anyio`.
+
+Everything runs in the event loop's thread. All that is said within one turn of the loop leaves as one write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+from btlib.kinds import Kind
+from btlib.paths import BlockPath
+from btlib.verification import Decision
+
+from ._core import LinkCore
+from ._events import LinkOpened, Writable
+from ._frames import READ_SIZE
+from ._link import Link
+from ._peer import Peer
+from ._policy import Policy
+from ._router import Body, Mode, Router
+from ._shell import Work
+from ._workers import Workers
+from .errors import BttpError, ConnectionLostError
+
+HIGH_WATER = 128 * 1024  # of the transport's own buffer; a larger one halves the throughput of bulk
+_LINGER = 2.0  # seconds that the last words of a closed link may take to leave
+
+
+class AsyncioLink(Link, asyncio.BufferedProtocol):
+    """One end of a link on asyncio."""
+
+    def __init__(
+        self,
+        core: LinkCore,
+        admit: Callable[[Peer, int], Decision],
+        router: Router | None,
+        policy: Policy | None,
+        workers: Workers | None,
+        tasks: set[asyncio.Task[None]],
+    ) -> None:
+        super().__init__(core, admit, router, policy)
+        self._loop = asyncio.get_running_loop()
+        self._workers = workers
+        self._buffer = memoryview(bytearray(READ_SIZE))
+        self._transport: asyncio.Transport | None = None
+        self._paused = False
+        self._flushing = False  # a flush is due this turn
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: dict[int, asyncio.Task[None]] = {}  # by call
+        self._all_tasks = tasks  # the owner's: it ends them
+        self._opened: asyncio.Future[None] = self._loop.create_future()
+        self._gone: asyncio.Future[None] = self._loop.create_future()  # the transport is closed
+        self._room: asyncio.Event = asyncio.Event()
+
+    # --- what users see
+
+    async def call(self, path: BlockPath | str, body: Body = b"", *, timeout: float | None = None) -> memoryview:
+        if self._forked:
+            self._check_process()
+        loop = self._loop
+        number = self._core.call(path, body, timeout=timeout, now=loop.time())
+        waiter: asyncio.Future[memoryview] = loop.create_future()
+        self._waiters[number] = waiter
+        if not self._flushing:
+            self._flushing = True
+            loop.call_soon(self._flush)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if self._waiters.pop(number, None) is not None:
+                self._core.cancel(number)
+                self._flush_soon()
+            raise
+
+    async def send(self, path: BlockPath | str, body: Body = b"") -> None:
+        if self._forked:
+            self._check_process()
+        while not self._core.send(path, body):
+            self._room.clear()
+            self._flush_soon()
+            await self._room.wait()
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
+    async def wait_closed(self) -> None:
+        await asyncio.shield(self._gone)
+
+    async def drain(self, timeout: float = 5.0) -> bool:
+        self._core.drain()
+        self._flush()
+        try:
+            async with asyncio.timeout(timeout):
+                await self.wait_closed()
+        except TimeoutError:
+            await self.aclose()
+            return False
+        return True
+
+    async def aclose(self) -> None:
+        self._core.close()
+        self._flush()
+        if self._transport is not None:
+            try:
+                async with asyncio.timeout(_LINGER):
+                    await self.wait_closed()
+            except TimeoutError:
+                self._transport.abort()
+                await self.wait_closed()
+
+    async def wait_opened(self) -> None:
+        await asyncio.shield(self._opened)
+
+    # --- the transport's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport = cast(asyncio.Transport, transport)  # uvloop's are none by inheritance
+        self._transport = transport
+        transport.set_write_buffer_limits(high=HIGH_WATER)
+        self._flush()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._core.receive_data(self._buffer[:nbytes], self._loop.time())
+        self.handle_events()
+        self._flush()
+
+    def eof_received(self) -> None:
+        self._core.receive_eof()
+        self._flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is None:
+            self._core.receive_eof()
+        else:
+            self._core.abort(ConnectionLostError(f"the connection to the peer was lost: {exc}"))
+        self._transport = None
+        self._flush()
+        if not self._gone.done():
+            self._gone.set_result(None)
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._flush()
+
+    def _flush_soon(self) -> None:
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Write what the network takes, act on what that sets free, and set the timer."""
+        core, transport = self._core, self._transport
+        self._flushing = False
+        self.handle_events()
+        while not self._paused and (data := core.data_to_send()):
+            if transport is not None:
+                transport.write(data)
+            self.handle_events()
+        if self._ended and transport is not None and not self._paused:
+            transport.close()
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        when = self._core.next_timeout()
+        timer = self._timer
+        if timer is not None:
+            if when is not None and timer.when() <= when:
+                return  # it fires early and looks again: cheaper than a new timer for every call
+            timer.cancel()
+        self._timer = None if when is None else self._loop.call_at(when, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._core.handle_timeout(self._loop.time())
+        self._flush()
+
+    # --- handlers
+
+    def _begin(self, work: Work) -> None:
+        if work.destination.mode is Mode.THREAD:
+            assert self._workers is not None
+            self._workers.run(work, self)
+            return
+        task = self._loop.create_task(self._run(work))
+        self._all_tasks.add(task)
+        task.add_done_callback(self._all_tasks.discard)
+        if work.number:
+            self._tasks[work.number] = task
+
+    async def _run(self, work: Work) -> None:
+        try:
+            answer = await work.destination.handler(work.request)  # type: ignore[misc]
+        except asyncio.CancelledError:
+            self._core.fail(work.number, Kind.CANCELLED, "the handler was cancelled")
+            raise
+        except Exception as error:  # a handler's fault must not end the link of its caller
+            self._finish_failed(work, error)
+        else:
+            self._finish(work, answer)
+        finally:
+            self._tasks.pop(work.number, None)
+            self._flush_soon()
+
+    def finish_thread(self, work: Work, answer: object, error: BaseException | None) -> None:
+        """A worker is done; called in the loop's thread."""
+        if error is not None:
+            self._finish_failed(work, error)
+        else:
+            self._finish(work, answer)  # type: ignore[arg-type]
+        self._flush_soon()
+
+    def _stop(self, number: int) -> None:
+        task = self._tasks.get(number)
+        if task is not None:
+            task.cancel()
+
+    # --- events
+
+    def _on_opened(self, event: LinkOpened) -> None:
+        if not self._opened.done():
+            self._opened.set_result(None)
+
+    def _on_writable(self, event: Writable) -> None:
+        self._room.set()
+
+    def _ended_now(self, error: BttpError | None) -> None:
+        self._room.set()
+        if not self._opened.done():
+            self._opened.set_exception(error or ConnectionLostError("the link was closed before it was open"))
+            self._opened.exception()  # whoever waits gets it; nobody need

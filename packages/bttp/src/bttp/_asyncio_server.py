@@ -1,0 +1,97 @@
+"""A server on asyncio: sockets, the gate, and the links behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import cast
+
+from btlib.kinds import Kind
+
+from ._asyncio import AsyncioLink
+from ._core import LinkCore
+from ._events import LinkOpened
+from ._preface import refusal
+from ._server import Server, Setup
+from ._shell import log
+from ._sockets import BACKLOG
+from ._workers import Workers, loop_workers
+from .errors import AuthenticationError, UnreachableError
+
+
+class _ServedLink(AsyncioLink):
+    """A link that came through the gate of a server."""
+
+    def __init__(self, server: AsyncioServer, core: LinkCore, workers: Workers, tasks: set[asyncio.Task[None]]) -> None:
+        setup = server.setup
+        super().__init__(core, setup.policy.admit, setup.router, setup.policy, workers, tasks)
+        self._server = server
+        self._address = ""
+        self._entered = self._was_open = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport = cast(asyncio.Transport, transport)  # uvloop's are none by inheritance
+        self._address = address_of(transport.get_extra_info("peername"))
+        reason = self._server.gate.enter(self._address)
+        if reason is not None:
+            transport.write(refusal(Kind.LIMIT, reason))
+            transport.close()
+            self._core.abort(UnreachableError(reason, kind=Kind.LIMIT))
+            return
+        self._entered = True
+        self._server.add(self)
+        super().connection_made(transport)
+
+    def _on_opened(self, event: LinkOpened) -> None:
+        self._was_open = True
+        self._server.gate.opened(self._address)
+        log.info("link %d: opened by %s from %s", self.id, event.peer, self._address or "a local process")
+        super()._on_opened(event)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._entered:
+            refused = isinstance(self.reason, AuthenticationError)
+            self._server.gate.left(self._address, was_open=self._was_open, refused=refused)
+            self._server.discard(self)
+
+
+class AsyncioServer(Server):
+    """The links of one server."""
+
+    def __init__(self, setup: Setup, sockets: Sequence[socket.socket]) -> None:
+        super().__init__(setup, sockets)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._workers = loop_workers(setup.server_limits.max_workers)
+
+    def make_link(self) -> AsyncioLink:
+        core = self.setup.core(asyncio.get_running_loop().time())
+        return _ServedLink(self, core, self._workers, self._tasks)
+
+    async def aclose(self) -> None:
+        """Close all links, end all handlers."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, *(link.aclose() for link in self.links), return_exceptions=True)
+        await asyncio.to_thread(self._workers.close)
+
+
+def address_of(peername: object) -> str:
+    """The address that a limit counts by; empty for a Unix socket, whose peers are one user."""
+    return str(peername[0]) if isinstance(peername, tuple) else ""
+
+
+@asynccontextmanager
+async def serve_asyncio(setup: Setup, sockets: list[socket.socket]) -> AsyncIterator[Server]:
+    """Serve until the context ends."""
+    loop = asyncio.get_running_loop()
+    server = AsyncioServer(setup, sockets)
+    listeners = [await loop.create_server(server.make_link, sock=sock, backlog=BACKLOG) for sock in sockets]
+    try:
+        yield server
+    finally:
+        for listener in listeners:
+            listener.close()
+        await server.aclose()

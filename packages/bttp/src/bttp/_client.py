@@ -1,0 +1,84 @@
+"""Connecting, from async code."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from btlib.identity import Identity
+from btlib.paths import BlockPath
+from btlib.principals import Principal
+from btlib.verification import Decision
+
+from ._auth import Role
+from ._certificates import process_keys
+from ._core import LinkCore
+from ._endpoints import Endpoint, parse_endpoint
+from ._limits import Limits
+from ._link import Link
+from ._loops import on_asyncio
+from ._peer import Peer
+from ._policy import Policy, check_server
+from ._router import Router
+from .errors import UnreachableError
+
+CONNECT_SECONDS = 10.0  #: default time-out from the first packet to an open link
+
+
+@asynccontextmanager
+async def connect(
+    endpoint: str,
+    identity: Identity | Sequence[Identity] | None,
+    *,
+    root: Principal,
+    server: BlockPath | None = None,
+    timeout: float = CONNECT_SECONDS,
+    limits: Limits = Limits(),  # noqa: B008 - a frozen value
+    router: Router | None = None,
+    policy: Policy | None = None,
+) -> AsyncIterator[Link]:
+    """A link to the server at `endpoint`, which must belong to the domain of `root` (and may execute at `server`).
+
+    `identity`: as whom to speak; None: anonymously. `router` and `policy`: what the server may call here. The link ends
+    with the context. Raises UnreachableError, AuthenticationError with the reason of whichever side refused, BttpError.
+    """
+    place = parse_endpoint(endpoint)
+    admit = server_check(root, server)
+
+    def make_core(now: float) -> LinkCore:
+        return client_core(identity, limits, now)
+
+    if on_asyncio():
+        from ._asyncio_client import open_asyncio
+
+        opening = open_asyncio(place, make_core, admit, router, policy, timeout)
+    else:
+        from ._anyio_client import open_anyio
+
+        opening = open_anyio(place, make_core, admit, router, policy, timeout)
+    async with opening as link:
+        yield link
+
+
+def server_check(root: Principal, server: BlockPath | None) -> Callable[[Peer, int], Decision]:
+    """How a client judges the server."""
+
+    def admit(peer: Peer, now: int) -> Decision:
+        return check_server(peer, root, server, now)
+
+    return admit
+
+
+def client_core(identity: Identity | Sequence[Identity] | None, limits: Limits, now: float) -> LinkCore:
+    identities = () if identity is None else (identity,) if isinstance(identity, Identity) else tuple(identity)
+    return LinkCore(Role.CLIENT, process_keys(), identities, limits, now=now)
+
+
+def unreachable(endpoint: Endpoint, error: OSError) -> UnreachableError:
+    """Nobody there."""
+    reason = error.strerror or str(error) or type(error).__name__
+    return UnreachableError(f"cannot connect to {endpoint}: {reason}", hint="check that the server runs there")
+
+
+def too_slow(endpoint: Endpoint, timeout: float) -> UnreachableError:
+    return UnreachableError(f"no link to {endpoint} after {timeout:g} s", hint="check the address and the network")

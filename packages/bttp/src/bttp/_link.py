@@ -1,0 +1,40 @@
+"""A link as async code sees it, on whichever event loop."""
+
+from __future__ import annotations
+
+from btlib.paths import BlockPath
+
+from ._router import Body
+from ._shell import Shell
+
+
+class Link(Shell):
+    """One authenticated connection. Either side calls and sends; many calls may be under way."""
+
+    async def call(self, path: BlockPath | str, body: Body = b"", *, timeout: float | None = None) -> memoryview:
+        """Send a request and wait for its answer. Cancelling, and the time-out (seconds), reach the peer's handler.
+
+        At most once: nothing is repeated. Raises RemoteError for the answer that it failed, DeadlineError,
+        ConnectionLostError when the link ends first; LimitError and UnreachableError before anything is sent.
+        """
+        raise NotImplementedError
+
+    async def send(self, path: BlockPath | str, body: Body = b"") -> None:
+        """Queue a message without an answer. Waits while the peer has no room. At most once: a lost link loses it."""
+        raise NotImplementedError
+
+    async def wait_opened(self) -> None:
+        """Return when both sides accepted; raise why not otherwise."""
+        raise NotImplementedError
+
+    async def wait_closed(self) -> None:
+        """Return when the link has ended and its connection is closed."""
+        raise NotImplementedError
+
+    async def drain(self, timeout: float = 5.0) -> bool:
+        """Take no new calls, let those under way finish, close. False: some were cut off after `timeout` seconds."""
+        raise NotImplementedError
+
+    async def aclose(self) -> None:
+        """End the link: what was queued still leaves, within a moment; calls under way fail."""
+        raise NotImplementedError

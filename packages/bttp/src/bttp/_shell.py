@@ -1,0 +1,300 @@
+"""What all shells share: a core, those who wait for it, and the handlers that it feeds. No I/O of its own.
+
+A shell reads from its network into `core.receive_data`, then calls `handle_events`, then writes what `data_to_send`
+gives. All three run under one owner at a time: the event loop, or the lock of a blocking link.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import time
+import weakref
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+from btlib.errors import BlocktreeError
+from btlib.kinds import Kind
+from btlib.verification import Decision
+
+from ._core import LinkCore
+from ._events import (
+    CallCancelled,
+    CallFailed,
+    CallReceived,
+    LinkClosed,
+    LinkOpened,
+    PeerDraining,
+    PeerProven,
+    ReplyReceived,
+    Route,
+    SendReceived,
+    Writable,
+)
+from ._peer import Peer
+from ._policy import Policy
+from ._router import Answer, Destination, Mode, Request, Router
+from ._statistics import LinkStatistics
+from .errors import BttpError, LocalProtocolError
+
+log = logging.getLogger("bttp")
+
+_numbers = itertools.count(1)
+_shells: weakref.WeakSet[Shell] = weakref.WeakSet()
+
+
+class Waiter(Protocol):
+    """Somebody who waits for the answer to a call. An asyncio future is one."""
+
+    def set_result(self, result: memoryview, /) -> None: ...
+
+    def set_exception(self, error: BaseException, /) -> None: ...
+
+    def done(self) -> bool: ...
+
+
+class Work(msgspec.Struct):
+    """A received message on its way through a handler. `number` is 0 for a `send`, whose `cost` is to be given back."""
+
+    request: Request
+    destination: Destination
+    number: int
+    cost: int
+
+
+class _Target(msgspec.Struct, frozen=True):
+    """What is known about a route: its handler, or why it has none; and until when that holds."""
+
+    destination: Destination | None
+    kind: Kind
+    reason: str
+    until: float
+
+
+class Shell:
+    """One end of a link over some network. Subclasses give it one, and the waiters and workers that fit it."""
+
+    def __init__(
+        self,
+        core: LinkCore,
+        admit: Callable[[Peer, int], Decision],
+        router: Router | None = None,
+        policy: Policy | None = None,
+    ) -> None:
+        self.id = next(_numbers)
+        self._core = core
+        self._admit = admit
+        self._router = router
+        self._policy = policy
+        self._waiters: dict[int, Waiter] = {}
+        self._working: dict[int, Work] = {}
+        self._callbacks: list[Callable[[], None]] = []
+        self._ended = False
+        self._forked = False
+        self._handlers: dict[type, Callable[..., None]] = {
+            CallReceived: self._on_call,
+            SendReceived: self._on_send,
+            ReplyReceived: self._on_reply,
+            CallFailed: self._on_failed,
+            CallCancelled: self._on_cancelled,
+            Writable: self._on_writable,
+            PeerProven: self._on_proven,
+            LinkOpened: self._on_opened,
+            PeerDraining: self._on_draining,
+            LinkClosed: self._on_closed,
+        }
+        _shells.add(self)
+
+    # --- what users see
+
+    @property
+    def peer(self) -> Peer:
+        """Who is at the other end. Anonymous until the link is open."""
+        return self._core.peer
+
+    @property
+    def closed(self) -> bool:
+        """Whether the link has ended; `reason` then says why."""
+        return self._ended
+
+    @property
+    def reason(self) -> BttpError | None:
+        """The error that ended the link; None while it lives and after an orderly end."""
+        return self._core.reason
+
+    @property
+    def statistics(self) -> LinkStatistics:
+        """Counters, as they are now."""
+        return self._core.statistics.snapshot()
+
+    def on_close(self, callback: Callable[[], None]) -> None:
+        """Call it once, when the link ends (at once if it has). In the link's own thread: it must not block."""
+        if self._ended:
+            callback()
+        else:
+            self._callbacks.append(callback)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id} {self._core.state.name.lower()} to {self.peer}>"
+
+    # --- what subclasses give
+
+    def _begin(self, work: Work) -> None:
+        """Run the handler of `work` as a task or in a thread; call `_finish` or `_finish_failed` under the owner."""
+        raise NotImplementedError
+
+    def _stop(self, number: int) -> None:
+        """The task of this call, if there is one, is to be cancelled."""
+
+    def _on_writable(self, event: Writable) -> None:
+        """There is room for `send` again."""
+
+    def _on_opened(self, event: LinkOpened) -> None:
+        """Both sides accepted."""
+
+    def _ended_now(self, error: BttpError | None) -> None:
+        """The link closed: wake whoever waits for its opening or its room; the network is to be closed when flushed."""
+
+    # --- events
+
+    def handle_events(self) -> None:
+        """Act on everything that the core tells."""
+        next_event, handlers = self._core.next_event, self._handlers
+        while (event := next_event()) is not None:
+            handlers[type(event)](event)
+
+    def _on_call(self, event: CallReceived) -> None:
+        target = self._resolve(event.route)
+        destination = target.destination
+        if destination is None:
+            self._core.fail(event.number, target.kind, target.reason)
+            return
+        request = Request(event.route.path, event.body, self._core.peer, self, event.deadline)
+        if destination.mode is Mode.INLINE:
+            self._run_inline(Work(request, destination, event.number, 0))
+        else:
+            work = self._working[event.number] = Work(request, destination, event.number, 0)
+            self._begin(work)
+
+    def _on_send(self, event: SendReceived) -> None:
+        target = self._resolve(event.route)
+        destination = target.destination
+        if destination is None:
+            self._core.statistics.dropped_sends += 1
+            self._core.consumed(event.cost)
+            return
+        request = Request(event.route.path, event.body, self._core.peer, self, None)
+        work = Work(request, destination, 0, event.cost)
+        if destination.mode is Mode.INLINE:
+            self._run_inline(work)
+        else:
+            self._begin(work)
+
+    def _run_inline(self, work: Work) -> None:
+        try:
+            answer = work.destination.handler(work.request)
+        except Exception as error:  # a handler's fault must not end the link of its caller
+            self._finish_failed(work, error)
+        else:
+            self._finish(work, answer)  # type: ignore[arg-type]
+
+    def _finish(self, work: Work, answer: Answer) -> None:
+        if work.number:
+            self._working.pop(work.number, None)
+            try:
+                self._core.reply(work.number, b"" if answer is None else answer)
+            except TypeError as error:  # what the handler returned is no body
+                self._finish_failed(work, error)
+        else:
+            self._core.consumed(work.cost)
+
+    def _finish_failed(self, work: Work, error: BaseException) -> None:
+        if isinstance(error, BlocktreeError):
+            kind, text = error.kind, str(error)
+        else:
+            kind, text = Kind.INTERNAL, "the handler failed; its log has the details"
+            log.error("link %d: the handler of %s failed", self.id, work.request.path, exc_info=error)
+        if work.number:
+            self._working.pop(work.number, None)
+            self._core.fail(work.number, kind, text)
+        else:
+            self._core.statistics.dropped_sends += 1
+            self._core.consumed(work.cost)
+
+    def _on_cancelled(self, event: CallCancelled) -> None:
+        work = self._working.pop(event.number, None)
+        if work is not None:
+            work.request.cancelled = True
+            self._stop(event.number)
+
+    def _on_reply(self, event: ReplyReceived) -> None:
+        waiter = self._waiters.pop(event.number, None)
+        if waiter is not None and not waiter.done():
+            waiter.set_result(event.body)
+
+    def _on_failed(self, event: CallFailed) -> None:
+        waiter = self._waiters.pop(event.number, None)
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(event.error)
+
+    def _on_proven(self, event: PeerProven) -> None:
+        decision = self._admit(event.peer, int(time.time()))
+        if decision.allowed:
+            self._core.admit()
+        else:
+            log.warning("link %d: refused %s: %s", self.id, event.peer, decision.reason)
+            self._core.refuse(decision.kind, decision.reason)
+
+    def _on_draining(self, event: PeerDraining) -> None:
+        log.info("link %d to %s: the peer goes away: %s", self.id, self.peer, event.text)
+
+    def _on_closed(self, event: LinkClosed) -> None:
+        self._ended = True
+        if event.error is not None:
+            log.info("link %d to %s ended: %s", self.id, self.peer, event.error)
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            try:
+                callback()
+            except Exception:  # somebody else's callback must not keep the others from theirs
+                log.exception("link %d: a callback for its end failed", self.id)
+        self._ended_now(event.error)
+
+    def _resolve(self, route: Route) -> _Target:
+        target = route.target
+        if isinstance(target, _Target) and time.time() <= target.until:
+            return target
+        target = route.target = self._look_up(route)
+        if target.destination is None:
+            log.warning("link %d: %s may not reach %s: %s", self.id, self.peer, route.path, target.reason)
+        return target
+
+    def _look_up(self, route: Route) -> _Target:
+        """Ask policy and router about a path. A refusal holds for a second: grants and handlers may come."""
+        now = time.time()
+        if self._router is None or self._policy is None:
+            return _Target(None, Kind.NO_SUCH_TARGET, "this side of the link serves nothing", now + 1)
+        decision = self._policy.authorize(self.peer, route.path, int(now))
+        if not decision.allowed:
+            return _Target(None, decision.kind, decision.reason, now + 1)
+        destination = self._router.find(route.path)
+        if destination is None:
+            return _Target(None, Kind.NO_SUCH_TARGET, f"nothing listens at {route.path}", now + 1)
+        until = float("inf") if decision.not_after is None else float(decision.not_after)
+        return _Target(destination, Kind.INTERNAL, decision.reason, until)
+
+    def _check_process(self) -> None:
+        if self._forked:
+            raise LocalProtocolError(
+                "this link was opened before a fork and belongs to the parent process", hint="connect anew in the child"
+            )
+
+
+def _after_fork() -> None:
+    for shell in list(_shells):
+        shell._forked = True
+
+
+os.register_at_fork(after_in_child=_after_fork)

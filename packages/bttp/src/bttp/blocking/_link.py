@@ -1,0 +1,287 @@
+"""A link for threads. Whoever calls encrypts and writes by himself; one thread of the link reads and keeps time.
+
+So a call costs one hand-over between threads (the answer's), and none to an event loop. A caller never blocks in a
+write: what the socket does not take is left to the link's thread, which therefore can always go on reading.
+
+All state is under one lock, held only while something is encrypted, decrypted or looked up, never while waiting.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from btlib.paths import BlockPath
+from btlib.verification import Decision
+
+from .._core import LinkCore
+from .._events import LinkOpened, Writable
+from .._frames import READ_SIZE
+from .._limits import ServerLimits
+from .._peer import Peer
+from .._policy import Policy
+from .._router import Body, Router
+from .._shell import Shell, Work
+from .._workers import Workers
+from ..errors import BttpError, ConnectionLostError
+
+_LINGER = 2.0  # seconds that the last words of a closed link may take to leave
+
+
+class _Waiter:
+    """A thread that waits for one answer."""
+
+    __slots__ = ("_error", "_lock", "_result", "_set")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+        self._set = False
+        self._result: memoryview | None = None
+        self._error: BaseException | None = None
+
+    def done(self) -> bool:
+        return self._set
+
+    def set_result(self, result: memoryview, /) -> None:
+        self._result = result
+        self._set = True
+        self._lock.release()
+
+    def set_exception(self, error: BaseException, /) -> None:
+        self._error = error
+        self._set = True
+        self._lock.release()
+
+    def wait(self) -> memoryview:
+        self._lock.acquire()
+        if self._error is not None:
+            raise self._error
+        assert self._result is not None
+        return self._result
+
+
+class BlockingLink(Shell):
+    """One authenticated connection, for any number of threads. Also a context manager that closes it."""
+
+    def __init__(
+        self,
+        core: LinkCore,
+        sock: socket.socket,
+        admit: Callable[[Peer, int], Decision],
+        router: Router | None = None,
+        policy: Policy | None = None,
+    ) -> None:
+        super().__init__(core, admit, router, policy)
+        self._socket = sock
+        self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)
+        self._opened = threading.Event()
+        self._unsent = memoryview(b"")  # ciphertext that the socket did not take
+        self._wake_at = 0.0  # when the link's thread looks at the time again
+        self._give_up = float("inf")  # when a closed link stops trying to send its last words
+        self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._workers = Workers(ServerLimits().max_workers, self._collect) if router is not None else None
+        self._thread = threading.Thread(target=self._run, name=f"bttp-link-{self.id}", daemon=True)
+        self._thread.start()
+
+    # --- what users see
+
+    def call(self, path: BlockPath | str, body: Body = b"", *, timeout: float | None = None) -> memoryview:
+        """Send a request and wait for its answer. The time-out (seconds) and an interrupt reach the peer's handler.
+
+        At most once: nothing is repeated. Raises RemoteError for the answer that it failed, DeadlineError,
+        ConnectionLostError when the link ends first; LimitError and UnreachableError before anything is sent.
+        """
+        if self._forked:
+            self._check_process()
+        waiter = _Waiter()
+        with self._lock:
+            number = self._core.call(path, body, timeout=timeout, now=time.monotonic())
+            self._waiters[number] = waiter
+            self._flush()
+        try:
+            return waiter.wait()
+        except KeyboardInterrupt:
+            with self._lock:
+                if self._waiters.pop(number, None) is not None:
+                    self._core.cancel(number)
+                    self._flush()
+            raise
+
+    def send(self, path: BlockPath | str, body: Body = b"") -> None:
+        """Queue a message without an answer. Waits while the peer has no room. At most once: a lost link loses it."""
+        if self._forked:
+            self._check_process()
+        with self._lock:
+            while not self._core.send(path, body):
+                self._flush()
+                self._room.wait()
+            self._flush()
+
+    def wait_opened(self, timeout: float | None) -> bool:
+        """Whether both sides accepted by then; raises why not."""
+        if not self._opened.wait(timeout):
+            return False
+        if self._ended:
+            raise self.reason or ConnectionLostError("the link was closed before it was open")
+        return True
+
+    def drain(self, timeout: float = 5.0) -> bool:
+        """Take no new calls, let those under way finish, close. False: some were cut off after `timeout` seconds."""
+        with self._lock:
+            self._core.drain()
+            self._flush()
+        self._thread.join(timeout)
+        in_time = not self._thread.is_alive()
+        self.close()
+        return in_time
+
+    def close(self) -> None:
+        """End the link: what was queued still leaves, within a moment; calls under way fail. May be called again."""
+        if self._forked:
+            self._socket.close()  # the child's copy; the parent's link lives on
+            return
+        with self._lock:
+            self._core.close()
+            self._flush()
+            self._give_up = min(self._give_up, time.monotonic() + _LINGER)
+            self._wake()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+            if self._workers is not None:
+                self._workers.close()
+
+    def __enter__(self) -> BlockingLink:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # --- under the lock
+
+    def _flush(self) -> None:
+        """Act on events and write what the socket takes now."""
+        core = self._core
+        self.handle_events()
+        while not self._unsent:
+            data = core.data_to_send()
+            self.handle_events()
+            if not data:
+                break
+            self._write(data)
+        when = core.next_timeout()
+        if self._unsent or (when is not None and when < self._wake_at):
+            self._wake()
+
+    def _write(self, data: bytes | memoryview) -> None:
+        try:
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self._core.abort(ConnectionLostError(f"the connection to the peer was lost: {error.strerror or error}"))
+            sent = len(data)
+            self.handle_events()
+        self._unsent = memoryview(data)[sent:] if sent < len(data) else memoryview(b"")
+
+    def _wake(self) -> None:
+        """Make the link's thread look again. It does so by itself after its own flushes."""
+        if threading.current_thread() is not self._thread and self._wakeup >= 0:
+            os.eventfd_write(self._wakeup, 1)
+
+    # --- the link's thread
+
+    def _run(self) -> None:
+        buffer = memoryview(bytearray(READ_SIZE))
+        poller = select.poll()
+        poller.register(self._wakeup, select.POLLIN)
+        with self._lock:
+            self._flush()
+        while (wait := self._plan(poller)) is not None:
+            ready = dict(poller.poll(wait))
+            if self._wakeup in ready:
+                os.eventfd_read(self._wakeup)
+            self._turn(ready.get(self._socket.fileno(), 0), buffer)
+        self._finish_thread()
+
+    def _plan(self, poller: select.poll) -> float | None:
+        """Register what to wait for; how many milliseconds at most; None: the link is over."""
+        with self._lock:
+            now = time.monotonic()
+            when = self._core.next_timeout()
+            if self._ended:
+                if not self._unsent or now >= self._give_up:
+                    return None
+                self._give_up = min(self._give_up, now + _LINGER)
+                when = self._give_up
+            self._wake_at = float("inf") if when is None else when
+            poller.register(self._socket, select.POLLIN | (select.POLLOUT if self._unsent else 0))
+            return max(0.0, (self._wake_at - now) * 1000 + 1)
+
+    def _turn(self, ready: int, buffer: memoryview) -> None:
+        """Read, keep time, write."""
+        count = -1
+        lost: OSError | None = None
+        if ready & ~select.POLLOUT:
+            try:
+                count = self._socket.recv_into(buffer)
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                lost = error
+        with self._lock:
+            now = time.monotonic()
+            if lost is not None:
+                self._core.abort(ConnectionLostError(f"the connection to the peer was lost: {lost.strerror or lost}"))
+                self._unsent = memoryview(b"")
+            elif count > 0:
+                self._core.receive_data(buffer[:count], now)
+            elif count == 0:
+                self._core.receive_eof()
+                self._unsent = memoryview(b"")
+            self._core.handle_timeout(now)
+            if self._unsent:
+                self._write(self._unsent)
+            self._flush()
+
+    def _finish_thread(self) -> None:
+        with self._lock:
+            self._socket.close()
+            os.close(self._wakeup)
+            self._wakeup = -1
+
+    # --- handlers and events, under the lock
+
+    def _begin(self, work: Work) -> None:
+        assert self._workers is not None
+        self._workers.run(work, self)
+
+    def _collect(self, collect: Callable[[], None]) -> None:
+        with self._lock:
+            collect()
+            self._flush()
+
+    def finish_thread(self, work: Work, answer: object, error: BaseException | None) -> None:
+        """A worker is done."""
+        if error is not None:
+            self._finish_failed(work, error)
+        else:
+            self._finish(work, answer)  # type: ignore[arg-type]
+
+    def _on_opened(self, event: LinkOpened) -> None:
+        self._opened.set()
+
+    def _on_writable(self, event: Writable) -> None:
+        self._room.notify_all()
+
+    def _ended_now(self, error: BttpError | None) -> None:
+        self._opened.set()
+        self._room.notify_all()
