@@ -1,0 +1,328 @@
+"""Makes the test vectors of `docs/spec/principal.md` and `docs/spec/capabilities.md`, one scenario a file.
+
+    python packages/btlib/tests/make_vectors.py            write tests/vectors/{principal,capabilities}/*.json
+    python packages/btlib/tests/make_vectors.py --check    compare instead, and fail on any difference
+
+Everything is made from fixed seeds. Seals are made by the second implementation, whose ephemeral key can be chosen.
+The chains are those of `test_verification`, so every reason to refuse is a vector too.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[2]))
+
+import msgspec  # noqa: E402
+from btlib import BlockPath, KeyPair, Label, Principal, PublicKeys, Readcap, Suite, seed_to_words  # noqa: E402
+from btlib._bech32 import encode_bech32m  # noqa: E402
+from btlib._p256 import ORDER as P256_ORDER  # noqa: E402
+from btlib.credentials import Credentials, _format  # noqa: E402
+from btlib.testing import QUICK_COST, make_domain_identities, make_keys  # noqa: E402
+from btserde import encode  # noqa: E402
+
+from packages.btlib.tests import slow_curve, slow_hpke, test_verification  # noqa: E402
+
+Vector = dict[str, Any]
+
+SEED = bytes(range(32))
+EPHEMERAL = bytes(range(1, 33))
+MESSAGE = b"message"
+
+
+def principal_vectors() -> Iterator[tuple[str, Vector]]:
+    for suite in Suite:
+        yield f"keys {suite.text}", keys_vector(suite)
+        yield from signature_vectors(suite)
+        yield from seal_vectors(suite)
+    yield from bad_key_sets()
+    yield from texts()
+    yield from credential_files()
+    yield (
+        "words",
+        {"kind": "words", "comment": "a seed as recovery words", "expect": "accept", "seed": SEED.hex()}
+        | {"words": " ".join(seed_to_words(SEED))},
+    )
+
+
+def keys_vector(suite: Suite) -> Vector:
+    public = KeyPair.from_seed(suite, SEED).public
+    return {
+        "kind": "keys",
+        "comment": "the public keys of a seed, their encoding and their principal",
+        "expect": "accept",
+        "suite": suite.text,
+        "seed": SEED.hex(),
+        "signing": public.signing.hex(),
+        "sealing": public.sealing.hex(),
+        "encoding": encode(public).hex(),
+        "digest": public.principal.digest.hex(),
+        "principal": str(public.principal),
+    }
+
+
+def signature_vectors(suite: Suite) -> Iterator[tuple[str, Vector]]:
+    keys = KeyPair.from_seed(suite, SEED)
+    good = keys.sign(Label.COMMIT, MESSAGE)
+
+    def vector(signature: bytes, expect: str, comment: str, label: Label = Label.COMMIT) -> Vector:
+        return {
+            "kind": "signature",
+            "comment": comment,
+            "expect": expect,
+            "public": encode(keys.public).hex(),
+            "label": label.value.decode(),
+            "message": MESSAGE.hex(),
+            "signature": signature.hex(),
+        }
+
+    name = f"signature {suite.text}"
+    yield name, vector(good, "accept", "made by these keys, deterministically")
+    yield f"{name} other label", vector(good, "refuse", "made for another purpose", Label.WRITECAP)
+    yield f"{name} flipped", vector(bytes([good[0] ^ 1, *good[1:]]), "refuse", "one bit changed")
+    yield f"{name} twin", vector(twin(suite, good), "refuse", "the second form of the same signature")
+
+
+def twin(suite: Suite, signature: bytes) -> bytes:
+    """What a verifier that tolerates malleable signatures would accept."""
+    if suite is Suite.P256:
+        return signature[:32] + (P256_ORDER - int.from_bytes(signature[32:])).to_bytes(32)
+    return signature[:32] + (int.from_bytes(signature[32:], "little") + slow_curve.ORDER).to_bytes(32, "little")
+
+
+def slow_seal(public: PublicKeys, label: Label, info: bytes, plain: bytes) -> bytes:
+    full = label.value + info
+    if public.suite is Suite.P256:
+        slow, key = slow_hpke.SlowHpke(slow_hpke.P256, slow_hpke.AES_256_GCM), slow_hpke.uncompressed(public.sealing)
+    else:
+        slow, key = slow_hpke.SlowHpke(slow_hpke.X25519, slow_hpke.AES_256_GCM), public.sealing
+    return slow.seal(key, EPHEMERAL, full, b"", plain)
+
+
+def seal_vectors(suite: Suite) -> Iterator[tuple[str, Vector]]:
+    public = KeyPair.from_seed(suite, SEED).public
+    sealed = slow_seal(public, Label.READCAP, b"info", MESSAGE)
+
+    def vector(expect: str, comment: str, sealed: bytes = sealed, info: bytes = b"info") -> Vector:
+        return {
+            "kind": "seal",
+            "comment": comment,
+            "expect": expect,
+            "suite": suite.text,
+            "seed": SEED.hex(),
+            "label": Label.READCAP.value.decode(),
+            "info": info.hex(),
+            "sealed": sealed.hex(),
+            "plaintext": MESSAGE.hex(),
+        }
+
+    name = f"seal {suite.text}"
+    yield name, vector("accept", f"sealed with the ephemeral private key {EPHEMERAL.hex()}")
+    yield f"{name} other info", vector("refuse", "opened under another info", info=b"other")
+    yield f"{name} cut", vector("refuse", "the last byte is missing", sealed[:-1])
+
+
+def bad_key_sets() -> Iterator[tuple[str, Vector]]:
+    good = encode(KeyPair.from_seed(Suite.ED25519_X25519, SEED).public)
+    p256 = encode(KeyPair.from_seed(Suite.P256, SEED).public)
+    small = (1).to_bytes(32, "little")
+    field = slow_curve.FIELD
+    cases = {
+        "unknown suite": (b"\x07" + good[1:], "suite 7 does not exist"),
+        "suites confused": (b"\x02" + good[1:], "32-byte keys under the number of p256"),
+        "cut": (good[:-1], "the last byte is missing"),
+        "trailing byte": (good + b"\0", "a byte follows"),
+        "length in a longer form": (good[:1] + b"\xfd\x20\x00" + good[2:], "a length that is not in its shortest form"),
+        "signing key of small order": (good[:2] + small + good[34:], "the neutral point verifies everything"),
+        "signing key not canonical": (good[:2] + (field + 3).to_bytes(32, "little") + good[34:], "y is not below p"),
+        "sealing key of low order": (good[:35] + bytes(32), "u = 0 gives everybody the same secret"),
+        "sealing key not canonical": (good[:35] + (field + 9).to_bytes(32, "little"), "u is not below p"),
+        "p256 key off the curve": (p256[:2] + b"\x02" + b"\xff" * 32 + p256[35:], "x is not below p"),
+        "p256 key with another prefix": (p256[:2] + b"\x04" + p256[3:], "only compressed points"),
+    }
+    for name, (encoding, comment) in cases.items():
+        yield f"key set {name}", {"kind": "key set", "comment": comment, "expect": "refuse", "encoding": encoding.hex()}
+
+
+def texts() -> Iterator[tuple[str, Vector]]:
+    principal = KeyPair.from_seed(Suite.ED25519_X25519, SEED).public.principal
+    text, root = str(principal), f"/{principal}"
+    bad = {
+        "typing error": (text[:-1] + ("q" if text[-1] != "q" else "p"), "one character is wrong"),
+        "upper case": (text.upper(), "one principal has one text"),
+        "older checksum": ("bt1qqqqqq", "not Bech32m"),
+        "another prefix": (encode_bech32m("bc", principal.digest), "not ours"),
+        "31 bytes": (encode_bech32m("bt", principal.digest[:31]), "too short"),
+        "space": (f" {text}", "no white space"),
+    }
+    for name, (wrong, comment) in bad.items():
+        yield f"principal {name}", {"kind": "principal", "comment": comment, "expect": "refuse", "text": wrong}
+    paths = {
+        "root": (root, "accept", "the root itself"),
+        "names": (f"{root}/home/über uns", "accept", "any UTF-8 is a name"),
+        "trailing slash": (f"{root}/a/", "refuse", "one path has one text"),
+        "empty name": (f"{root}//a", "refuse", "one path has one text"),
+        "dots": (f"{root}/a/../b", "refuse", "no relative names"),
+        "dot": (f"{root}/./b", "refuse", "no relative names"),
+        "nul": (f"{root}/a\0b", "refuse", "no NUL in a name"),
+        "long name": (f"{root}/{'a' * 256}", "refuse", "a name has at most 255 bytes"),
+        "long path": (root + f"/{'a' * 200}" * 21, "refuse", "a path has at most 4096 bytes"),
+        "many names": (root + "/a" * 257, "refuse", "a path has at most 256 names"),
+        "relative": (f"{text}/a", "refuse", "begins with a slash"),
+        "petname": ("home:/photos", "refuse", "petnames are not paths"),
+    }
+    for name, (path, expect, comment) in paths.items():
+        yield f"path {name}", {"kind": "path", "comment": comment, "expect": expect, "text": path}
+
+
+def credential_files() -> Iterator[tuple[str, Vector]]:
+    credentials = Credentials(suite=Suite.ED25519_X25519, seed=SEED)
+    content = _format.seal_credentials(credentials, "passphrase", QUICK_COST, salt=bytes(16), nonce=bytes(12))
+
+    def vector(expect: str, comment: str, content: bytes = content, passphrase: str = "passphrase") -> Vector:
+        return {
+            "kind": "credentials",
+            "comment": comment,
+            "expect": expect,
+            "passphrase": passphrase,
+            "suite": credentials.suite.text,
+            "seed": SEED.hex(),
+            "file": content.hex(),
+        }
+
+    yield "credentials", vector("accept", "salt and nonce are zeros, the cost is the least there is")
+    yield "credentials wrong passphrase", vector("refuse", "kind UNAUTHENTICATED", passphrase="Passphrase")
+    yield "credentials cut", vector("refuse", "kind INTEGRITY", content[:-1])
+    yield "credentials flipped", vector("refuse", "kind INTEGRITY", content[:-40] + b"\0" + content[-39:])
+
+
+def capability_vectors() -> Iterator[tuple[str, Vector]]:
+    question = test_verification.QUESTION
+    yield "chain good", chain_vector(test_verification.GOOD, question, "ALLOWED", None, "every stage passes")
+    for name, (chain, changes, stage, kind, reason) in test_verification.CASES.items():
+        yield f"chain {name}", chain_vector(chain, question | changes, stage.name, kind.name, reason)
+    yield from bad_chains()
+    yield from readcap_vectors()
+
+
+def chain_vector(chain: Any, question: dict[str, Any], stage: str, kind: str | None, comment: str) -> Vector:
+    lineage, revocations = question.get("lineage"), question.get("revocations")
+    return {
+        "kind": "chain",
+        "comment": comment,
+        "expect": {"stage": stage, "kind": kind},
+        "chain": encode(chain).hex(),
+        "id": chain.id.hex(),
+        "root": str(question["root"]),
+        "subject": str(question["subject"]),
+        "right": int(question["right"]),
+        "now": question["now"],
+        "path": None if question["path"] is None else str(question["path"]),
+        "lineage": None if lineage is None else [scope.hex() for scope in lineage],
+        "revocations": None if revocations is None else encode(revocations).hex(),
+    }
+
+
+def bad_chains() -> Iterator[tuple[str, Vector]]:
+    chain = test_verification.GOOD
+    good = encode(chain)
+    (cap,) = make_domain_identities("alice")["alice"].chains[0].caps
+    single = encode(make_domain_identities("alice")["alice"].chains[0])
+    place = single.index(cap.scope) + 16
+    cases = {
+        "cut": (good[:-1], "the last byte is missing"),
+        "trailing byte": (good + b"\0", "a byte follows"),
+        "of nine": (b"\x09" + good[1:], "at most eight writecaps"),
+        "no rights": (single[:place] + b"\0" + single[place + 1 :], "rights are 1 to 3"),
+        "unknown right": (single[:place] + b"\4" + single[place + 1 :], "rights are 1 to 3"),
+        "begins after its end": (
+            single[: place + 1] + (2**41).to_bytes(8, "little") + single[place + 9 :],
+            "not_before is beyond not_after",
+        ),
+        "path with another form": (single.replace(cap.path.encode(), cap.path.upper().encode()), "canonical text only"),
+    }
+    for name, (encoding, comment) in cases.items():
+        vector = {"kind": "chain encoding", "comment": comment, "expect": "refuse", "encoding": encoding.hex()}
+        yield f"chain encoding {name}", vector
+
+
+def readcap_vectors() -> Iterator[tuple[str, Vector]]:
+    path = BlockPath(make_keys("root").public.principal, ("photos",))
+    block, key, epoch = bytes(range(16)), bytes(range(100, 132)), 7
+
+    def vector(suite: Suite, expect: str, comment: str, plain: bytes, **changes: object) -> Vector:
+        keys = KeyPair.from_seed(suite, SEED)
+        info = keys.public.principal.digest + block + epoch.to_bytes(4, "little")
+        readcap = Readcap(
+            subject=keys.public.principal,
+            block=block,
+            key_epoch=epoch,
+            sealed=slow_seal(keys.public, Label.READCAP, info, plain),
+        )
+        return {
+            "kind": "readcap",
+            "comment": comment,
+            "expect": expect,
+            "suite": suite.text,
+            "seed": SEED.hex(),
+            "readcap": encode(msgspec.structs.replace(readcap, **changes)).hex(),
+            "key": key.hex(),
+            "path": str(path),
+        }
+
+    plain = (key + encode(str(path))).ljust(256, b"\0")
+    for suite in Suite:
+        yield f"readcap {suite.text}", vector(suite, "accept", "opens with the keys of the seed", plain)
+    suite = Suite.ED25519_X25519
+    other = Principal(bytes(32))
+    yield "readcap other block", vector(suite, "refuse", "the block is bound", plain, block=bytes(16))
+    yield "readcap other epoch", vector(suite, "refuse", "the epoch is bound", plain, key_epoch=8)
+    yield "readcap other subject", vector(suite, "refuse", "not for these keys", plain, subject=other)
+    yield "readcap unpadded", vector(suite, "refuse", "not a multiple of 256", plain.rstrip(b"\0"))
+    yield "readcap padding not zero", vector(suite, "refuse", "the padding is zeros", plain[:-1] + b"\1")
+    yield "readcap too much padding", vector(suite, "refuse", "less than 256 bytes of padding", plain + bytes(256))
+    yield "readcap without a path", vector(suite, "refuse", "the path is canonical", (key + b"\1/").ljust(256, b"\0"))
+
+
+FOLDERS = {"principal": principal_vectors, "capabilities": capability_vectors}
+
+
+def files() -> dict[Path, str]:
+    """What should be on disk."""
+    return {
+        HERE / "vectors" / folder / (re.sub(r"[^a-z0-9]+", "-", name.lower()) + ".json"): dump(vector)
+        for folder, make in FOLDERS.items()
+        for name, vector in make()
+    }
+
+
+def dump(vector: Vector) -> str:
+    return json.dumps(vector, indent=1, ensure_ascii=True) + "\n"
+
+
+def main(arguments: list[str]) -> int:
+    expected = files()
+    present = {path for folder in FOLDERS for path in (HERE / "vectors" / folder).glob("*")}
+    if arguments == ["--check"]:
+        wrong = sorted(present ^ set(expected)) + [
+            path for path in sorted(present & set(expected)) if path.read_text(encoding="utf-8") != expected[path]
+        ]
+        for path in wrong:
+            print(f"{path} is not what this program makes", file=sys.stderr)
+        return 1 if wrong else 0
+    for path in present - set(expected):
+        path.unlink()
+    for path, text in expected.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
