@@ -74,13 +74,17 @@ class LocalFs(Coherence):
         try:
             self.sync()
         finally:
-            with self.mutex:
-                self.closed = True
-                self.table.clear()
-                self.handles.clear()
-                self.dirty.clear()
-            self.stop_committer()
-            self.pins.flush()
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Release everything without a commit, as a crash would; idempotent."""
+        with self.mutex:
+            self.closed = True
+            self.table.clear()
+            self.handles.clear()
+            self.dirty.clear()
+        self.stop_committer()
+        self.pins.flush()
 
     def __enter__(self) -> LocalFs:
         return self
