@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ._group import Block
 from ._index import HeadRow, Index
+from ._interface import HeadWant
 from ._placement import Level
 
 HEAD_WEIGHT = 400  # objects of a head besides its bytes, about
@@ -29,23 +30,41 @@ class BlockCache:
         self._published = 0
         self._lock = threading.Lock()
 
-    def head(self, block: bytes) -> HeadRow | None:
-        found = self.load(block, levels=False)
-        return None if found is None else found.head
+    def load_heads(self, blocks: Sequence[bytes]) -> dict[bytes, Block]:
+        """Those blocks that were ever committed, perhaps without their placement. Raises StoreError."""
+        found, published = self._peek(blocks)
+        missing = [block for block in blocks if block not in found]
+        if missing:
+            loaded = {block: _placeless(head) for block, head in self._index.heads(missing).items()}
+            self._keep_loaded(loaded, published)
+            found |= loaded
+        return found
 
-    def load(self, block: bytes, levels: bool) -> Block | None:
-        """A block, with its placement if `levels`; None if it was never committed. Raises StoreError."""
+    def read_heads(self, wants: Sequence[HeadWant]) -> list[tuple[HeadRow | None, bytes | None]]:
+        """The wanted heads; those of another version than the known one with their small record. Raises StoreError."""
+        found, published = self._peek([want.block for want in wants])
+        heads: dict[bytes, tuple[HeadRow, bytes | None]] = {b: (state.head, None) for b, state in found.items()}
+        missing = [want.block for want in wants if _needs_small(heads.get(want.block), want.known)]
+        if missing:
+            loaded = self._index.heads_and_smalls(missing)
+            self._keep_loaded({b: _placeless(head) for b, (head, _) in loaded.items() if b not in found}, published)
+            heads |= loaded
+        return [heads.get(want.block, (None, None)) for want in wants]
+
+    def load(self, block: bytes) -> Block | None:
+        """A block with its placement; None if it was never committed. Raises StoreError."""
         with self._lock:
             found = self._blocks.get(block)
-            if found is not None and (found.levels is not None or not levels):
+            if found is not None and found.levels is not None:
                 self._blocks.move_to_end(block)
                 return found
             published = self._published
-        found = self._load(block, levels)
-        if found is not None:
-            with self._lock:
-                if published == self._published:
-                    self._keep(block, found)
+        head, runs = self._index.head_and_runs(block)
+        if head is None:
+            return None
+        levels = {level for level, _ in runs}
+        found = Block(head, {number: Level(run for level, run in runs if level == number) for number in levels})
+        self._keep_loaded({block: found}, published)
         return found
 
     def publish(self, blocks: Mapping[bytes, Block]) -> None:
@@ -59,19 +78,19 @@ class BlockCache:
         with self._lock:
             self._forget(block)
 
-    def _load(self, block: bytes, levels: bool) -> Block | None:
-        if not levels:
-            head = self._index.head(block)
-            if head is None:
-                return None
-            return Block(head, {} if head.inline or not head.stored else None)
-        head, runs = self._index.head_and_runs(block)
-        if head is None:
-            return None
-        found = {
-            number: Level(run for level, run in runs if level == number) for number in {level for level, _ in runs}
-        }
-        return Block(head, found)
+    def _peek(self, blocks: Sequence[bytes]) -> tuple[dict[bytes, Block], int]:
+        """What is in memory, and the count of publications at that moment."""
+        with self._lock:
+            found = {block: self._blocks[block] for block in blocks if block in self._blocks}
+            for block in found:
+                self._blocks.move_to_end(block)
+            return found, self._published
+
+    def _keep_loaded(self, blocks: Mapping[bytes, Block], published: int) -> None:
+        with self._lock:
+            if published == self._published:
+                for block, state in blocks.items():
+                    self._keep(block, state)
 
     def _keep(self, block: bytes, state: Block) -> None:
         self._forget(block)
@@ -84,6 +103,15 @@ class BlockCache:
         old = self._blocks.pop(block, None)
         if old is not None:
             self._weight -= _weight(old)
+
+
+def _placeless(head: HeadRow) -> Block:
+    """A block whose placement is not loaded, unless it has none."""
+    return Block(head, {} if head.inline or not head.stored else None)
+
+
+def _needs_small(found: tuple[HeadRow, bytes | None] | None, known: int) -> bool:
+    return found is None or (found[0].inline and found[0].version != known)
 
 
 def _weight(state: Block) -> int:

@@ -30,7 +30,7 @@ from ._cache import BlockCache
 from ._events import EventLog
 from ._files import Files, SystemFiles
 from ._group import Block, Group, Source
-from ._index import CHECKPOINT_BYTES, INDEX_NAME, Index, State
+from ._index import CHECKPOINT_BYTES, INDEX_NAME, HeadRow, Index, State
 from ._interface import (
     REPLAY_RECORDS,
     Absent,
@@ -141,25 +141,15 @@ class EmbeddedStore:
 
     def read_heads(self, wants: Sequence[HeadWant]) -> list[HeadAnswer]:
         self._check_open()
-        return [self._read_head(want.block, want.known) for want in wants]
-
-    def _read_head(self, block: bytes, known: int) -> HeadAnswer:
-        found = self._cache.head(block)
-        if found is None:
-            return Absent()
-        if found.version == known:
-            return Unchanged()
-        small = None
-        if found.inline:
-            row, small = self._index.head_and_small(block)
-            assert row is not None
-            found = row
-        return Found(Head(block, found.version, found.signed, found.removed, small))
+        return [
+            _head_answer(want, row, small)
+            for want, (row, small) in zip(wants, self._cache.read_heads(wants), strict=True)
+        ]
 
     def read_records(self, block: bytes, refs: Sequence[RecordRef]) -> Records:
         self._check_open()
         for _ in range(3):
-            found = self._cache.load(block, levels=True)
+            found = self._cache.load(block)
             if found is None:
                 return Records(0, [None] * len(refs))
             if found.head.inline:
@@ -329,6 +319,7 @@ class EmbeddedStore:
     def _source(self) -> Source:
         return Source(
             state=self._state,
+            load_heads=self._cache.load_heads,
             load=self._cache.load,
             load_small=self._load_small,
             known_request=self._requests.__contains__,
@@ -358,6 +349,14 @@ class EmbeddedStore:
         self._check_open()
         if self._broken is not None:
             raise StoreError(Kind.IO, f"{self._broken.message} (earlier)", "close the store and open it again")
+
+
+def _head_answer(want: HeadWant, row: HeadRow | None, small: bytes | None) -> HeadAnswer:
+    if row is None:
+        return Absent()
+    if row.version == want.known:
+        return Unchanged()
+    return Found(Head(want.block, row.version, row.signed, row.removed, small))
 
 
 def _make_directories(directory: Path, files: Files) -> None:

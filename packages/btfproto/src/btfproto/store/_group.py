@@ -27,6 +27,9 @@ from ._limits import INLINE_LIMIT
 from ._placement import Delta, Level, Run
 from ._segments import Batch
 
+INLINE_BYTES = 256 * 1024  #: a group with more bytes of records than this pays for a sync of a segment
+INLINE_ALWAYS = 2048  #: below this a row of the index is cheaper than a run: its place is a row too
+
 Levels = dict[int, Level]
 Buffer = bytes | memoryview
 
@@ -103,7 +106,8 @@ class Source(msgspec.Struct, frozen=True):
     """What a group needs to know of the store that it will change."""
 
     state: State
-    load: Callable[[bytes, bool], Block | None]  #: a block's published state; True: with its levels
+    load_heads: Callable[[Sequence[bytes]], Mapping[bytes, Block]]  #: published states, perhaps without levels
+    load: Callable[[bytes], Block | None]  #: a published state with its levels
     load_small: Callable[[bytes], bytes]
     known_request: Callable[[bytes], bool]
     fence: Callable[[bytes], int]
@@ -120,6 +124,8 @@ class Group:
         self._drafts: dict[bytes, Draft] = {}
         self._requests: dict[bytes, int] = {}
         self._living: dict[int, int] = {}
+        self._expected_bytes = 0
+        self._inline_limit = INLINE_LIMIT
         self.events: list[list[Change]] = []
 
     def add(self, commit: Commit) -> CommitAnswer:
@@ -130,10 +136,13 @@ class Group:
         for key, fence in commit.fences:
             if fence < source.fence(key):
                 return Fenced(key, source.fence(key))
-        drafts = [self._draft(change) for change in commit.changes]
+        unknown = [change.block for change in commit.changes if change.block not in self._drafts]
+        published = source.load_heads(unknown)
+        drafts = [self._draft(change, published) for change in commit.changes]
         for change, draft in zip(commit.changes, drafts, strict=True):
             if draft.version != change.expected:
                 return Conflict(change.block, draft.version)
+        self._expect(commit)
         for change, draft in zip(commit.changes, drafts, strict=True):
             self._drafts[change.block] = draft
             self._apply(change, draft)
@@ -172,20 +181,26 @@ class Group:
         """Living bytes of the segments that this group touches."""
         return {number: self._source.living.get(number, 0) + grown for number, grown in self._living.items()}
 
-    def _draft(self, change: BlockChange) -> Draft:
+    def _draft(self, change: BlockChange, published: Mapping[bytes, Block]) -> Draft:
         """The block as it stands in this group, with everything loaded that applying the change needs."""
         draft = self._drafts.get(change.block)
         if draft is None:
-            block = self._source.load(change.block, False)
+            block = published.get(change.block)
             draft = Draft(self._source.next_number() if block is None else block.head.id, block)
         touches_records = bool(change.runs or change.holes or change.removed)
         if touches_records and draft.levels is None:
-            loaded = self._source.load(change.block, True)
+            loaded = self._source.load(change.block)
             assert loaded is not None
             draft.levels = loaded.levels
         if touches_records and draft.inline and draft.small is None:
             draft.small = self._source.load_small(change.block)
         return draft
+
+    def _expect(self, commit: Commit) -> None:
+        """Where segments must be synced anyway, or many bodies come at once, only the smallest go into the index."""
+        self._expected_bytes += sum(len(record) for c in commit.changes for run in c.runs for record in run.records)
+        if self._expected_bytes > INLINE_BYTES:
+            self._inline_limit = INLINE_ALWAYS
 
     def _apply(self, change: BlockChange, draft: Draft) -> None:
         draft.version, draft.signed, draft.removed = change.version, change.signed, change.removed
@@ -193,7 +208,7 @@ class Group:
             self._remove_records(draft)
         for hole in change.holes:
             self._punch(draft, hole)
-        if _is_small(change.runs) and draft.holds_only_first():
+        if _is_small(change.runs, self._inline_limit) and draft.holds_only_first():
             self._write_small(draft, change.runs[0].records[0])
         elif change.runs:
             self._move_small(change, draft)
@@ -246,8 +261,8 @@ class Group:
         return State(state.store_id, state.cursor + len(self.events), state.blocks + blocks, state.stored + stored)
 
 
-def _is_small(runs: list[RecordRun]) -> bool:
+def _is_small(runs: list[RecordRun], limit: int) -> bool:
     """Whether a change writes record (0, 0) alone, and that is small enough for the index."""
     if len(runs) != 1 or runs[0].level or runs[0].first or len(runs[0].records) != 1:
         return False
-    return len(runs[0].records[0]) <= INLINE_LIMIT
+    return len(runs[0].records[0]) <= limit

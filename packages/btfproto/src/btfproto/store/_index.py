@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from btlib.kinds import Kind
@@ -49,6 +50,14 @@ CREATE TABLE requests (cursor INTEGER PRIMARY KEY, request BLOB NOT NULL);
 CREATE TABLE fences (key BLOB PRIMARY KEY, holder BLOB NOT NULL, fence INTEGER NOT NULL) WITHOUT ROWID;
 """
 
+# Many blocks are asked for at once in statements of a fixed size, so that each is prepared once; NULL matches nothing.
+_AT_ONCE = 128
+_MANY = ", ".join("?" * _AT_ONCE)
+_HEADS = f"SELECT block, id, version, removed, stored, inline, signed FROM heads WHERE block IN ({_MANY})"
+_HEADS_SMALLS = (
+    "SELECT block, h.id, version, removed, stored, inline, signed, record "
+    f"FROM heads h LEFT JOIN smalls s ON s.id = h.id WHERE block IN ({_MANY})"
+)
 _HEAD = "SELECT id, version, removed, stored, inline, signed FROM heads WHERE block = ?"
 _RUNS = "SELECT level, first, count, segment, offset, size, last FROM runs WHERE id = ? ORDER BY level, first"
 
@@ -145,10 +154,15 @@ class Index:
             _, *row = db.execute("SELECT * FROM state").fetchone()
             return State(*row)
 
-    def head(self, block: bytes) -> HeadRow | None:
+    def heads(self, blocks: Sequence[bytes]) -> dict[bytes, HeadRow]:
+        """The heads of those blocks that have one."""
         with self._snapshot() as db:
-            row = db.execute(_HEAD, (block,)).fetchone()
-            return None if row is None else _head_row(row)
+            return {row[0]: _head_row(row[1:]) for row in _chunked(db, _HEADS, blocks)}
+
+    def heads_and_smalls(self, blocks: Sequence[bytes]) -> dict[bytes, tuple[HeadRow, bytes | None]]:
+        """The heads of those blocks that have one, each with its small record as of one moment."""
+        with self._snapshot() as db:
+            return {row[0]: (_head_row(row[1:7]), row[7]) for row in _chunked(db, _HEADS_SMALLS, blocks)}
 
     def head_and_small(self, block: bytes) -> tuple[HeadRow | None, bytes | None]:
         """A head with its small record, as of one moment."""
@@ -255,6 +269,12 @@ class Index:
             yield
         except sqlite3.Error as error:
             raise _store_error(self.path, verb, error) from error
+
+
+def _chunked(db: sqlite3.Connection, statement: str, blocks: Sequence[bytes]) -> Iterator[tuple[Any, ...]]:
+    for at in range(0, len(blocks), _AT_ONCE):
+        chunk = blocks[at : at + _AT_ONCE]
+        yield from db.execute(statement, [*chunk, *[None] * (_AT_ONCE - len(chunk))])
 
 
 def _head_row(row: tuple[int, int, int, int, int, bytes]) -> HeadRow:
