@@ -1,0 +1,109 @@
+"""bttp against a bare TLS pump with the same framing (`bttp-pump`) and against gRPC (`bttp-peers`).
+
+Client and server are processes of their own, over loopback, on asyncio's own loop. For `bttp-pump` the handler runs
+inline, as the pump's does; for `bttp-peers` it is `async def` on both sides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+
+from packages.bttp.bench.contenders import Client, running
+from tests.bench.harness import Measurement, Result, compare
+
+NAMES = ("bttp-pump", "bttp-peers")
+
+Job = Callable[[Client], Awaitable[float]]
+
+SMALL = bytes(64)
+LARGE = bytes(1024 * 1024)
+
+
+async def _calls(client: Client, count: int, in_flight: int, body: bytes) -> float:
+    """Calls a second."""
+
+    async def some() -> None:
+        for _ in range(count // in_flight):
+            await client.call(body)
+
+    began = time.perf_counter()
+    await asyncio.gather(*(some() for _ in range(in_flight)))
+    return count / (time.perf_counter() - began)
+
+
+async def one_in_flight(client: Client) -> float:
+    return await _calls(client, 1500, 1, SMALL)
+
+
+async def many_in_flight(client: Client) -> float:
+    return await _calls(client, 12800, 64, SMALL)
+
+
+async def few_of_many_in_flight(client: Client) -> float:
+    return await _calls(client, 1280, 64, SMALL)
+
+
+async def fire_and_forget(client: Client) -> float:
+    """Messages a second, until the last has arrived."""
+    count = 50_000
+    began = time.perf_counter()
+    for _ in range(count):
+        await client.send(SMALL)
+    await client.call(SMALL)
+    return count / (time.perf_counter() - began)
+
+
+async def bulk(client: Client) -> float:
+    """MB a second, in bodies of 1 MiB."""
+    return await _calls(client, 96, 4, LARGE) * len(LARGE) / 1e6
+
+
+PUMP_JOBS: dict[str, tuple[str, Job]] = {
+    "64 B calls, 1 in flight": ("calls/s", one_in_flight),
+    "64 B calls, 64 in flight": ("calls/s", many_in_flight),
+    "64 B messages": ("messages/s", fire_and_forget),
+    "1 MiB bodies": ("MB/s", bulk),
+}
+PEER_JOBS: dict[str, tuple[str, Job]] = {
+    "64 B calls, 1 in flight": ("calls/s", one_in_flight),
+    "64 B calls, 64 in flight": ("calls/s", few_of_many_in_flight),
+    "1 MiB bodies": ("MB/s", bulk),
+}
+
+
+def run(rounds: int, only: str | None = None) -> list[Result]:
+    """All jobs of the named benchmark (None: of both), contenders taking turns."""
+    results: list[Result] = []
+    if only in (None, "bttp-pump"):
+        results += _compare("bttp-pump", "link", {"bare TLS pump": "pump"}, PUMP_JOBS, rounds)
+    if only in (None, "bttp-peers"):
+        results += _compare("bttp-peers", "link-async", {"gRPC aio": "grpc"}, PEER_JOBS, rounds)
+    return results
+
+
+def _compare(
+    name: str, ours: str, peers: dict[str, str], jobs: dict[str, tuple[str, Job]], rounds: int
+) -> list[Result]:
+    results: list[Result] = []
+    with asyncio.Runner() as runner:
+        stack = AsyncExitStack()
+        try:
+            client = runner.run(stack.enter_async_context(running(ours)))
+            others = {peer: runner.run(stack.enter_async_context(running(label))) for peer, label in peers.items()}
+            for job, (unit, work) in jobs.items():
+                mine = _measurement(runner, work, client)
+                theirs = {peer: _measurement(runner, work, other) for peer, other in others.items()}
+                results += compare(f"{name}: {job}", unit, mine, theirs, rounds, better="higher")
+        finally:
+            runner.run(stack.aclose())
+    return results
+
+
+def _measurement(runner: asyncio.Runner, work: Job, client: Client) -> Measurement:
+    async def measure() -> float:
+        return await work(client)
+
+    return lambda: runner.run(measure())

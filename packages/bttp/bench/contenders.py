@@ -1,0 +1,223 @@
+"""Contenders of the benchmarks: each a server in a process of its own, and a client in this one.
+
+`python -m packages.bttp.bench.contenders NAME` runs a server: it prints its port, and ends when its input does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import ipaddress
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import bttp
+import grpc
+import grpc.aio
+from btlib import BlockPath, KeyPair, Suite
+from btlib.identity import Identity
+from btlib.writecaps import Chain, Rights, issue_writecap
+from bttp._certificates import EphemeralKeys
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from packages.bttp.bench.pump import Pump
+
+ROOT = Path(__file__).resolve().parents[3]
+_OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+
+
+class Client(Protocol):
+    """What is measured."""
+
+    async def call(self, body: bytes) -> object:
+        """A round trip; a small body comes back, a large one is only acknowledged."""
+        ...
+
+    async def send(self, body: bytes) -> None:
+        """Fire and forget."""
+        ...
+
+
+def _key(number: int) -> KeyPair:
+    return KeyPair.from_seed(Suite.ED25519_X25519, bytes([number]) * 32)
+
+
+_DOMAIN = _key(1)
+_PLACE = BlockPath(_DOMAIN.public.principal, ("hosts", "bench"))
+_ECHO = _PLACE.child("echo")
+
+
+def _identity(number: int) -> Identity:
+    key = _key(number)
+    chain = issue_writecap(
+        _DOMAIN,
+        Chain(),
+        subject=key.public.principal,
+        path=_PLACE,
+        scope=bytes(16),
+        rights=Rights.EXECUTE,
+        not_before=0,
+        not_after=2**40,
+        may_delegate=False,
+        serial=bytes([number]) * 16,
+    )
+    return Identity(signer=key, opener=key, chains=(chain,))
+
+
+def _echo(request: bttp.Request) -> memoryview | None:
+    return request.body if len(request.body) <= 64 * 1024 else None
+
+
+async def _echo_async(request: bttp.Request) -> memoryview | None:
+    return _echo(request)
+
+
+@asynccontextmanager
+async def _serve_link(handler: Callable[[bttp.Request], Any], inline: bool) -> AsyncIterator[int]:
+    router = bttp.Router()
+    router.add(_ECHO, handler, inline=inline)
+    async with bttp.serve(["127.0.0.1:0"], _identity(2), router, roots=[_DOMAIN.public.principal]) as server:
+        yield int(server.endpoints[0].rpartition(":")[2])
+
+
+class _LinkClient:
+    def __init__(self, link: bttp.Link) -> None:
+        self._link = link
+
+    async def call(self, body: bytes) -> object:
+        return await self._link.call(_ECHO, body, timeout=30)
+
+    async def send(self, body: bytes) -> None:
+        await self._link.send(_ECHO, body)
+
+
+@asynccontextmanager
+async def connect_link(port: int) -> AsyncIterator[Client]:
+    async with bttp.connect(f"127.0.0.1:{port}", _identity(3), root=_DOMAIN.public.principal) as link:
+        yield _LinkClient(link)
+
+
+@asynccontextmanager
+async def _serve_pump() -> AsyncIterator[int]:
+    keys = EphemeralKeys()
+    context = keys.server_context(keys.certificate)  # both ends hold the same key here; no identities, only cost
+    context.verify_mode = 0
+    server = await asyncio.get_running_loop().create_server(lambda: Pump(context, True), "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+@asynccontextmanager
+async def connect_pump(port: int) -> AsyncIterator[Client]:
+    loop = asyncio.get_running_loop()
+    context = EphemeralKeys().client_context()
+    _, pump = await loop.create_connection(lambda: Pump(context, False), "127.0.0.1", port)
+    await pump.ready
+    yield pump
+    pump.close()
+
+
+def _grpc_certificate() -> tuple[bytes, bytes]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bench")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    day = datetime.timedelta(days=1)
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(now - day).not_valid_after(now + day)
+    certificate = builder.add_extension(address, critical=False).sign(key, hashes.SHA256())
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return certificate.public_bytes(pem), private
+
+
+@asynccontextmanager
+async def _serve_grpc() -> AsyncIterator[int]:
+    async def echo(request: bytes, _context: object) -> bytes:
+        return request if len(request) <= 64 * 1024 else b""
+
+    certificate, private = _grpc_certificate()
+    server = grpc.aio.server(options=_OPTIONS)
+    methods = {"echo": grpc.unary_unary_rpc_method_handler(echo)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bench", methods),))
+    credentials = grpc.ssl_server_credentials([(private, certificate)])
+    port = server.add_secure_port("127.0.0.1:0", credentials)
+    await server.start()
+    print(certificate.decode().replace("\n", "|"))
+    yield port
+    await server.stop(None)
+
+
+class _GrpcClient:
+    def __init__(self, channel: Any) -> None:
+        self._call = channel.unary_unary("/bench/echo")
+
+    async def call(self, body: bytes) -> object:
+        return await self._call(body)
+
+    async def send(self, body: bytes) -> None:
+        raise NotImplementedError
+
+
+@asynccontextmanager
+async def connect_grpc(port: int, certificate: bytes) -> AsyncIterator[Client]:
+    credentials = grpc.ssl_channel_credentials(certificate)
+    async with grpc.aio.secure_channel(f"127.0.0.1:{port}", credentials, options=_OPTIONS) as channel:
+        yield _GrpcClient(channel)
+
+
+SERVERS: dict[str, Callable[[], Any]] = {
+    "link": lambda: _serve_link(_echo, True),
+    "link-async": lambda: _serve_link(_echo_async, False),
+    "pump": _serve_pump,
+    "grpc": _serve_grpc,
+}
+
+
+@asynccontextmanager
+async def running(name: str) -> AsyncIterator[Client]:
+    """A client of the named contender, whose server runs for as long as the context."""
+    command = [sys.executable, "-m", "packages.bttp.bench.contenders", name]
+    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        certificate = process.stdout.readline().replace("|", "\n").encode() if name == "grpc" else b""
+        port = int(process.stdout.readline())
+        async with AsyncExitStack() as stack:
+            if name == "grpc":
+                client = await stack.enter_async_context(connect_grpc(port, certificate))
+            elif name == "pump":
+                client = await stack.enter_async_context(connect_pump(port))
+            else:
+                client = await stack.enter_async_context(connect_link(port))
+            yield client
+    finally:
+        process.stdin.close()
+        process.wait()
+        process.stdout.close()
+
+
+async def _serve(name: str) -> None:
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    async with SERVERS[name]() as port:
+        print(port, flush=True)
+
+        def wait_for_end() -> None:
+            sys.stdin.read()
+            loop.call_soon_threadsafe(stop.set)
+
+        threading.Thread(target=wait_for_end, daemon=True).start()
+        await stop.wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(sys.argv[1]))
