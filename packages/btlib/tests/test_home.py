@@ -50,7 +50,7 @@ def mode(path: Path) -> int:
 
 def test_blocktree_home_holds_configuration_and_data(tmp_path: Path) -> None:
     home = Home.find({"BLOCKTREE_HOME": str(tmp_path), "HOME": "/elsewhere", "XDG_CONFIG_HOME": "/x"})
-    assert (home.config, home.data) == (tmp_path, tmp_path)
+    assert (home.config, home.data) == (tmp_path, tmp_path / "data")
 
 
 def test_without_it_the_xdg_directories_are_used() -> None:
@@ -142,6 +142,7 @@ def test_an_unknown_root_is_named(home: Home, domain: Domain) -> None:
 def test_a_domain_that_was_begun_is_not_there_until_it_is_admitted(home: Home) -> None:
     directory = home.begin("home")
     (directory / "credentials").write_bytes(b"keys")
+    (home.pending_domain("home", SETTINGS).data / "store").mkdir(parents=True)
     assert (home.petnames(), home.pending()) == ([], ["home"])
     domain = home.admit(home.pending_domain("home", SETTINGS))
     assert (home.petnames(), home.pending()) == (["home"], [])

@@ -7,8 +7,8 @@
     <data>/domains/<petname>/store/                the embedded store
     <data>/domains/<petname>/pins                  newest versions seen
 
-`<config>` and `<data>` are both `$BLOCKTREE_HOME` where that is set, else `$XDG_CONFIG_HOME/blocktree` and
-`$XDG_DATA_HOME/blocktree` (`~/.config/blocktree` and `~/.local/share/blocktree`). Petnames are local: they never stand
+`<config>` and `<data>` are `$BLOCKTREE_HOME` and `$BLOCKTREE_HOME/data` where that is set, else
+`$XDG_CONFIG_HOME/blocktree` and `$XDG_DATA_HOME/blocktree` (`~/.config` and `~/.local/share` by default). Petnames are local: they never stand
 in anything signed, and two machines may call one domain differently.
 """
 
@@ -56,7 +56,7 @@ class Home:
         """The home that the environment names; pass `os.environ`."""
         if explicit := environ.get("BLOCKTREE_HOME"):
             path = Path(explicit).absolute()
-            return cls(config=path, data=path)
+            return cls(config=path, data=path / "data")
         return cls(
             config=_xdg(environ, "XDG_CONFIG_HOME", ".config") / "blocktree",
             data=_xdg(environ, "XDG_DATA_HOME", ".local/share") / "blocktree",
