@@ -165,6 +165,12 @@ def test_unknown_rights_are_refused(rights: int) -> None:
         decode(good[:place] + bytes([rights]) + good[place + 1 :], Writecap)
 
 
+def test_the_sizes_are_those_of_the_specification() -> None:
+    (cap,) = make_domain_identities("alice")["alice"].chains[0].caps
+    assert len(encode(cap)) == 277
+    assert len(encode(Chain((cap, cap, cap)))) == 1 + 3 * 277
+
+
 def test_a_writecap_says_in_words_what_it_allows() -> None:
     (cap,) = alices_chain(rights=Rights.WRITE | Rights.EXECUTE).caps
     assert str(cap) == (
