@@ -22,7 +22,7 @@ from ._context import Context, Settings
 from ._directories import Directories
 from ._files import Files
 from ._locks import Locks
-from ._mountpoint import abort_connection, find_mount, raise_readahead, unmount
+from ._mountpoint import raise_readahead, unmount
 from ._namespace import Namespace
 from ._protocol import INVALIDATE_INODE_OUT, NOTIFY_INVALIDATE_INODE
 from ._session import MAX_READAHEAD, Session
@@ -49,40 +49,45 @@ def run_mount(
 
     To be called from the main thread of a process of its own: it takes over the signals that stop one.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # before any thread starts: all inherit it
+    stop = _catch_stop_signals()
     try:
         descriptor = binding.mount(settings.mountpoint, options)
         try:
-            _serve(provider, descriptor, settings, threads, ready)
+            _serve(provider, descriptor, settings, threads, ready, stop)
         finally:
             os.close(descriptor)
     finally:
         provider.shutdown()
 
 
-def _serve(provider: FsProvider, descriptor: int, settings: Settings, threads: int, ready: Callable[[], None]) -> None:
+def _serve(
+    provider: FsProvider, descriptor: int, settings: Settings, threads: int, ready: Callable[[], None], stop: int
+) -> None:
     mountpoint = settings.mountpoint
-    entry = find_mount(mountpoint)
     initialized, ended = threading.Event(), threading.Event()
     context = Context(provider, settings)
     session = Session(descriptor, context, initialized.set)
-    locks = _register(session, context)
-    tasks = [
-        threading.Thread(target=_announce, args=(mountpoint, initialized, ready), name="btfuse-ready", daemon=True),
-        threading.Thread(target=_wait_for_signal, args=(mountpoint, entry.device if entry else "", ended), daemon=True),
-    ]
+    locks = register_handlers(session, context)
+    tasks = [_task(_announce, mountpoint, initialized, ready), _task(_wait_for_signal, stop, mountpoint, ended)]
     if settings.shared:
-        tasks.append(threading.Thread(target=_forget_changes, args=(provider, session, ended), daemon=True))
+        tasks.append(_task(_forget_changes, provider, session, ended))
     for task in tasks:
         task.start()
     try:
         session.serve(threads)
+    except _CutOff:
+        log.info("the files that were open are cut off")
     finally:
         ended.set()
         locks.close()
 
 
-def _register(session: Session, context: Context) -> Locks:
+def _task(target: Callable[..., None], *arguments: object) -> threading.Thread:
+    # Daemons: each may still wait, for a signal or a first answer, when the mount is long gone.
+    return threading.Thread(target=target, args=arguments, name=f"btfuse{target.__name__}", daemon=True)
+
+
+def register_handlers(session: Session, context: Context) -> Locks:
     files = Files(context)
     locks = Locks(context, files, session.answer)
     for group in (Namespace(context), ObjectAttributes(context), Directories(context), files):
@@ -104,8 +109,31 @@ def _announce(mountpoint: str, initialized: threading.Event, ready: Callable[[],
     ready()
 
 
-def _wait_for_signal(mountpoint: str, device: str, ended: threading.Event) -> None:
-    number = signal.sigwait(STOP_SIGNALS)
+def _catch_stop_signals() -> int:
+    """The reading end of a pipe that gets a byte a signal, in whichever thread it arrives."""
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    for number in STOP_SIGNALS:
+        signal.signal(number, _on_signal)
+    return reading
+
+
+class _CutOff(BaseException):
+    """Ends the loop although files are open. Raised by a signal handler, so only ever in the main thread."""
+
+
+_cut_off = threading.Event()
+
+
+def _on_signal(_number: int, _frame: object) -> None:
+    # What the signal interrupts goes on: the pipe is what is listened to. Except for the last one, of our own.
+    if _cut_off.is_set():
+        raise _CutOff
+
+
+def _wait_for_signal(stop: int, mountpoint: str, ended: threading.Event) -> None:
+    (number,) = os.read(stop, 1)
     log.info("stopping on %s", signal.Signals(number).name)
     try:
         unmount(mountpoint)
@@ -113,7 +141,8 @@ def _wait_for_signal(mountpoint: str, device: str, ended: threading.Event) -> No
         log.warning("files are open below %s: they are cut off", mountpoint)
         _detach(mountpoint)
     if not ended.wait(STOP_SECONDS):
-        abort_connection(device)
+        _cut_off.set()
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
 
 def _detach(mountpoint: str) -> None:

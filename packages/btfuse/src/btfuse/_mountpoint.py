@@ -94,16 +94,8 @@ def check_mountpoint(text: str, *, allow_nonempty: bool = False) -> str:
 
 
 def _absolute(text: str) -> str:
-    # The last component is not resolved through the file system if the mount is stale: its parent can be.
-    path = Path(os.path.abspath(text))  # noqa: PTH100 - Path.resolve would ask the stale mount
-    try:
-        return str(path.parent.resolve(strict=True) / path.name) if path.name else str(path)
-    except OSError as error:
-        raise FuseError(
-            f"the mount point {text} does not exist: {error.strerror}",
-            kind=Kind.NOT_FOUND,
-            hint=f"run: mkdir -p {text}",
-        ) from error
+    # Not Path.resolve, which would raise at a stale mount: what cannot be asked is taken as it stands.
+    return os.path.realpath(text)
 
 
 def _is_empty(mountpoint: str) -> bool:
@@ -221,9 +213,3 @@ def raise_readahead(mountpoint: str, kibibytes: int) -> None:
     if entry is not None:
         with contextlib.suppress(OSError):
             Path(f"/sys/class/bdi/{entry.device}/read_ahead_kb").write_text(str(kibibytes))
-
-
-def abort_connection(device: str) -> None:
-    """End a connection although files are open: every open call on it fails, and the daemon's loop ends."""
-    with contextlib.suppress(OSError):
-        Path(f"/sys/fs/fuse/connections/{device.partition(':')[2]}/abort").write_text("1")

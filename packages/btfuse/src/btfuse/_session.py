@@ -103,7 +103,8 @@ class Session:
         buffers = [buffer]
         while True:
             try:
-                readv(descriptor, buffers)
+                if readv(descriptor, buffers) == 0:  # only a socket that stands in for the device ends so
+                    return
             except OSError as error:
                 if error.errno in _GONE:
                     return

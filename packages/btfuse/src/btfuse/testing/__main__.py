@@ -1,6 +1,7 @@
 """Mount a `MemoryProvider` in the foreground, and say `ready`: `MOUNTPOINT [SETTING[=VALUE]…]`.
 
-Settings: `binding=NAME`, `shared`, `locks`, `symlinks=POLICY`, `threads=COUNT`.
+Settings: `binding=NAME`, `shared`, `locks`, `symlinks=POLICY`, `threads=COUNT`,
+`subtype=NAME`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from .._context import Settings, Symlinks
 from .._mount import run_mount
 from ._memory_provider import MemoryProvider
 
-_OPTIONS = ("fsname=memory", "subtype=btfuse", "default_permissions", "allow_other", "nosuid", "nodev")
+_OPTIONS = ("fsname=memory", "default_permissions", "allow_other", "nosuid", "nodev")
 
 
 def main(mountpoint: str, *words: str) -> None:
@@ -29,7 +30,7 @@ def main(mountpoint: str, *words: str) -> None:
         MemoryProvider(),
         load_binding(given.get("binding", "auto")),
         settings,
-        _OPTIONS,
+        [*_OPTIONS, f"subtype={given.get('subtype', 'btfuse')}"],
         threads=int(given.get("threads", "1")),
         ready=lambda: print("ready", flush=True),
     )

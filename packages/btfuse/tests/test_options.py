@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import pytest
+from btfuse._context import Symlinks
+from btfuse._errors import FuseError
+from btfuse._options import MountOptions, parse_options, split_options
+from btlib.kinds import Kind
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def test_no_options_are_the_defaults() -> None:
+    assert parse_options([]) == MountOptions()
+
+
+def test_what_mount_adds_for_fstab_is_passed_over() -> None:
+    text = "rw,dev,suid,exec,noauto,user,_netdev,nofail,x-systemd.automount,x-gvfs-show,comment=mine,relatime"
+    assert parse_options([text]) == MountOptions()
+
+
+def test_ours_are_read() -> None:
+    options = parse_options(["server=nas:1234,thin,allow_other", "symlinks=as-written,threads=3,commit=0.5,ro,noexec"])
+    assert options.server
+    assert options.thin
+    assert options.endpoint == "nas:1234"
+    assert options.allow_other
+    assert options.symlinks is Symlinks.AS_WRITTEN
+    assert (options.threads, options.commit_seconds, options.kernel) == (3, 0.5, ("ro", "noexec"))
+    assert options.read_only
+
+
+def test_a_later_option_wins() -> None:
+    assert parse_options(["binding=fusepy", "binding=mfusepy"]).binding == "mfusepy"
+
+
+def test_files_are_named_absolutely() -> None:
+    assert parse_options(["home=/srv/bt,passphrase_file=/etc/bt.pass"]).home == Path("/srv/bt")
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("surprise", "surprise"),
+        ("surprise=1", "surprise"),
+        ("binding=fuse4", "fuse4"),
+        ("binding", "needs a value"),
+        ("binding=", "needs a value"),
+        ("symlinks=never", "never"),
+        ("threads=0", "threads"),
+        ("threads=65", "threads"),
+        ("threads=²", "threads"),
+        ("commit=soon", "commit"),
+        ("commit=nan", "commit"),
+        ("home=relative", "absolute"),
+        ("thin", "server"),
+        ("allow_other=1", "allow_other"),
+    ],
+)
+def test_what_is_unknown_or_no_value_is_refused_by_name(text: str, named: str) -> None:
+    with pytest.raises(FuseError, match=named) as caught:
+        parse_options([text])
+    assert caught.value.kind is Kind.INVALID
+    assert caught.value.hint
+
+
+@given(st.lists(st.text(min_size=1)))
+def test_escaped_options_are_split_as_they_were(words: list[str]) -> None:
+    text = ",".join(word.replace("\\", "\\\\").replace(",", "\\,") for word in words)
+    assert split_options(text) == words
+
+
+@given(st.text())
+def test_any_text_is_options_or_a_typed_refusal(text: str) -> None:
+    with contextlib.suppress(FuseError):
+        parse_options([text])
+
+
+def test_the_kernel_always_gets_nosuid_and_nodev() -> None:
+    for text in ("suid,dev", "", "ro"):
+        options = parse_options([text]).for_kernel("home:/", major=3)
+        assert {"nosuid", "nodev", "default_permissions"} <= set(options)
+        assert not {"suid", "dev"} & set(options)
+
+
+def test_a_comma_in_the_source_is_escaped_for_the_kernel() -> None:
+    assert "fsname=home:/a\\,b" in MountOptions().for_kernel("home:/a,b", major=3)
+
+
+def test_only_libfuse_2_is_told_of_nonempty() -> None:
+    options = MountOptions(nonempty=True)
+    assert "nonempty" in options.for_kernel("x", major=2)
+    assert "nonempty" not in options.for_kernel("x", major=3)
