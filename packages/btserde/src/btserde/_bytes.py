@@ -7,7 +7,10 @@ def flat(value: object) -> bytes | memoryview:
     """A bytes-like value as bytes or a view of bytes, not copied. Raises TypeError."""
     if isinstance(value, bytes):
         return value
-    view = memoryview(value)  # type: ignore[arg-type]
-    if not view.c_contiguous:
-        raise TypeError("a view with gaps has no encoding")
-    return view if view.format == "B" and view.ndim == 1 else view.cast("B")
+    try:
+        view = memoryview(value)  # type: ignore[arg-type]
+        if view.nbytes == 0:
+            return b""
+        return view if view.format == "B" and view.ndim == 1 and view.c_contiguous else view.cast("B")
+    except (TypeError, ValueError, BufferError) as error:
+        raise TypeError(f"expected contiguous bytes, got {type(value).__name__}") from error

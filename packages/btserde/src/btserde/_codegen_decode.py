@@ -52,7 +52,7 @@ def make_decoder(node: Node, limits: Limits) -> Callable[[Any], Any]:
         try:
             plain = flat(data)
         except TypeError as error:
-            raise DecodeError(f"expected contiguous bytes, got {type(data).__name__}") from error
+            raise DecodeError(str(error)) from error
         return of_view()(memoryview(plain)) if in_place else of_bytes(bytes(plain))
 
     in_place = schema.in_place(node)

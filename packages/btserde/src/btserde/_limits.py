@@ -23,3 +23,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_depth: int = DEFAULT_MAX_DEPTH
     max_size: int = DEFAULT_MAX_SIZE
     max_count: int = DEFAULT_MAX_COUNT
+
+    def __post_init__(self) -> None:
+        if min(self.max_depth, self.max_size, self.max_count) < 1:
+            raise ValueError("a limit is at least 1")

@@ -8,6 +8,8 @@ import inspect
 import keyword
 import types
 import typing
+from collections.abc import Callable
+from functools import cache
 from typing import Annotated, Any, NewType, get_args, get_origin
 
 import msgspec
@@ -107,17 +109,16 @@ class _Resolver:
             hints = _field_types(tp, cls)
         except (NameError, TypeError) as error:
             raise SchemaError(f"the annotations of {_name(tp)} cannot be read: {error}") from error
-        by_keyword = _keyword_only(cls)
-        fields = []
-        for name, hint in hints:
-            if not name.isidentifier() or keyword.iskeyword(name):
-                raise SchemaError(f"{record.name!r} has a field that is no name: {name!r}")
-            try:
-                fields.append(schema.Field(name, self.node(hint), name in by_keyword))
-            except SchemaError as error:
-                raise SchemaError(f"{record.name}.{name}: {error}") from error
-        record.fields = tuple(fields)
+        record.fields = tuple(self._field(record, name, hint) for name, hint in hints)
         return record
+
+    def _field(self, record: schema.Record, name: str, hint: object) -> schema.Field:
+        if not name.isidentifier() or keyword.iskeyword(name):
+            raise SchemaError(f"{record.name} has a field that is no name: {name!r}")
+        try:
+            return schema.Field(name, self.node(hint), name in _keyword_only(record.cls))
+        except SchemaError as error:
+            raise SchemaError(f"{record.name}.{name}: {error}") from error
 
 
 def _field_types(tp: object, cls: type) -> list[tuple[str, object]]:
@@ -130,9 +131,10 @@ def _field_types(tp: object, cls: type) -> list[tuple[str, object]]:
     return [(field.name, hints[field.name]) for field in fields]
 
 
-def _keyword_only(cls: type) -> set[str]:
+@cache
+def _keyword_only(cls: Callable[..., object]) -> frozenset[str]:
     parameters = inspect.signature(cls).parameters.values()
-    return {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
+    return frozenset(parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY)
 
 
 def _tag(cls: type) -> int | str | None:
@@ -141,8 +143,6 @@ def _tag(cls: type) -> int | str | None:
     tag = cls.__struct_config__.tag
     if isinstance(tag, int) and not 0 <= tag <= schema.MAX_TAG:
         raise SchemaError(f"the tag {tag} of {_name(cls)} is not in 0..{schema.MAX_TAG}")
-    if isinstance(tag, str) and len(tag.encode()) > schema.MAX_SHORT_TAG:
-        raise SchemaError(f"the tag of {_name(cls)} is longer than {schema.MAX_SHORT_TAG} bytes")
     return tag
 
 
@@ -167,6 +167,8 @@ def _check(node: Node, seen: set[int], open_records: tuple[schema.Record, ...] =
             for record in open_records[open_records.index(node) :]:
                 record.recursive = True
             return
+        if schema.min_size(node) >= schema.ENDLESS:
+            raise SchemaError(f"{node.name} contains itself without end")
         open_records = (*open_records, node)
     for child in schema.children(node):
         _check(child, seen, open_records)

@@ -20,6 +20,8 @@ from functools import cache
 from itertools import count
 from typing import Any
 
+from ._length import encode_length
+
 
 @dataclass(frozen=True)
 class Int:
@@ -146,7 +148,7 @@ Node = Int | Float | Closed | FixedBytes | Bytes | Text | Optional | List | Set 
 BOOL = Closed(bool, {0: False, 1: True}, attribute=None)
 _serial = count()
 MAX_TAG = 255
-MAX_SHORT_TAG = 252
+ENDLESS = 1 << 62
 
 
 @cache
@@ -184,8 +186,8 @@ def by_columns(node: Node) -> bool:
     return isinstance(node, Record) and node.tag is None
 
 
-def min_size(node: Node) -> int:
-    """The least number of bytes a value takes."""
+def min_size(node: Node, open_records: tuple[Record, ...] = ()) -> int:
+    """The least number of bytes a value takes; at least ENDLESS if every value would contain itself."""
     match node:
         case Int(bits, _):
             return bits // 8
@@ -193,11 +195,13 @@ def min_size(node: Node) -> int:
             return 8
         case FixedBytes(size):
             return size
+        case Record() if node in open_records:
+            return ENDLESS
         case Record():
-            tag = 0 if node.tag is None else 1 if isinstance(node.tag, int) else 1 + len(node.tag.encode())
-            return tag + sum(min_size(field.node) for field in node.fields)
+            tag = b"" if node.tag is None else encoded_tag(node.tag)
+            return len(tag) + sum(min_size(field.node, (*open_records, node)) for field in node.fields)
         case Union(members):
-            return min(min_size(member) for member in members.values())
+            return min(min_size(member, open_records) for member in members.values())
         case _:
             return 1
 
@@ -234,7 +238,7 @@ def encoded_tag(tag: int | str) -> bytes:
     if isinstance(tag, int):
         return bytes([tag])
     content = tag.encode()
-    return bytes([len(content)]) + content
+    return encode_length(len(content)) + content
 
 
 def in_place(node: Node, seen: frozenset[int] = frozenset()) -> bool:

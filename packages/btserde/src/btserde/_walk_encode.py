@@ -32,6 +32,10 @@ def walk_encode(node: Node, value: object, limits: Limits) -> bytes:
     return bytes(walk.out)
 
 
+# Characters of a value in an error; it may be the sender's choice, and reach a log.
+MAX_SHOWN = 40
+
+
 class _Walk:
     def __init__(self, limits: Limits) -> None:
         self.out = bytearray()
@@ -116,16 +120,16 @@ class _Walk:
 
     def _set(self, node: schema.Set, value: Any, path: str) -> None:
         self._count(value, node.build, path)
-        self._sorted([self._apart(node.item, item, f"{path}{{{item!r}}}") for item in value], path)
+        self._sorted([self._apart(node.item, item, f"{path}{{{i}}}") for i, item in enumerate(value)], path)
 
     def _dict(self, node: schema.Dict, value: Any, path: str) -> None:
         self._count(value, dict, path)
-        keys = {self._apart(node.key, key, f"{path}{{{key!r}}}"): key for key in value}
+        keys = {self._apart(node.key, key, f"{path}{{{i}}}"): key for i, key in enumerate(value)}
         if len(keys) != len(value):
             raise EncodeError("two keys have the same encoding", path)
         for encoding in sorted(keys):
             self.out += encoding
-            self.put(node.value, value[keys[encoding]], f"{path}[{keys[encoding]!r}]")
+            self.put(node.value, value[keys[encoding]], path + subscript(keys[encoding]))
 
     def _apart(self, node: Node, value: object, path: str) -> bytes:
         outer, self.out = self.out, bytearray()
@@ -142,6 +146,17 @@ class _Walk:
 def suffix(path: str, field: schema.Field) -> str:
     """What a field adds to the path of its record."""
     return field.name if field.name[0] == "[" or not path else f".{field.name}"
+
+
+def subscript(key: object) -> str:
+    """What a key adds to the path of its dict."""
+    return f"[{shown(key)}]"
+
+
+def shown(value: object) -> str:
+    """A value for an error."""
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 
 def _parts(node: schema.Record, value: Any, path: str) -> list[Any]:
@@ -168,8 +183,8 @@ def _content(node: schema.Bytes | schema.Text, value: Any, path: str) -> bytes |
         return value.encode()
     except UnicodeEncodeError as error:
         raise EncodeError(f"has a surrogate at character {error.start}", path) from error
-    except (TypeError, ValueError) as error:
-        raise EncodeError(f"expected contiguous bytes, got {_kind(value)}", path) from error
+    except TypeError as error:
+        raise EncodeError(str(error), path) from error
 
 
 def _length(n: int, path: str) -> bytes:
@@ -205,9 +220,8 @@ def _int(node: schema.Int, value: object, path: str) -> bytes:
         return struct.pack(f"<{node.code}", number)
     except TypeError as error:
         raise EncodeError(f"expected int, got {_kind(value)}", path) from error
-    except struct.error as error:
-        name = f"{'I' if node.signed else 'U'}{node.bits}"
-        raise EncodeError(f"{value} is out of range for {name}", path) from error
+    except (struct.error, OverflowError) as error:
+        raise EncodeError(f"out of range for {'I' if node.signed else 'U'}{node.bits}", path) from error
 
 
 def _float(value: Any, path: str) -> bytes:
