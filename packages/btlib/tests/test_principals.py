@@ -52,6 +52,13 @@ def test_what_is_no_principal_is_refused_with_a_reason(text: str, reason: str) -
     assert str(caught.value).isprintable()
 
 
+@pytest.mark.parametrize("size", range(len(TEXT)))
+def test_every_cut_or_doubled_character_of_a_text_is_refused(size: int) -> None:
+    for text in (TEXT[:size], TEXT[:size] + TEXT[size:][1:], TEXT[: size + 1] + TEXT[size:]):
+        with pytest.raises(PrincipalError):
+            Principal.parse(text)
+
+
 @given(st.text())
 def test_any_text_is_a_principal_or_refused(text: str) -> None:
     try:

@@ -118,7 +118,8 @@ def verify_chain(
     """Whether `chain` gives `subject` the `right` in the domain of `root`, and why (not).
 
     `path`: the target, for those who know names. `lineage`: the scope ids from the block's own write scope up to the
-    root scope, for those who do not. Either may be left out by whoever does not know it; its stage is then skipped.
+    root scope of `root`'s domain, for those who do not; found from `root`, never from what the chain claims. Either may
+    be left out by whoever does not know it; its stage is then skipped.
     `right` may be several, all of which are needed, or `Rights(0)`: membership. `verified` only saves time.
     """
     request = _Request(chain, root, subject, right, now, path, lineage, revocations, verified)
