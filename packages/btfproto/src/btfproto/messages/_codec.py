@@ -59,15 +59,15 @@ def encode_fs_reply(reply: files.FsReply) -> Parts:
     return _FS_REPLY.encode_parts(reply)
 
 
-def decode_fs_reply(body: Bytes, expected: type[Reply]) -> Reply:
-    """The reply, if it is of the type that its request calls for. Raises FsError: what the server says, or PROTOCOL."""
+def decode_fs_reply(body: Bytes) -> files.FsReply:
+    """The reply; the caller sees to it that it is the right one. Raises FsError (the server's), or MessageError."""
     try:
-        reply: object = _FS_REPLY_DECODER.decode(body)
+        reply: files.FsReply = _FS_REPLY_DECODER.decode(body)
     except SerdeError as error:
         raise MessageError(f"the server's answer is no file reply: {error}") from error
     if isinstance(reply, Failed):
         raise FsError(reply.kind, printable(reply.text), _hint(reply))
-    return _expect(reply, expected)
+    return reply
 
 
 def encode_store_request(request: store.StoreRequest) -> Parts:

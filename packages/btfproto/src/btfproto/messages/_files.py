@@ -40,11 +40,10 @@ NO_SESSION = bytes(16)  #: the session of an `Attach`
 
 
 class Attach(msgspec.Struct, frozen=True, kw_only=True, tag=1):
-    """Opens a session at a directory. `resume` names one that a lost link left behind."""
+    """Opens a session at a directory. It belongs to the principals of this link, and outlives the link for a while."""
 
     path: str
     read_only: bool = False
-    resume: SessionId | None = None
 
 
 class Detach(msgspec.Struct, frozen=True, tag=2):
@@ -275,7 +274,6 @@ class Attached(msgspec.Struct, frozen=True, kw_only=True, tag=1):
     session: SessionId
     root: Attributes
     writable: bool
-    resumed: bool
     why: str | None = None
 
 
@@ -333,7 +331,14 @@ class FileSystem(msgspec.Struct, frozen=True, kw_only=True, tag=13):
 
 
 class Changed(msgspec.Struct, frozen=True, kw_only=True, tag=14):
+    """Inodes that others changed. With `lost`, some are missing from the list: drop all that is cached."""
+
     inodes: list[U64]
+    lost: bool = False
+
+
+class NoSession(msgspec.Struct, frozen=True, tag=15):
+    """The server does not know the session: it ended, or the server was started anew. Attach again."""
 
 
 FsReply = (
@@ -351,5 +356,6 @@ FsReply = (
     | LockFound
     | FileSystem
     | Changed
+    | NoSession
     | Failed
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 from btserde import U32, U64, Fixed
 
-from btfproto.store._interface import (
+from btfproto.store import (
     BlockKey,
     Commit,
     CommitAnswer,

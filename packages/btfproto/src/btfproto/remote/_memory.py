@@ -1,0 +1,88 @@
+"""`Names` and `Handles`: what a client remembers, so that it can go on with a server that has forgotten it.
+
+A server that was started anew knows no sessions. The client then attaches again, looks the names of its inodes up again
+when it needs them, and opens its files again. Not thread-safe; the client locks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from btfproto.provider import Handle, Inode, OpenFlags
+
+KEPT_FLAGS = OpenFlags.READ | OpenFlags.WRITE | OpenFlags.APPEND  #: those with which a file is opened again
+
+
+class Names:
+    """Where each inode was last seen: its parent and name there."""
+
+    def __init__(self) -> None:
+        self._places: dict[Inode, tuple[Inode, str]] = {}
+        self._inodes: dict[tuple[Inode, str], Inode] = {}
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def learn(self, parent: Inode, name: str, inode: Inode) -> None:
+        self._places[inode] = parent, name
+        self._inodes[parent, name] = inode
+
+    def forget(self, inode: Inode) -> None:
+        place = self._places.pop(inode, None)
+        if place is not None and self._inodes.get(place) == inode:
+            del self._inodes[place]
+
+    def gone(self, parent: Inode, name: str) -> None:
+        """The name was removed; an open file behind it lives on, without a place."""
+        inode = self._inodes.pop((parent, name), None)
+        if inode is not None and self._places.get(inode) == (parent, name):
+            del self._places[inode]
+
+    def moved(self, parent: Inode, name: str, new_parent: Inode, new_name: str, *, exchange: bool) -> None:
+        inode = self._inodes.get((parent, name))
+        other = self._inodes.get((new_parent, new_name)) if exchange else None
+        self.gone(parent, name)
+        self.gone(new_parent, new_name)
+        if inode is not None:
+            self.learn(new_parent, new_name, inode)
+        if other is not None:
+            self.learn(parent, name, other)
+
+    def inodes(self) -> list[Inode]:
+        return list(self._places)
+
+    def place(self, inode: Inode) -> tuple[Inode, str] | None:
+        return self._places.get(inode)
+
+
+@dataclass(slots=True)
+class OpenHandle:
+    """One open file of the client, under a number of its own."""
+
+    inode: Inode
+    flags: OpenFlags
+    remote: int  #: the server's handle, in the session of `generation`
+    generation: int
+    dirty: bool = False  #: written since the last fsync
+    locked: bool = False
+    lost: bool = False  #: the server forgot it while it was dirty or locked; to be reported once
+
+
+class Handles:
+    """Open files by number."""
+
+    def __init__(self) -> None:
+        self._handles: dict[Handle, OpenHandle] = {}
+        self._next = 1
+
+    def add(self, handle: OpenHandle) -> Handle:
+        number = self._next
+        self._next += 1
+        self._handles[number] = handle
+        return number
+
+    def get(self, number: Handle) -> OpenHandle | None:
+        return self._handles.get(number)
+
+    def pop(self, number: Handle) -> OpenHandle | None:
+        return self._handles.pop(number, None)

@@ -1,0 +1,141 @@
+"""`FsServer`: serves file systems to clients by messages.
+
+    <server path>/fs            every request but `Changes`, in worker threads
+    <server path>/fs/changes    `Changes`, in the event loop: a long poll must not hold a thread
+
+Who may attach where, and with which rights, is the attacher's decision; afterwards every call is checked against its
+session. The server knows no keys; the providers behind it do.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+
+from btlib.errors import BlocktreeError
+from btlib.kinds import Kind
+from btlib.paths import BlockPath
+from bttp import Request, Router
+
+from btfproto._bell import Bell
+from btfproto.messages import Failed, MessageError, decode_fs_call, encode_fs_reply, failure_of, files
+
+from ._attachment import Attacher
+from ._limits import SessionLimits
+from ._session import Session
+from ._sessions import SessionTable
+from ._verbs import ONCE, VERBS, needs_write
+
+log = logging.getLogger("btfproto.files")
+
+CHANGES = "changes"  #: the name below the service where long polls go
+POLL_SECONDS = 1.0  #: how often a waiting client's provider is asked for what it heard from the store
+
+Parts = list[bytes | memoryview]
+
+
+class FsServer:
+    """The file service. Thread-safe. It does not shut its providers down; `close` ends all sessions."""
+
+    def __init__(
+        self,
+        attach: Attacher,
+        *,
+        limits: SessionLimits = SessionLimits(),  # noqa: B008 - a frozen value
+        clock: Callable[[], float] = time.time,
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self._attach = attach
+        self._clock = clock
+        self.sessions = SessionTable(limits, random)
+
+    def add_to(self, router: Router, service: BlockPath) -> None:
+        """Listen at `service`."""
+        router.add(service, self.handle)
+        router.add(service.child(CHANGES), self.changes)
+
+    def close(self) -> None:
+        """End all sessions; idempotent."""
+        self.sessions.end_all()
+
+    def handle(self, request: Request) -> Parts:
+        """Everything but `Changes`."""
+        try:
+            reply = self._answer(request)
+        except BlocktreeError as error:
+            reply = failure_of(error)
+        return encode_fs_reply(reply)
+
+    async def changes(self, request: Request) -> Parts:
+        """Answer when others changed something, or when the time is over."""
+        try:
+            call = decode_fs_call(request.body)
+            if not isinstance(call.request, files.Changes):
+                raise MessageError("only Changes is answered here")
+            session = self.sessions.find(call.session, request)
+            if session is None:
+                return encode_fs_reply(files.NoSession())
+            return encode_fs_reply(await _wait_changes(session, call.request.milliseconds))
+        except BlocktreeError as error:
+            return encode_fs_reply(failure_of(error))
+
+    def _answer(self, request: Request) -> files.FsReply:
+        call = decode_fs_call(request.body)
+        message = call.request
+        if isinstance(message, files.Attach):
+            return self._open(message, request)
+        session = self.sessions.find(call.session, request)
+        if session is None:
+            return files.NoSession()
+        if isinstance(message, files.Detach):
+            session.provider.sync()
+            self.sessions.end(session)
+            return files.Done()
+        if type(message) in ONCE:
+            return session.once(call.number, lambda: self._act(session, message))
+        return self._act(session, message)
+
+    def _act(self, session: Session, message: files.FsRequest) -> files.FsReply:
+        verb = VERBS.get(type(message))
+        if verb is None:
+            return Failed(kind=Kind.NO_SUCH_TARGET, text=f"{type(message).__name__} is answered elsewhere")
+        try:
+            if needs_write(message):
+                session.require_write(self._clock())
+            return verb(session, message)
+        except BlocktreeError as error:
+            return failure_of(error)
+
+    def _open(self, message: files.Attach, request: Request) -> files.FsReply:
+        attachment = self._attach(BlockPath.parse(message.path), request.peer, message.read_only)
+        root = attachment.provider.getattr(attachment.inode)
+        session = self.sessions.open(attachment, request)
+        log.info(
+            "%s attached %s, %s", request.peer, attachment.path, "to write" if attachment.writable else "read-only"
+        )
+        return files.Attached(
+            session=session.identity,
+            root=root,
+            writable=attachment.writable,
+            why=None if attachment.writable or message.read_only else attachment.why_not or None,
+        )
+
+
+async def _wait_changes(session: Session, milliseconds: int) -> files.Changed:
+    """Sleeps in the event loop; wakes when another session changed something, and now and then to ask the provider."""
+    left = min(milliseconds, files.MAX_CHANGES_MILLISECONDS) / 1000
+    bell = Bell()
+    session.shared.listen(session, bell.ring)
+    try:
+        while True:
+            session.shared.poll()
+            taken = session.shared.take(session)
+            if taken is not None or left <= 0:
+                inodes, lost = taken or ([], False)
+                return files.Changed(inodes=inodes, lost=lost)
+            await bell.wait(min(left, POLL_SECONDS))
+            left -= POLL_SECONDS
+    finally:
+        session.shared.listen(session, None)
