@@ -5,7 +5,7 @@
 
 A vector has a `comment`, the name of its type in `samples.py`, that type's description and hash, the `encoding` in
 hexadecimal, and what to `expect`: "accept" with the `value`, or "reject" with the error. In a value, bytes are
-hexadecimal, a member of an enum is its name, a tagged record is wrapped in its name, a dict is a list of pairs.
+hexadecimal, a member of an enum is its name, a tagged struct is wrapped in its name, a dict is a list of pairs.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ ACCEPTED: dict[str, tuple[str, str, object]] = {
     "enum-by-order": ("an enum whose values are strings", "Colour", s.Colour.BLUE),
     "optional-absent": ("no value", "optional U8", None),
     "optional-present": ("a value", "optional U8", 0),
-    "list-of-records": ("records in a list are written by columns", "Directory", s.Directory(1, [FILE, LINK], 77)),
+    "list-of-structs": ("structs in a list are written by columns", "Directory", s.Directory(1, [FILE, LINK], 77)),
     "list-empty": ("no columns", "Directory", s.Directory(1, [], None)),
     "list-of-int": ("a column of numbers", "list of U16", [1, 256, 65535]),
     "list-of-str": ("all lengths, then all contents", "list of str", ["a", "", "€"]),
@@ -69,7 +69,7 @@ ACCEPTED: dict[str, tuple[str, str, object]] = {
     "dict": ("pairs in order of the encodings of their keys, so the shorter first", "dict of str", {"b": 1, "aa": 2}),
     "tuple": ("fields without names", "tuple", (1, "one")),
     "dataclass": (
-        "a dataclass is a record like a Struct",
+        "a dataclass is a struct like any other",
         "Shape",
         s.Shape(colour=s.Colour.RED, points=(s.Point(-1, 2),)),
     ),
@@ -77,12 +77,12 @@ ACCEPTED: dict[str, tuple[str, str, object]] = {
     "union-int": ("a tag of one byte", "Request", s.Open(path="x", write=True)),
     "union-no-fields": ("nothing but a tag", "Request", s.Nothing()),
     "union-str": ("a tag that is a string", "Pet", s.Dog(name="rex")),
-    "tagged-alone": ("a tagged record has its tag outside of a union too", "Open", s.Open(path="x", write=True)),
+    "tagged-alone": ("a tagged struct has its tag outside of a union too", "Open", s.Open(path="x", write=True)),
     "recursion-by-list": ("a tree", "Tree", s.Tree(1, [s.Tree(2), s.Tree(3, [s.Tree(4)])])),
     "recursion-by-optional": ("a chain", "Chain", s.Chain(1, s.Chain(2))),
     "recursion-by-union": ("a sum", "Sum", s.Add(s.Leaf(1), s.Add(s.Leaf(2), s.Leaf(3)))),
-    "generic": ("a generic record", "Page", s.Page([b"ab", b"cd"], more=True)),
-    "generic-of-records": (
+    "generic": ("a generic struct", "Page", s.Page([b"ab", b"cd"], more=True)),
+    "generic-of-structs": (
         "columns inside columns",
         "Page of Point",
         s.Page([s.Point(1, 2), s.Point(3, 4)], more=False),
@@ -91,7 +91,7 @@ ACCEPTED: dict[str, tuple[str, str, object]] = {
 
 # name: (comment, type, encoding)
 REJECTED: dict[str, tuple[str, str, str]] = {
-    "empty": ("nothing where a record should be", "Header", ""),
+    "empty": ("nothing where a struct should be", "Header", ""),
     "short-fixed": ("one byte of a run of fixed size is missing", "Header", "03341271110100" + ID[:-1].hex()),
     "trailing": ("one byte more", "U16", "010203"),
     "bool-2": ("neither 0 nor 1", "bool", "02"),
@@ -120,9 +120,9 @@ REJECTED: dict[str, tuple[str, str, str]] = {
     "dict-duplicate": ("a key twice", "dict of str", "02016101016102"),
     "tag-unknown": ("no member of the union has this tag", "Request", "03"),
     "tag-unknown-str": ("no member of the union has this tag", "Pet", "0463617474"),
-    "tag-wrong": ("another tag than that of the record", "Open", "02017800"),
+    "tag-wrong": ("another tag than that of the struct", "Open", "02017800"),
     "constructor": ("the class itself refuses the value", "Positive", "00"),
-    "depth": ("a chain of 33 records", "Chain", "010001" * 32 + "010000"),
+    "depth": ("a chain of 33 structs", "Chain", "010001" * 32 + "010000"),
     "column-cut": ("the input ends in the second column", "Directory", "01000000" + "02" + "0101" + "6162" + "01"),
 }
 

@@ -55,7 +55,7 @@ def column(tp: Any, values: list[Any]) -> bytes:
     if (plain in (str, bytes) and not isinstance(mark, FixedSize)) or isinstance(mark, InPlace):
         contents = [value.encode() if isinstance(value, str) else bytes(value) for value in values]
         return b"".join(length(len(content)) for content in contents) + b"".join(contents)
-    if is_record(plain) and not tag_bytes(plain):
+    if is_struct(plain) and not tag_bytes(plain):
         fields = field_types(plain).items()
         return b"".join(column(hint, [part(value, name) for value in values]) for name, hint in fields)
     return b"".join(encode(tp, value) for value in values)
@@ -139,7 +139,7 @@ class Reader:
         if (plain in (str, bytes) and not isinstance(mark, FixedSize)) or isinstance(mark, InPlace):
             contents = [self.take(size) for size in [self.length() for _ in range(n)]]
             return [content.decode() for content in contents] if plain is str else contents
-        if is_record(plain) and not tag_bytes(plain):
+        if is_struct(plain) and not tag_bytes(plain):
             columns = [self.column(hint, n) for hint in field_types(plain).values()]
             return [make(plain, [column[i] for column in columns]) for i in range(n)]
         return [self.get(tp) for _ in range(n)]
@@ -180,7 +180,7 @@ def without_none(args: tuple[Any, ...]) -> Any:
     return typing.Union.__getitem__(tuple(arg for arg in args if arg is not type(None)))
 
 
-def is_record(tp: Any) -> bool:
+def is_struct(tp: Any) -> bool:
     if get_origin(tp) is tuple:
         return get_args(tp)[1:] != (Ellipsis,)
     cls = get_origin(tp) or tp

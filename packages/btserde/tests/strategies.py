@@ -84,17 +84,17 @@ def _struct(cases: list[Case], tag: int | str | None = None, keywords: bool = Fa
     names = [f"f{i}" for i in range(len(cases))]
     fields = [(name, case.tp) for name, case in zip(names, cases, strict=True)]
     cls = msgspec.defstruct("Generated", fields, tag=tag, kw_only=keywords, frozen=frozen)
-    return _record(cls, names, cases, frozen and all(case.hashable for case in cases), tag is None)
+    return _made_by(cls, names, cases, frozen and all(case.hashable for case in cases), tag is None)
 
 
 def _dataclass(cases: list[Case], keywords: bool) -> Case:
     names = [f"f{i}" for i in range(len(cases))]
     fields = [(name, case.tp) for name, case in zip(names, cases, strict=True)]
     cls = dataclasses.make_dataclass("Generated", fields, kw_only=keywords, frozen=True)
-    return _record(cls, names, cases, all(case.hashable for case in cases), True)
+    return _made_by(cls, names, cases, all(case.hashable for case in cases), True)
 
 
-def _record(cls: Callable[..., Any], names: list[str], cases: list[Case], hashable: bool, untagged: bool) -> Case:
+def _made_by(cls: Callable[..., Any], names: list[str], cases: list[Case], hashable: bool, untagged: bool) -> Case:
     parts = {name: case.values for name, case in zip(names, cases, strict=True)}
     values = st.fixed_dictionaries(parts).map(lambda found: cls(**found))
     return Case(cls, values, hashable, untagged and all(case.empty for case in cases))

@@ -17,7 +17,7 @@ def test_a_value_is_encoded_as_its_own_class_unless_told() -> None:
     assert encode(HEADER) == encode(HEADER, Header) == Encoder(Header).encode(HEADER)
 
 
-def test_a_tagged_record_encoded_alone_is_decoded_as_a_union() -> None:
+def test_a_tagged_struct_encoded_alone_is_decoded_as_a_union() -> None:
     for message in (Open(path="p"), Close(handle=3)):
         assert decode(encode(message), Request) == message
 

@@ -22,7 +22,7 @@ def encoder(tp: Any) -> str:
     return encoder_source(_node(tp), LIMITS).text.partition("def encode_pieces")[0]
 
 
-def test_a_record_of_fixed_size_is_one_call_of_struct() -> None:
+def test_a_struct_of_fixed_size_is_one_call_of_struct() -> None:
     for tp in (Header, Numbers):
         assert encoder(tp).count("pack_") == 1
         assert decoder(tp).count("unpack_") == 1
@@ -34,11 +34,11 @@ def test_a_length_is_packed_with_the_fields_before_it() -> None:
     assert "unpack_from_QB(data, 0)" in decoder(ReadReply)
 
 
-def test_a_list_of_records_has_no_loop_over_items() -> None:
+def test_a_list_of_structs_has_no_loop_over_items() -> None:
     assert "for _ in range" not in decoder(Directory)
     assert "+=" not in encoder(Directory)
 
 
-def test_a_record_that_contains_itself_has_its_own_functions() -> None:
+def test_a_struct_that_contains_itself_has_its_own_functions() -> None:
     assert encoder_source(_node(Tree), LIMITS).text.count("def column_") == 1
     assert decoder(Tree).count("def column_") == 1

@@ -113,7 +113,7 @@ def test_a_fault_after_a_large_body_is_still_found() -> None:
         decode(data[:-1] + b"\2", ReadReply)
 
 
-def test_a_record_without_fields_is_its_tag() -> None:
+def test_a_struct_without_fields_is_its_tag() -> None:
     assert decode(b"\xff", Request) == Nothing()
 
 

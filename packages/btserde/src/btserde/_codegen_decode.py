@@ -1,7 +1,7 @@
 """Writes the decoder of a type as Python source.
 
 Neighbours of fixed size are unpacked by one call of `struct`, together with the length that follows them. For a
-record `{id: u64, kind: u8, name: str}`:
+struct `{id: u64, kind: u8, name: str}`:
 
     def decode(data):
         try:
@@ -25,9 +25,9 @@ that are left before anything is. Whatever fails is repeated by the slow walk, w
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from functools import cache
+from struct import Struct, calcsize
 from typing import Any
 
 from . import _columns
@@ -96,8 +96,8 @@ class _Run:
             if self._codes == ["B"]:
                 self._source.line(f"{names} = data[{pos}]")
             else:
-                self._source.line(f"{names}, = {self._source.struct(self._codes, 'unpack_from')}(data, {pos})")
-            size = struct.calcsize("<" + "".join(self._codes))
+                self._source.line(f"{names}, = {self._source.packer(self._codes, 'unpack_from')}(data, {pos})")
+            size = calcsize("<" + "".join(self._codes))
             self._source.line(f"pos = {size}" if self._at_start else f"pos += {size}")
         elif self._at_start:
             self._source.line("pos = 0")
@@ -106,7 +106,7 @@ class _Run:
 
     def unpack_all(self) -> None:
         """Write the call where the input is this run and nothing more."""
-        self._source.line(f"{', '.join(self._names)}, = {self._source.struct(self._codes, 'unpack')}(data)")
+        self._source.line(f"{', '.join(self._names)}, = {self._source.packer(self._codes, 'unpack')}(data)")
         self._finish()
 
     def _finish(self) -> None:
@@ -116,12 +116,12 @@ class _Run:
 
 
 class _Writer:
-    """Writes one function for the root, one for each record that recurs or is in a union."""
+    """Writes one function for the root, one for each struct that contains itself or is in a union."""
 
     def __init__(self, limits: Limits, of_view: bool) -> None:
         self.source = Source()
         self.source.share(
-            Struct=struct.Struct,
+            Struct=Struct,
             decode_long=decode_long,
             get_blobs=_columns.get_blobs,
             get_fixed=_columns.get_fixed,
@@ -170,38 +170,38 @@ class _Writer:
         self.source.line(f"out = {value}")
         self.source.line("if pos == size: return out")
 
-    def _function(self, record: schema.Record, kind: str, write: Callable[[str], None]) -> str:
+    def _function(self, struct: schema.Struct, kind: str, write: Callable[[str], None]) -> str:
         """The name of a function to be written once, later."""
-        key = (id(record), kind)
+        key = (id(struct), kind)
         if key not in self._functions:
             name = self._functions[key] = self.source.name(f"{kind}_")
             self._waiting.append(lambda: write(name))
         return self._functions[key]
 
-    def _record_function(self, record: schema.Record) -> str:
-        """Reads the fields of a record, but not its tag."""
+    def _struct_function(self, struct: schema.Struct) -> str:
+        """Reads the fields of a struct, but not its tag."""
 
         def write(name: str) -> None:
             with self.source.block(f"def {name}(data, pos, depth):"):
-                self._enter(record)
+                self._enter(struct)
                 run = _Run(self.source, at_start=False)
-                value = self._get_fields(run, record, "depth")
+                value = self._get_fields(run, struct, "depth")
                 run.unpack()
                 self.source.line(f"return {value}, pos")
 
-        return self._function(record, "record", write)
+        return self._function(struct, "struct", write)
 
-    def _column_function(self, record: schema.Record) -> str:
+    def _column_function(self, struct: schema.Struct) -> str:
         def write(name: str) -> None:
             with self.source.block(f"def {name}(data, n, pos, depth):"):
-                self._enter(record)
-                value = self._get_record_column(record, "n", "depth")
+                self._enter(struct)
+                value = self._get_struct_column(struct, "n", "depth")
                 self.source.line(f"return list({value}), pos")
 
-        return self._function(record, "column", write)
+        return self._function(struct, "column", write)
 
-    def _enter(self, record: schema.Record) -> None:
-        if record.recursive:
+    def _enter(self, struct: schema.Struct) -> None:
+        if struct.recursive:
             self.source.line("depth += 1")
             self.source.line(f"if depth > {self._limits.max_depth}: raise ValueError")
 
@@ -233,8 +233,8 @@ class _Writer:
                 return self._get_dict(run, node, depth)
             case schema.Union():
                 return self._get_union(run, node, depth)
-            case schema.Record():
-                return self._get_record(run, node, depth)
+            case schema.Struct():
+                return self._get_struct(run, node, depth)
 
     def _local(self, expression: str) -> str:
         name = self.source.name()
@@ -280,28 +280,28 @@ class _Writer:
             self.source.line(f"{value} = {found}")
         return value
 
-    def _get_record(self, run: _Run, record: schema.Record, depth: str) -> str:
-        if record.tag is not None:
-            tag = schema.encoded_tag(record.tag)
+    def _get_struct(self, run: _Run, struct: schema.Struct, depth: str) -> str:
+        if struct.tag is not None:
+            tag = schema.encoded_tag(struct.tag)
             found = run.fixed(f"{len(tag)}s")
             run.check(f"if {found} != {tag!r}: raise ValueError")
-        if not record.recursive:
-            return self._get_fields(run, record, depth)
+        if not struct.recursive:
+            return self._get_fields(run, struct, depth)
         run.unpack()
         value = self.source.name()
-        self.source.line(f"{value}, pos = {self._record_function(record)}(data, pos, {depth})")
+        self.source.line(f"{value}, pos = {self._struct_function(struct)}(data, pos, {depth})")
         return value
 
-    def _get_fields(self, run: _Run, record: schema.Record, depth: str) -> str:
-        return self._construct(record, [self._get(run, field.node, depth) for field in record.fields])
+    def _get_fields(self, run: _Run, struct: schema.Struct, depth: str) -> str:
+        return self._construct(struct, [self._get(run, field.node, depth) for field in struct.fields])
 
-    def _construct(self, record: schema.Record, values: list[str]) -> str:
-        if record.is_tuple:
+    def _construct(self, struct: schema.Struct, values: list[str]) -> str:
+        if struct.is_tuple:
             return "(" + "".join(f"{value}, " for value in values) + ")"
-        pairs = list(zip(record.fields, values, strict=True))
+        pairs = list(zip(struct.fields, values, strict=True))
         positional = [value for field, value in pairs if not field.by_keyword]
         keywords = [f"{field.name}={value}" for field, value in pairs if field.by_keyword]
-        return f"{self.source.bind(record.cls, 'C')}({', '.join([*positional, *keywords])})"
+        return f"{self.source.bind(struct.cls, 'C')}({', '.join([*positional, *keywords])})"
 
     def _get_union(self, run: _Run, node: schema.Union, depth: str) -> str:
         if node.int_tags:
@@ -310,7 +310,7 @@ class _Writer:
         else:
             tag = self._get_text(run)
         table, value = self.source.name("table"), self.source.name()
-        entries = (f"{key!r}: {self._record_function(member)}" for key, member in node.members.items())
+        entries = (f"{key!r}: {self._struct_function(member)}" for key, member in node.members.items())
         self._tables.append(f"{table} = {{{', '.join(entries)}}}")
         self.source.line(f"{value}, pos = {table}[{tag}](data, pos, {depth})")
         return value
@@ -368,11 +368,11 @@ class _Writer:
                 return self._get_called(
                     f"get_views(memoryview(data), {n}, pos)" if in_place else f"get_blobs(data, {n}, pos)"
                 )
-            case schema.Record() if schema.by_columns(node) and node.recursive:
+            case schema.Struct() if schema.by_columns(node) and node.recursive:
                 function = self._column_function(node)
                 return self._get_called(f"{function}(data, {n}, pos, {depth}) if {n} else ((), pos)")
-            case schema.Record() if schema.by_columns(node):
-                return self._get_record_column(node, n, depth)
+            case schema.Struct() if schema.by_columns(node):
+                return self._get_struct_column(node, n, depth)
             case _:
                 return self._get_rows(node, n, depth)
 
@@ -390,17 +390,17 @@ class _Writer:
         block = self._get_block(f"{n} * {schema.min_size(node)}")
         return self._local(f'Struct(f"<{{{n}}}{node.code}").unpack({block})')
 
-    def _get_record_column(self, record: schema.Record, n: str, depth: str) -> str:
-        if not record.fields:
-            return f"[{self._construct(record, [])} for _ in range({n})]"
-        columns = [self._get_column(field.node, n, depth) for field in record.fields]
-        if record.is_tuple:
+    def _get_struct_column(self, struct: schema.Struct, n: str, depth: str) -> str:
+        if not struct.fields:
+            return f"[{self._construct(struct, [])} for _ in range({n})]"
+        columns = [self._get_column(field.node, n, depth) for field in struct.fields]
+        if struct.is_tuple:
             return f"zip({', '.join(columns)})"
-        if not any(field.by_keyword for field in record.fields):
-            return f"map({self.source.bind(record.cls, 'C')}, {', '.join(columns)})"
+        if not any(field.by_keyword for field in struct.fields):
+            return f"map({self.source.bind(struct.cls, 'C')}, {', '.join(columns)})"
         names = [self.source.name() for _ in columns]
         row = "".join(f"{name}, " for name in names)
-        return f"[{self._construct(record, names)} for {row}in zip({', '.join(columns)})]"
+        return f"[{self._construct(struct, names)} for {row}in zip({', '.join(columns)})]"
 
     def _get_rows(self, node: Node, n: str, depth: str) -> str:
         items = self._local("[]")

@@ -2,7 +2,7 @@
 
 Every stretch of code prepares *pieces*, expressions of bytes-like objects, which are joined at the very end; so a
 large body is copied once, or never when the caller takes the pieces. Neighbours of fixed size are packed by one call
-of `struct`, together with the length that follows them. For a record `{id: u64, kind: u8, name: str}`:
+of `struct`, together with the length that follows them. For a struct `{id: u64, kind: u8, name: str}`:
 
     def encode(value):
         try:
@@ -19,8 +19,8 @@ Whatever fails is repeated by the slow walk, which finds the reason. So this cod
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
+from struct import Struct
 from typing import Any
 
 from . import _columns
@@ -69,7 +69,7 @@ class _Stretch:
         if not self._codes:
             self.piece(f"(SHORT[{n}] if {n} <= {MAX_SHORT} else encode_length({n}))")
             return
-        short, two, four = (self._source.struct([*self._codes, code], "pack") for code in ("B", "BH", "BI"))
+        short, two, four = (self._source.packer([*self._codes, code], "pack") for code in ("B", "BH", "BI"))
         run = ", ".join(self._arguments)
         self._codes, self._arguments = [], []
         self.piece(
@@ -94,19 +94,19 @@ class _Stretch:
 
     def _flush(self) -> None:
         if self._codes:
-            pack, arguments = self._source.struct(self._codes, "pack"), ", ".join(self._arguments)
+            pack, arguments = self._source.packer(self._codes, "pack"), ", ".join(self._arguments)
             self._codes, self._arguments = [], []
             self._pieces.append(f"{pack}({arguments})")
 
 
 class _Writer:
-    """Writes one function for the root, one for each record that recurs or is in a union."""
+    """Writes one function for the root, one for each struct that contains itself or is in a union."""
 
     def __init__(self, limits: Limits) -> None:
         self.source = Source()
         self.source.share(
             SHORT=SHORT,
-            Struct=struct.Struct,
+            Struct=Struct,
             encode_length=encode_length,
             encode_text=str.encode,
             flat=flat,
@@ -152,43 +152,43 @@ class _Writer:
         self._put(stretch, node, value, depth)
         return stretch
 
-    def _function(self, record: schema.Record, kind: str, write: Callable[[str], None]) -> str:
+    def _function(self, struct: schema.Struct, kind: str, write: Callable[[str], None]) -> str:
         """The name of a function to be written once, later."""
-        key = (id(record), kind)
+        key = (id(struct), kind)
         if key not in self._functions:
             name = self._functions[key] = self.source.name(f"{kind}_")
             self._waiting.append(lambda: write(name))
         return self._functions[key]
 
-    def _record_function(self, record: schema.Record) -> str:
+    def _struct_function(self, struct: schema.Struct) -> str:
         def write(name: str) -> None:
             with self.source.block(f"def {name}(value, depth):"):
-                self._enter(record)
+                self._enter(struct)
                 stretch = _Stretch(self.source)
-                self._put_fields(stretch, record, "value", "depth")
+                self._put_fields(stretch, struct, "value", "depth")
                 self.source.line(f"return {stretch.tuple()}")
 
-        return self._function(record, "record", write)
+        return self._function(struct, "struct", write)
 
-    def _column_function(self, record: schema.Record) -> str:
+    def _column_function(self, struct: schema.Struct) -> str:
         def write(name: str) -> None:
             with self.source.block(f"def {name}(column, depth):"):
-                self._enter(record)
+                self._enter(struct)
                 stretch = _Stretch(self.source)
-                self._put_record_column(stretch, record, "column", "depth")
+                self._put_struct_column(stretch, struct, "column", "depth")
                 self.source.line(f"return {stretch.tuple()}")
 
-        return self._function(record, "column", write)
+        return self._function(struct, "column", write)
 
-    def _table(self, members: dict[int | str, schema.Record]) -> str:
+    def _table(self, members: dict[int | str, schema.Struct]) -> str:
         """The name of a table, written last, of the functions of the classes of a union."""
         table = self.source.name("table")
-        entries = (f"{self._cls(member.cls)}: {self._record_function(member)}" for member in members.values())
+        entries = (f"{self._cls(member.cls)}: {self._struct_function(member)}" for member in members.values())
         self._tables.append(f"{table} = {{{', '.join(entries)}}}")
         return table
 
-    def _enter(self, record: schema.Record) -> None:
-        if record.recursive:
+    def _enter(self, struct: schema.Struct) -> None:
+        if struct.recursive:
             self.source.line("depth += 1")
             self.source.line(f"if depth > {self._limits.max_depth}: raise ValueError")
 
@@ -231,11 +231,11 @@ class _Writer:
             case schema.Union(members):
                 member = self._local(value)
                 stretch.piece(f"*{self._table(members)}[type({member})]({member}, {depth})")
-            case schema.Record() if node.recursive:
+            case schema.Struct() if node.recursive:
                 member = self._local(value)
                 self._check_type(member, node.cls)
-                stretch.piece(f"*{self._record_function(node)}({member}, {depth})")
-            case schema.Record():
+                stretch.piece(f"*{self._struct_function(node)}({member}, {depth})")
+            case schema.Struct():
                 member = self._local(value)
                 self._check_type(member, node.cls)
                 self._put_fields(stretch, node, member, depth)
@@ -257,14 +257,14 @@ class _Writer:
         else:
             self.source.line(f"if type({value}) is not {self._cls(cls)}: raise TypeError")
 
-    def _put_fields(self, stretch: _Stretch, record: schema.Record, value: str, depth: str) -> None:
-        if record.is_tuple:
-            self.source.line(f"if len({value}) != {len(record.fields)}: raise ValueError")
-        if record.tag is not None:
-            tag = schema.encoded_tag(record.tag)
+    def _put_fields(self, stretch: _Stretch, struct: schema.Struct, value: str, depth: str) -> None:
+        if struct.is_tuple:
+            self.source.line(f"if len({value}) != {len(struct.fields)}: raise ValueError")
+        if struct.tag is not None:
+            tag = schema.encoded_tag(struct.tag)
             stretch.fixed(f"{len(tag)}s", repr(tag))
-        for number, field in enumerate(record.fields):
-            part = f"{value}[{number}]" if record.is_tuple else f"{value}.{field.name}"
+        for number, field in enumerate(struct.fields):
+            part = f"{value}[{number}]" if struct.is_tuple else f"{value}.{field.name}"
             self._put(stretch, field.node, part, depth)
 
     def _put_content(self, stretch: _Stretch, content: str) -> None:
@@ -338,24 +338,24 @@ class _Writer:
                 stretch.piece(f"*put_texts({column})")
             case schema.Bytes():
                 stretch.piece(f"*put_blobs({column})")
-            case schema.Record() if schema.by_columns(node) and node.recursive:
+            case schema.Struct() if schema.by_columns(node) and node.recursive:
                 function = self._column_function(node)
                 stretch.piece(f"*({function}({column}, {depth}) if {column} else ())")
-            case schema.Record() if schema.by_columns(node):
-                self._put_record_column(stretch, node, column, depth)
+            case schema.Struct() if schema.by_columns(node):
+                self._put_struct_column(stretch, node, column, depth)
             case _:
                 self._put_rows(stretch, node, column, depth)
 
     def _check_types(self, column: str, cls: Any) -> None:
         self.source.line(f"if list(map(type, {column})).count({self._cls(cls)}) != len({column}): raise TypeError")
 
-    def _put_record_column(self, stretch: _Stretch, record: schema.Record, items: str, depth: str) -> None:
-        self._check_types(items, record.cls)
-        if record.is_tuple:
-            count = len(record.fields)
+    def _put_struct_column(self, stretch: _Stretch, struct: schema.Struct, items: str, depth: str) -> None:
+        self._check_types(items, struct.cls)
+        if struct.is_tuple:
+            count = len(struct.fields)
             self.source.line(f"if list(map(len, {items})).count({count}) != len({items}): raise ValueError")
-        for number, field in enumerate(record.fields):
-            part = f"item[{number}]" if record.is_tuple else f"item.{field.name}"
+        for number, field in enumerate(struct.fields):
+            part = f"item[{number}]" if struct.is_tuple else f"item.{field.name}"
             self._put_column(stretch, field.node, items, part, depth)
 
     def _put_rows(self, stretch: _Stretch, node: Node, column: str, depth: str) -> None:

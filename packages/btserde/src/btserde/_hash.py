@@ -21,8 +21,8 @@ def node_hash(node: Node) -> int:
     return int.from_bytes(digest[:8], "big")
 
 
-def describe(node: Node, open_records: tuple[schema.Record, ...] = ()) -> str:
-    """The canonical text of a type; `^k` stands for the k-th record outwards."""
+def describe(node: Node, open_structs: tuple[schema.Struct, ...] = ()) -> str:
+    """The canonical text of a type; `^k` stands for the k-th struct outwards."""
     match node:
         case schema.Int(bits, signed):
             return f"{'i' if signed else 'u'}{bits}"
@@ -39,28 +39,28 @@ def describe(node: Node, open_records: tuple[schema.Record, ...] = ()) -> str:
         case schema.Text():
             return "str"
         case schema.Optional(item):
-            return f"{describe(item, open_records)}?"
+            return f"{describe(item, open_structs)}?"
         case schema.List(item, _):
-            return f"list[{describe(item, open_records)}]"
+            return f"list[{describe(item, open_structs)}]"
         case schema.Set(item, _):
-            return f"set[{describe(item, open_records)}]"
+            return f"set[{describe(item, open_structs)}]"
         case schema.Dict(key, value):
-            return f"dict[{describe(key, open_records)},{describe(value, open_records)}]"
+            return f"dict[{describe(key, open_structs)},{describe(value, open_structs)}]"
         case schema.Union(members):
             inner = (
-                describe(members[tag], open_records) for tag in sorted(members, key=lambda tag: (str(type(tag)), tag))
+                describe(members[tag], open_structs) for tag in sorted(members, key=lambda tag: (str(type(tag)), tag))
             )
             return "union{" + "|".join(inner) + "}"
-        case schema.Record():
-            return _record(node, open_records)
+        case schema.Struct():
+            return _struct(node, open_structs)
 
 
-def _record(node: schema.Record, open_records: tuple[schema.Record, ...]) -> str:
-    if node in open_records:
-        return f"^{len(open_records) - open_records.index(node)}"
-    open_records = (*open_records, node)
+def _struct(node: schema.Struct, open_structs: tuple[schema.Struct, ...]) -> str:
+    if node in open_structs:
+        return f"^{len(open_structs) - open_structs.index(node)}"
+    open_structs = (*open_structs, node)
     if node.is_tuple:
-        return "(" + ",".join(describe(field.node, open_records) for field in node.fields) + ")"
-    fields = ",".join(f"{field.name}:{describe(field.node, open_records)}" for field in node.fields)
+        return "(" + ",".join(describe(field.node, open_structs) for field in node.fields) + ")"
+    fields = ",".join(f"{field.name}:{describe(field.node, open_structs)}" for field in node.fields)
     tag = "" if node.tag is None else f"#{node.tag!r}"
-    return f"record{tag}{{{fields}}}"
+    return f"struct{tag}{{{fields}}}"

@@ -15,7 +15,7 @@ DEFAULT_MAX_DEPTH = 32
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds on one encoding, enforced when encoding and when decoding.
 
-    `max_depth`: records of self-referring types that may be open inside one another.
+    `max_depth`: structs of self-referring types that may be open inside one another.
     `max_size`: bytes of the whole encoding.
     `max_count`: items of one list, set or dict.
     """

@@ -36,10 +36,10 @@ def resolve(tp: object) -> Node:
 
 
 class _Resolver:
-    """Knows the records under way, so that one may refer to itself."""
+    """Knows the structs under way, so that one may refer to itself."""
 
     def __init__(self) -> None:
-        self._records: dict[object, schema.Record] = {}
+        self._structs: dict[object, schema.Struct] = {}
 
     def node(self, tp: object) -> Node:
         while isinstance(tp, NewType):
@@ -59,7 +59,7 @@ class _Resolver:
             return _enum(tp)
         cls = origin or tp
         if isinstance(cls, type) and (issubclass(cls, msgspec.Struct) or dataclasses.is_dataclass(cls)):
-            return self._record(tp, cls)
+            return self._struct(tp, cls)
         raise SchemaError(f"{_name(tp)} has no encoding")
 
     def _annotated(self, tp: object, marks: tuple[object, ...]) -> Node:
@@ -82,9 +82,9 @@ class _Resolver:
         return item if len(members) == len(args) else schema.Optional(item)
 
     def _tagged(self, nodes: list[Node]) -> schema.Union:
-        members: dict[int | str, schema.Record] = {}
+        members: dict[int | str, schema.Struct] = {}
         for node in nodes:
-            if not isinstance(node, schema.Record) or node.tag is None:
+            if not isinstance(node, schema.Struct) or node.tag is None:
                 raise SchemaError("only Structs with a tag can be in a union")
             if members.setdefault(node.tag, node) is not node:
                 raise SchemaError(f"{node.name} and {members[node.tag].name} have the same tag {node.tag!r}")
@@ -97,28 +97,28 @@ class _Resolver:
             return schema.Dict(self.node(args[0]), self.node(args[1]))
         if origin is tuple and args[-1:] != (Ellipsis,):
             fields = (schema.Field(f"[{i}]", self.node(arg), False) for i, arg in enumerate(args))
-            return schema.Record(tuple, tuple(fields))
+            return schema.Struct(tuple, tuple(fields))
         item = self.node(args[0])
         return schema.List(item, origin) if origin in (list, tuple) else schema.Set(item, origin)
 
-    def _record(self, tp: object, cls: type) -> schema.Record:
-        if tp in self._records:
-            return self._records[tp]
-        record = self._records[tp] = schema.Record(cls, tag=_tag(cls))
+    def _struct(self, tp: object, cls: type) -> schema.Struct:
+        if tp in self._structs:
+            return self._structs[tp]
+        struct = self._structs[tp] = schema.Struct(cls, tag=_tag(cls))
         try:
             hints = _field_types(tp, cls)
         except (NameError, TypeError) as error:
             raise SchemaError(f"the annotations of {_name(tp)} cannot be read: {error}") from error
-        record.fields = tuple(self._field(record, name, hint) for name, hint in hints)
-        return record
+        struct.fields = tuple(self._field(struct, name, hint) for name, hint in hints)
+        return struct
 
-    def _field(self, record: schema.Record, name: str, hint: object) -> schema.Field:
+    def _field(self, struct: schema.Struct, name: str, hint: object) -> schema.Field:
         if not name.isidentifier() or keyword.iskeyword(name):
-            raise SchemaError(f"{record.name} has a field that is no name: {name!r}")
+            raise SchemaError(f"{struct.name} has a field that is no name: {name!r}")
         try:
-            return schema.Field(name, self.node(hint), name in _keyword_only(record.cls))
+            return schema.Field(name, self.node(hint), name in _keyword_only(struct.cls))
         except SchemaError as error:
-            raise SchemaError(f"{record.name}.{name}: {error}") from error
+            raise SchemaError(f"{struct.name}.{name}: {error}") from error
 
 
 def _field_types(tp: object, cls: type) -> list[tuple[str, object]]:
@@ -160,18 +160,18 @@ def _enum(cls: type[enum.Enum]) -> schema.Closed:
     return schema.closed_enum(cls)
 
 
-def _check(node: Node, seen: set[int], open_records: tuple[schema.Record, ...] = ()) -> None:
-    """Mark the records that contain themselves, and refuse what cannot be encoded or rebuilt."""
-    if isinstance(node, schema.Record):
-        if node in open_records:
-            for record in open_records[open_records.index(node) :]:
-                record.recursive = True
+def _check(node: Node, seen: set[int], open_structs: tuple[schema.Struct, ...] = ()) -> None:
+    """Mark the structs that contain themselves, and refuse what cannot be encoded or rebuilt."""
+    if isinstance(node, schema.Struct):
+        if node in open_structs:
+            for struct in open_structs[open_structs.index(node) :]:
+                struct.recursive = True
             return
         if schema.min_size(node) >= schema.ENDLESS:
             raise SchemaError(f"{node.name} contains itself without end")
-        open_records = (*open_records, node)
+        open_structs = (*open_structs, node)
     for child in schema.children(node):
-        _check(child, seen, open_records)
+        _check(child, seen, open_structs)
     if isinstance(node, schema.List | schema.Set | schema.Dict) and id(node) not in seen:
         seen.add(id(node))
         _check_items(node)

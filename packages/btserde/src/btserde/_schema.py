@@ -5,7 +5,7 @@ the schema hash) read nodes only. The grammar, in the words of the specification
 
     Int Float Closed FixedBytes          fixed size; Closed is a bool or an enum, one byte of a closed set
     Bytes Text                           a length and that many bytes
-    Optional List Set Dict Union Record  made of others; a fixed tuple is a Record without names
+    Optional List Set Dict Union Struct  made of others; a fixed tuple is a Struct without names
 
 It does not use `msgspec.inspect`, which refuses `bytes | memoryview` and loses markers inside `Annotated`.
 """
@@ -107,7 +107,7 @@ class Field:
 
 
 @dataclass(eq=False)
-class Record:
+class Struct:
     """A Struct, a dataclass or a fixed tuple. Compared by identity, since it may contain itself."""
 
     cls: Callable[..., Any]
@@ -134,16 +134,16 @@ class Record:
 
 @dataclass(frozen=True)
 class Union:
-    """Tagged records, by tag."""
+    """Tagged structs, by tag."""
 
-    members: dict[int | str, Record]
+    members: dict[int | str, Struct]
 
     @property
     def int_tags(self) -> bool:
         return isinstance(next(iter(self.members)), int)
 
 
-Node = Int | Float | Closed | FixedBytes | Bytes | Text | Optional | List | Set | Dict | Record | Union
+Node = Int | Float | Closed | FixedBytes | Bytes | Text | Optional | List | Set | Dict | Struct | Union
 
 BOOL = Closed(bool, {0: False, 1: True}, attribute=None)
 _serial = count()
@@ -175,7 +175,7 @@ def children(node: Node) -> tuple[Node, ...]:
             return (key, value)
         case Union(members):
             return tuple(members.values())
-        case Record():
+        case Struct():
             return tuple(field.node for field in node.fields)
         case _:
             return ()
@@ -183,10 +183,10 @@ def children(node: Node) -> tuple[Node, ...]:
 
 def by_columns(node: Node) -> bool:
     """Whether items of this node in a list are written column by column."""
-    return isinstance(node, Record) and node.tag is None
+    return isinstance(node, Struct) and node.tag is None
 
 
-def min_size(node: Node, open_records: tuple[Record, ...] = ()) -> int:
+def min_size(node: Node, open_structs: tuple[Struct, ...] = ()) -> int:
     """The least number of bytes a value takes; at least ENDLESS if every value would contain itself."""
     match node:
         case Int(bits, _):
@@ -195,13 +195,13 @@ def min_size(node: Node, open_records: tuple[Record, ...] = ()) -> int:
             return 8
         case FixedBytes(size):
             return size
-        case Record() if node in open_records:
+        case Struct() if node in open_structs:
             return ENDLESS
-        case Record():
+        case Struct():
             tag = b"" if node.tag is None else encoded_tag(node.tag)
-            return len(tag) + sum(min_size(field.node, (*open_records, node)) for field in node.fields)
+            return len(tag) + sum(min_size(field.node, (*open_structs, node)) for field in node.fields)
         case Union(members):
-            return min(min_size(member, open_records) for member in members.values())
+            return min(min_size(member, open_structs) for member in members.values())
         case _:
             return 1
 
@@ -217,9 +217,9 @@ def hashable(node: Node) -> bool:
             return build is frozenset
         case Dict():
             return False
-        case Record() if node.recursive:
+        case Struct() if node.recursive:
             return False
-        case Record():
+        case Struct():
             frozen = node.is_tuple or _hashes_by_value(node.cls)
             return frozen and all(hashable(field.node) for field in node.fields)
         case _:
@@ -234,7 +234,7 @@ def _hashes_by_value(cls: Any) -> bool:
 
 
 def encoded_tag(tag: int | str) -> bytes:
-    """What a tagged record begins with: one byte, or a string with its length."""
+    """What a tagged struct begins with: one byte, or a string with its length."""
     if isinstance(tag, int):
         return bytes([tag])
     content = tag.encode()
@@ -255,7 +255,7 @@ def fixed_size(node: Node) -> int | None:
     match node:
         case Int() | Float() | FixedBytes() | Closed():
             return min_size(node)
-        case Record() if not node.recursive:
+        case Struct() if not node.recursive:
             sizes = [fixed_size(field.node) for field in node.fields]
             return None if None in sizes else min_size(node)
         case _:

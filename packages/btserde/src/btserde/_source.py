@@ -57,7 +57,7 @@ class Source:
         """Give objects global names that the generator itself spells out."""
         self._namespace.update(things)
 
-    def struct(self, codes: list[str], method: str) -> str:
+    def packer(self, codes: list[str], method: str) -> str:
         """The global name of a method of the little-endian `struct.Struct` of these codes."""
         text = "".join(codes)
         name = f"{method}_{text}"

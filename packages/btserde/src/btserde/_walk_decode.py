@@ -21,7 +21,7 @@ from .errors import DecodeError
 # nanoseconds, and a sender of bad bytes shall not make us work much harder than a sender of good ones.
 MAX_STEPS = 50_000
 
-# What the constructor of a record may raise to refuse its fields.
+# What the constructor of a struct may raise to refuse its fields.
 REFUSALS = (ValueError, TypeError)
 
 
@@ -66,7 +66,7 @@ class _Walk:
                 return self._dict(node, path)
             case schema.Union():
                 return self._union(node, path)
-            case schema.Record():
+            case schema.Struct():
                 if node.tag is not None and self._tag(isinstance(node.tag, int), path) != node.tag:
                     raise self._error(f"expected the tag {node.tag!r}", path)
                 return self._fields(node, path)
@@ -120,30 +120,30 @@ class _Walk:
             raise DecodeError(f"unknown tag {shown(tag)}", path, start)
         return self._fields(node.members[tag], path)
 
-    def _fields(self, node: schema.Record, path: str) -> Any:
+    def _fields(self, node: schema.Struct, path: str) -> Any:
         self._enter(node, path)
         values = [self.get(field.node, path + suffix(path, field)) for field in node.fields]
         self._depth -= node.recursive
         return self._rebuild(node, values, path)
 
-    def _enter(self, node: schema.Record, path: str) -> None:
+    def _enter(self, node: schema.Struct, path: str) -> None:
         self._depth += node.recursive
         if self._depth > self._limits.max_depth:
             raise self._error(f"nested deeper than {self._limits.max_depth}", path)
 
-    def _rebuild(self, node: schema.Record, values: list[Any], path: str) -> Any:
+    def _rebuild(self, node: schema.Struct, values: list[Any], path: str) -> Any:
         try:
             return node.rebuild(values)
         except REFUSALS as error:
             raise self._error(f"{node.name} refuses it: {error}", path) from error
 
     def _column(self, node: Node, paths: list[str]) -> list[Any]:
-        """Read one value for each path: records by columns, text and bytes with the lengths in front."""
+        """Read one value for each path: structs by columns, text and bytes with the lengths in front."""
         if not paths:
             return []
         self._step(len(paths), paths[0])
         match node:
-            case schema.Record() if schema.by_columns(node):
+            case schema.Struct() if schema.by_columns(node):
                 self._enter(node, paths[0])
                 columns = [self._column(f.node, [p + suffix(p, f) for p in paths]) for f in node.fields]
                 self._depth -= node.recursive

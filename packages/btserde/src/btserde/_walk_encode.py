@@ -56,16 +56,16 @@ class _Walk:
             case schema.Dict():
                 self._dict(node, value, path)
             case schema.Union():
-                self._record(self._member(node, value, path), value, path)
-            case schema.Record():
-                self._record(node, value, path)
+                self._struct(self._member(node, value, path), value, path)
+            case schema.Struct():
+                self._struct(node, value, path)
             case schema.Bytes() | schema.Text():
                 content = _content(node, value, path)
                 self.out += _length(len(content), path) + content
             case _:
                 self.out += _fixed(node, value, path)
 
-    def _record(self, node: schema.Record, value: Any, path: str) -> None:
+    def _struct(self, node: schema.Struct, value: Any, path: str) -> None:
         self._enter(node, path)
         if isinstance(node.tag, int):
             self.out.append(node.tag)
@@ -75,12 +75,12 @@ class _Walk:
             self.put(field.node, part, path + suffix(path, field))
         self._depth -= node.recursive
 
-    def _enter(self, node: schema.Record, path: str) -> None:
+    def _enter(self, node: schema.Struct, path: str) -> None:
         self._depth += node.recursive
         if self._depth > self._limits.max_depth:
             raise EncodeError(f"nested deeper than {self._limits.max_depth}", path)
 
-    def _member(self, node: schema.Union, value: object, path: str) -> schema.Record:
+    def _member(self, node: schema.Union, value: object, path: str) -> schema.Struct:
         for member in node.members.values():
             if type(value) is member.cls:
                 return member
@@ -98,11 +98,11 @@ class _Walk:
         self._column(node.item, list(value), [f"{path}[{i}]" for i in range(len(value))])
 
     def _column(self, node: Node, values: Sequence[Any], paths: list[str]) -> None:
-        """Append many values of one type: records by columns, text and bytes with the lengths in front."""
+        """Append many values of one type: structs by columns, text and bytes with the lengths in front."""
         if not values:
             return
         match node:
-            case schema.Record() if schema.by_columns(node):
+            case schema.Struct() if schema.by_columns(node):
                 self._enter(node, paths[0])
                 rows = [_parts(node, value, path) for value, path in zip(values, paths, strict=True)]
                 for number, field in enumerate(node.fields):
@@ -144,7 +144,7 @@ class _Walk:
 
 
 def suffix(path: str, field: schema.Field) -> str:
-    """What a field adds to the path of its record."""
+    """What a field adds to the path of its struct."""
     return field.name if field.name[0] == "[" or not path else f".{field.name}"
 
 
@@ -159,7 +159,7 @@ def shown(value: object) -> str:
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 
-def _parts(node: schema.Record, value: Any, path: str) -> list[Any]:
+def _parts(node: schema.Struct, value: Any, path: str) -> list[Any]:
     if node.is_tuple:
         if not isinstance(value, tuple):
             raise EncodeError(f"expected tuple, got {_kind(value)}", path)
