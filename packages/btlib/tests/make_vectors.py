@@ -20,11 +20,12 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[2]))
 
 import msgspec  # noqa: E402
-from btlib import BlockPath, KeyPair, Label, Principal, PublicKeys, Readcap, Suite, seed_to_words  # noqa: E402
+from btlib import BlockPath, KeyPair, Label, Principal, PublicKeys, Readcap, Suite  # noqa: E402
 from btlib._bech32 import encode_bech32m  # noqa: E402
 from btlib._p256 import ORDER as P256_ORDER  # noqa: E402
 from btlib.credentials import Credentials, _format  # noqa: E402
 from btlib.testing import QUICK_COST, make_domain_identities, make_keys  # noqa: E402
+from btlib.words import seed_to_words  # noqa: E402
 from btserde import encode  # noqa: E402
 
 from packages.btlib.tests import slow_curve, slow_hpke, test_verification  # noqa: E402

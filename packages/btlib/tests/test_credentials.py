@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from btlib import CredentialError, Kind, Suite
+from btlib import Kind, Suite
 from btlib.credentials import (
     DEFAULT_COST,
     Credentials,
@@ -18,6 +18,7 @@ from btlib.credentials import (
     PassphraseCost,
     _format,
 )
+from btlib.errors import CredentialError
 from btlib.labels import Label, tagged_hash
 from btlib.testing import QUICK_COST, check_credential_store, make_domain_identities
 from btserde import encode

@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Callable
 
 import pytest
-from btlib import KeyPair, Label, SealError, Suite
+from btlib import KeyPair, Label, Suite
+from btlib.errors import SealError
 from btlib.testing import make_keys
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256

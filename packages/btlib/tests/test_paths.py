@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from btlib import BlockPath, Kind, PathError, Principal, check_name
-from btlib.paths import MAX_NAMES, MAX_PATH_BYTES
+from btlib import BlockPath, Kind, Principal
+from btlib.errors import PathError
+from btlib.paths import MAX_NAMES, MAX_PATH_BYTES, check_name
 from btlib.testing.strategies import block_paths, names
 from btserde import DecodeError, decode, encode
 from hypothesis import given

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from btlib import BlocktreeError, Kind, Principal, PrincipalError
+from btlib import BlocktreeError, Kind, Principal
 from btlib._bech32 import encode_bech32m
+from btlib.errors import PrincipalError
 from btlib.testing.strategies import principals
 from btserde import DecodeError, decode, encode
 from hypothesis import given

@@ -6,9 +6,10 @@ import contextlib
 import hashlib
 
 import pytest
-from btlib import KeyPair, Label, PrincipalError, PublicKeys, SignatureError, Suite
+from btlib import KeyPair, Label, PublicKeys, Suite
 from btlib._ed25519 import _LOW_ORDER_U, _SMALL_ORDER_Y
 from btlib._p256 import ORDER, canonical_signature
+from btlib.errors import PrincipalError, SignatureError
 from btlib.testing import make_keys
 from btserde import DecodeError, decode, encode
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature

@@ -4,19 +4,8 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from btlib import (
-    BlockPath,
-    CapabilityError,
-    Identity,
-    KeyPair,
-    Label,
-    PathError,
-    Readcap,
-    SealError,
-    Suite,
-    open_readcap,
-    seal_readcap,
-)
+from btlib import BlockPath, CapabilityError, Identity, KeyPair, Label, Readcap, Suite, open_readcap, seal_readcap
+from btlib.errors import PathError, SealError
 from btlib.testing import make_identity, make_keys
 from btlib.testing.strategies import block_paths
 from btserde import encode

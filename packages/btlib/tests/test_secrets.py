@@ -22,15 +22,14 @@ from btlib import (
     Identity,
     KeyPair,
     Label,
-    MemoryCredentialStore,
     ReadKey,
     Suite,
     open_readcap,
     seal_readcap,
-    seed_to_words,
-    words_to_seed,
 )
+from btlib.credentials import MemoryCredentialStore
 from btlib.testing import QUICK_COST, make_keys
+from btlib.words import seed_to_words, words_to_seed
 from rich.pretty import pretty_repr
 
 SEED = b"canary seed, of thirty-two bytes"

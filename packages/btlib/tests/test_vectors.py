@@ -22,11 +22,10 @@ from btlib import (
     Rights,
     Suite,
     open_readcap,
-    seed_to_words,
     verify_chain,
-    words_to_seed,
 )
 from btlib.credentials import Credentials, _format
+from btlib.words import seed_to_words, words_to_seed
 from btserde import decode, encode
 
 HERE = Path(__file__).resolve().parent

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -19,14 +19,13 @@ from btlib import (
     Revocations,
     Rights,
     Suite,
-    VerifiedLinks,
     issue_writecap,
     verify_chain,
 )
 from btlib._p256 import ORDER as P256_ORDER
 from btlib.testing import ROOT_SCOPE, make_keys, serial_of
 from btlib.testing.strategies import chains, names
-from btlib.verification import Stage
+from btlib.verification import Stage, VerifiedLinks
 from btserde import encode
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -361,42 +360,3 @@ def test_every_flipped_bit_of_a_chain_is_refused() -> None:
         except CapabilityError:
             continue
         assert not decide(chain, path=None, lineage=None, right=Rights(0), verified=known).allowed
-
-
-class TestVerifiedLinks:
-    """Remembering signatures changes the time that a decision takes, and nothing else."""
-
-    @pytest.mark.parametrize(("chain", "changes"), [case[:2] for case in CASES.values()], ids=CASES)
-    def test_every_refusal_is_the_same_with_a_memory(self, chain: Chain, changes: dict[str, Any]) -> None:
-        known = VerifiedLinks()
-        assert decide(verified=known).allowed
-        expected = decide(chain, **changes)
-        for _ in range(2):
-            assert decide(chain, verified=known, **changes) == expected
-
-    def test_a_known_chain_costs_no_signature(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        known = VerifiedLinks()
-        first = decide(verified=known)
-        monkeypatch.setattr("btlib.verification.suite_code", _no_suite)
-        assert decide(Chain.decode(encode(GOOD)), verified=known) == first
-        with pytest.raises(AssertionError, match="a signature was verified"):
-            decide(verified=VerifiedLinks())
-
-    def test_a_bad_signature_is_not_remembered(self) -> None:
-        known = VerifiedLinks()
-        bad = with_cap(3, signature=bytes(64))
-        assert [decide(bad, verified=known).allowed for _ in range(2)] == [False, False]
-        assert bad.id not in known
-
-    def test_it_forgets_the_oldest_and_stays_bounded(self) -> None:
-        known = VerifiedLinks(limit=10)
-        ids = [bytes([number]) for number in range(100)]
-        for link_id in ids:
-            known.add(link_id)
-            assert link_id in known
-            assert sum(other in known for other in ids) <= 10
-        assert ids[0] not in known
-
-
-def _no_suite(_: Suite) -> Callable[..., bool]:
-    raise AssertionError("a signature was verified")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import msgspec
-from btlib import BlockPath, Chain, Label, Principal, Revocations, Rights, SignatureError, Writecap, verify_chain
+from btlib import BlockPath, Chain, Label, Principal, Revocations, Rights, Writecap, verify_chain
+from btlib.errors import SignatureError
 from btlib.testing import make_keys
 from hypothesis import event, given, settings
 from hypothesis import strategies as st

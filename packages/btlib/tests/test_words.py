@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from btlib import CredentialError, seed_to_words, words_to_seed
+from btlib.errors import CredentialError
+from btlib.words import seed_to_words, words_to_seed
 from hypothesis import given
 from hypothesis import strategies as st
 

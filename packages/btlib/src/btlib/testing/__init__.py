@@ -1,4 +1,4 @@
-"""Test kit of btlib: identities in a line, and the conformance suite of credential stores.
+"""Test kit of btlib: identities in a line, and the conformance suites of signers, openers and credential stores.
 
 Names give keys: `make_keys("alice")` is the same principal in every run and process, so failures can be compared.
 Never use such keys for anything real; everybody can make them. `btlib.testing.strategies` (needs Hypothesis) draws
@@ -15,6 +15,7 @@ from ._identities import (
     make_keys,
     serial_of,
 )
+from ._keys import check_opener, check_signer
 
 __all__ = [
     "ALWAYS",
@@ -22,6 +23,8 @@ __all__ = [
     "ROOT_SCOPE",
     "DomainIdentities",
     "check_credential_store",
+    "check_opener",
+    "check_signer",
     "make_domain_identities",
     "make_identity",
     "make_keys",

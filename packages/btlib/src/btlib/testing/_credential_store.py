@@ -7,11 +7,10 @@ from collections.abc import Callable
 from ..credentials import Credentials, CredentialStore, PassphraseCost
 from ..errors import CredentialError
 from ..kinds import Kind
-from ..labels import Label
 from ..public_keys import Suite
-from ..readcaps import open_readcap, seal_readcap
 from ..writecaps import Chain
 from ._identities import make_domain_identities
+from ._keys import check_opener, check_signer
 
 QUICK_COST = PassphraseCost(memory_kib=8, iterations=1, lanes=1)  #: protects nothing; for tests only
 
@@ -43,10 +42,8 @@ def _check_round_trip(store: CredentialStore, suite: Suite) -> None:
     assert store.public() == credentials.public
     identity = store.unlock(_PASSPHRASE)
     assert identity.public == credentials.public
-    identity.public.verify(Label.COMMIT, b"message", identity.signer.sign(Label.COMMIT, b"message"))
-    path = make_domain_identities().path
-    readcap = seal_readcap(identity.public, block=bytes(16), key_epoch=1, key=bytes(32), path=path)
-    assert open_readcap(identity.opener, readcap).path == path
+    check_signer(identity.signer)
+    check_opener(identity.opener)
     _expect(Kind.UNAUTHENTICATED, lambda: store.unlock(_PASSPHRASE.upper()))
     _expect(Kind.INVALID, lambda: store.unlock(""))
 
