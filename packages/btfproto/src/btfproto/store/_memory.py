@@ -119,7 +119,8 @@ class MemoryStore:
         with self._open():
             used = self._used()
             capacity = UNBOUNDED if self._capacity is None else self._capacity
-            return StoreStatus(len(self._blocks), used, capacity, max(capacity - used, 0))
+            living = sum(not block.head.removed for block in self._blocks.values())
+            return StoreStatus(living, used, capacity, max(capacity - used, 0))
 
     def close(self) -> None:
         self._closed = True
