@@ -167,7 +167,9 @@ def test_a_killed_waiter_leaves_no_lock(mounter: Mounter, tmp_path: Path) -> Non
 
 
 def test_several_threads_serve_several_processes(mounter: Mounter, tmp_path: Path) -> None:
-    code = "import sys, pathlib as p; d=p.Path(sys.argv[1]); d.mkdir(); [(d/str(i)).write_text(str(i)) for i in range(300)]"
+    code = (
+        "import sys, pathlib as p\nd=p.Path(sys.argv[1]); d.mkdir()\nfor i in range(300): (d/str(i)).write_text(str(i))"
+    )
     with mounter(tmp_path / "m", "shared", "threads=4") as mount:
         writers = [subprocess.Popen([sys.executable, "-c", code, str(mount.path / str(n))]) for n in range(3)]
         assert [writer.wait(PATIENCE) for writer in writers] == [0, 0, 0]

@@ -32,6 +32,7 @@ from btfuse._protocol import (
     READ_IN,
     RENAME2_IN,
     SETATTR_IN,
+    WRITE_IN,
     Init,
     Opcode,
     SetAttr,
@@ -163,15 +164,13 @@ def test_damage_is_an_errno_and_a_line_in_the_log_that_names_the_file(
     directory = kernel.provider.mkdir(kernel.provider.root, "photos", 0o755, OWNER)
     made = kernel.provider.mknod(directory.inode, "cat.jpg", FileKind.FILE, 0o644, OWNER)
     kernel.lookup(kernel.lookup(1, "photos"), "cat.jpg")
-    handle = kernel.open(made.inode)
     kernel.provider.tampered.add(made.inode)
-    error, _ = kernel.ask(Opcode.READ, made.inode, READ_IN.pack(handle, 0, 4096, 0, 0, 0, 0))
+    error, _ = kernel.ask(Opcode.READ, made.inode, READ_IN.pack(0, 0, 4096, 0, 0, 0, 0))
     assert error == errno.EBADMSG
     assert "read of /photos/cat.jpg" in caplog.text
 
 
 def test_a_defect_is_an_io_error_and_the_loop_goes_on(kernel: Kernel, caplog: pytest.LogCaptureFixture) -> None:
-    assert kernel.ask(Opcode.READ, 1, b"")[0] in (errno.EIO, errno.EBADF)
     assert kernel.ask(Opcode.RENAME2, 1, RENAME2_IN.pack(1, 0, 0) + b"one name\0")[0] == errno.EIO
     assert "a defect of btfuse" in caplog.text
     assert kernel.ask(Opcode.GETATTR, 1, bytes(16))[0] == 0
@@ -195,6 +194,24 @@ def test_a_change_of_owner_takes_the_set_id_bits(kernel: Kernel) -> None:
     attributes = ATTR_OUT.unpack(content)
     assert attributes[12] == 0o100755
     assert attributes[14] == 5
+
+
+def test_files_are_opened_without_a_request(kernel: Kernel) -> None:
+    made = kernel.provider.mknod(kernel.provider.root, "f", FileKind.FILE, 0o644, OWNER)
+    node = kernel.lookup(1, "f")
+    assert kernel.ask(Opcode.OPEN, node, OPEN_IN.pack(os.O_RDWR, 0))[0] == errno.ENOSYS
+    assert kernel.ask(Opcode.FLUSH, node, FLUSH_IN.pack(0, 0, 0, 0))[0] == errno.ENOSYS
+    assert kernel.ask(Opcode.WRITE, node, WRITE_IN.pack(0, 0, 4, 0, 0, 0, 0) + b"data")[0] == 0
+    assert kernel.ask(Opcode.READ, made.inode, READ_IN.pack(0, 1, 4096, 0, 0, 0, 0)) == (0, b"ata")
+
+
+def test_an_unlinked_file_stays_until_the_kernel_forgets_it(kernel: Kernel) -> None:
+    made = kernel.provider.mknod(kernel.provider.root, "f", FileKind.FILE, 0o644, OWNER)
+    node = kernel.lookup(1, "f")
+    assert kernel.ask(Opcode.UNLINK, 1, b"f\0")[0] == 0
+    assert kernel.ask(Opcode.READ, node, READ_IN.pack(0, 0, 4096, 0, 0, 0, 0)) == (0, b"")
+    kernel.send(Opcode.FORGET, node, struct.pack("=Q", 1))
+    assert kernel.ask(Opcode.GETATTR, made.inode, bytes(16))[0] == errno.ESTALE
 
 
 LEAVING = ["/etc/passwd", "../../x", "a/../../../x"]

@@ -93,19 +93,14 @@ class ObjectAttributes:
     def forget(self, head: Head, buffer: memoryview) -> None:
         (count,) = FORGET_IN.unpack_from(buffer, BODY)
         if head[3] != ROOT_NODE:
-            self._drop(head[3], count)
+            self._context.nodes.drop(head[3], count)
 
     def batch_forget(self, head: Head, buffer: memoryview) -> None:
         start = BODY + BATCH_FORGET_IN.size
+        drop = self._context.nodes.drop
         for node, count in FORGET_ONE.iter_unpack(buffer[start : head[0]]):
             if node != ROOT_NODE:
-                self._drop(node, count)
-
-    def _drop(self, inode: int, count: int) -> None:
-        context = self._context
-        context.nodes.drop(inode, count)
-        context.set_id.discard(inode)
-        context.opened.pop(inode, None)
+                drop(node, count)
 
     def statfs(self, _head: Head, _buffer: memoryview) -> bytes:
         status = self._provider.statfs()

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from btfproto.provider import Attributes, FileKind, FsProvider, Owner
 
+from ._handles import InodeHandles
 from ._nodes import Nodes
 from ._protocol import BODY, ROOT_NODE, Opcode, pack_attributes, pack_entry, read_names
 
@@ -67,11 +68,19 @@ class Context:
         self.provider = provider
         self.settings = settings
         self.valid = settings.valid_seconds
-        self.nodes = Nodes(provider.root, provider.forget)
+        self.nodes = Nodes(provider.root, self._forgotten)
+        self.handles = InodeHandles(provider)  #: used only where the kernel sends no OPEN: `exclusive`
+        self.exclusive = not settings.shared
         #: Files and directories seen with a set-id bit: few, so that the rest need not be asked at every write.
         self.set_id: set[int] = set()
         #: The data that the kernel keeps of a file in a shared mount: size and time of change when it was last opened.
         self.opened: dict[int, tuple[int, int]] = {}
+
+    def _forgotten(self, inode: int) -> None:
+        self.handles.drop(inode)
+        self.set_id.discard(inode)
+        self.opened.pop(inode, None)
+        self.provider.forget(inode)
 
     def inode(self, head: Head) -> int:
         node = head[3]

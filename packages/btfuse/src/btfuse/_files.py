@@ -64,12 +64,16 @@ class Files:
         }
 
     def create(self, head: Head, buffer: memoryview) -> bytes:
-        context = self._context
         flags, mode, _umask, _open_flags = CREATE_IN.unpack_from(buffer, BODY)
+        entry, _inode, handle = self._create(head, buffer, mode, open_flags(flags))
+        return entry + OPEN_OUT.pack(handle, FOPEN_KEEP_CACHE, 0)
+
+    def _create(self, head: Head, buffer: memoryview, mode: int, flags: OpenFlags) -> tuple[bytes, int, int]:
+        context = self._context
         parent, name = context.inode(head), context.name(head, buffer, CREATE_IN.size)
         owner = context.owner(head, parent)
-        attributes, handle = self._provider.create(parent, name, mode & 0o7777, owner, open_flags(flags))
-        return context.entry(attributes, parent, name) + OPEN_OUT.pack(handle, FOPEN_KEEP_CACHE, 0)
+        attributes, handle = self._provider.create(parent, name, mode & 0o7777, owner, flags)
+        return context.entry(attributes, parent, name), attributes.inode, handle
 
     def open(self, head: Head, buffer: memoryview) -> bytes:
         flags, extra = OPEN_IN.unpack_from(buffer, BODY)
@@ -111,27 +115,69 @@ class Files:
         self._provider.flush(FLUSH_IN.unpack_from(buffer, BODY)[0])
         return _EMPTY
 
-    def fsync(self, _head: Head, buffer: memoryview) -> bytes:
+    def fsync(self, head: Head, buffer: memoryview) -> bytes:
         handle, flags, _padding = FSYNC_IN.unpack_from(buffer, BODY)
-        self._provider.fsync(handle, bool(flags & FSYNC_DATA_ONLY))
+        self._provider.fsync(self._handle(head, handle), bool(flags & FSYNC_DATA_ONLY))
         return _EMPTY
 
     def release(self, _head: Head, buffer: memoryview) -> bytes:
         self._provider.close(RELEASE_IN.unpack_from(buffer, BODY)[0])
         return _EMPTY
 
-    def fallocate(self, _head: Head, buffer: memoryview) -> bytes:
+    def _handle(self, _head: Head, given: int) -> int:
+        """The handle that a request means."""
+        return given
+
+    def fallocate(self, head: Head, buffer: memoryview) -> bytes:
         handle, offset, length, mode, _padding = FALLOCATE_IN.unpack_from(buffer, BODY)
         if (ours := _ALLOCATE.get(mode)) is None:
             raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
-        self._provider.fallocate(handle, ours, offset, length)
+        self._provider.fallocate(self._handle(head, handle), ours, offset, length)
         return _EMPTY
 
-    def lseek(self, _head: Head, buffer: memoryview) -> bytes:
+    def lseek(self, head: Head, buffer: memoryview) -> bytes:
         handle, offset, whence, _padding = LSEEK_IN.unpack_from(buffer, BODY)
         if (ours := _SEEK.get(whence)) is None:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-        return LSEEK_OUT.pack(self._provider.seek(handle, offset, ours))
+        return LSEEK_OUT.pack(self._provider.seek(self._handle(head, handle), offset, ours))
+
+
+class ExclusiveFiles(Files):
+    """The same where this mount is the only client: the kernel opens and closes without us (`_handles`)."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._handles = context.handles
+
+    def create(self, head: Head, buffer: memoryview) -> bytes:
+        flags, mode, _umask, _open_flags = CREATE_IN.unpack_from(buffer, BODY)
+        ours = OpenFlags.READ | OpenFlags.WRITE | (open_flags(flags) & ~OpenFlags.APPEND)
+        entry, inode, handle = self._create(head, buffer, mode, ours)
+        self._handles.put(inode, handle)
+        return entry + OPEN_OUT.pack(0, FOPEN_KEEP_CACHE, 0)
+
+    def open(self, _head: Head, _buffer: memoryview) -> bytes:
+        raise OSError(errno.ENOSYS, "files need no handle")
+
+    def flush(self, _head: Head, _buffer: memoryview) -> bytes:
+        # What a close could report is reported by fsync; the kernel writes through, so nothing is left to write.
+        raise OSError(errno.ENOSYS, "a close needs no request")
+
+    def read(self, head: Head, buffer: memoryview) -> bytes:
+        _, offset, size, _, _, _, _ = READ_IN.unpack_from(buffer, BODY)
+        return self._read(self._handles.get(head[3]), offset, size)
+
+    def write(self, head: Head, buffer: memoryview) -> bytes:
+        _, offset, size, flags, _, _, _ = WRITE_IN.unpack_from(buffer, BODY)
+        if flags & WRITE_KILL_SUIDGID:
+            self._drop_set_id(head[3])
+        return WRITE_OUT.pack(self._write(self._handles.get(head[3]), offset, buffer[_DATA : _DATA + size]), 0)
+
+    def release(self, _head: Head, _buffer: memoryview) -> bytes:
+        return _EMPTY
+
+    def _handle(self, head: Head, _given: int) -> int:
+        return self._handles.get(head[3])
 
 
 def open_flags(flags: int) -> OpenFlags:

@@ -20,7 +20,7 @@ from ._attributes import ObjectAttributes
 from ._binding import Binding
 from ._context import Context, Settings
 from ._directories import Directories
-from ._files import Files
+from ._files import ExclusiveFiles, Files
 from ._locks import Locks
 from ._mountpoint import raise_readahead, unmount
 from ._namespace import Namespace
@@ -88,7 +88,7 @@ def _task(target: Callable[..., None], *arguments: object) -> threading.Thread:
 
 
 def register_handlers(session: Session, context: Context) -> Locks:
-    files = Files(context)
+    files = ExclusiveFiles(context) if context.exclusive else Files(context)
     locks = Locks(context, files, session.answer)
     for group in (Namespace(context), ObjectAttributes(context), Directories(context), files):
         session.register(group.handlers())

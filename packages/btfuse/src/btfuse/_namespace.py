@@ -107,7 +107,11 @@ class Namespace:
         return context.entry(attributes, parent, name)
 
     def unlink(self, head: Head, buffer: memoryview) -> bytes:
-        self._provider.unlink(self._context.inode(head), self._context.name(head, buffer))
+        context = self._context
+        parent, name = context.inode(head), context.name(head, buffer)
+        if context.exclusive:
+            context.handles.keep_before_loss(parent, name)
+        self._provider.unlink(parent, name)
         return _EMPTY
 
     def rmdir(self, head: Head, buffer: memoryview) -> bytes:
@@ -128,6 +132,8 @@ class Namespace:
         context, nodes = self._context, self._context.nodes
         parent, new_parent = context.inode(head), nodes.inode(new_node)
         name, new_name = context.two_names(head, buffer, skip)
+        if context.exclusive and flags is RenameFlags.NONE:
+            context.handles.keep_before_loss(new_parent, new_name)
         self._provider.rename(parent, name, new_parent, new_name, flags)
         # The kernel keeps its node: only its place changes, and the request names no inode.
         nodes.move(self._lookup(new_parent, new_name).inode, new_parent, new_name)

@@ -48,7 +48,6 @@ _GONE = {errno.ENODEV, errno.ECONNABORTED}
 
 _WANTED = (
     Init.ASYNC_READ
-    | Init.ATOMIC_O_TRUNC
     | Init.BIG_WRITES
     | Init.DO_READDIRPLUS
     | Init.READDIRPLUS_AUTO
@@ -165,7 +164,10 @@ class Session:
         wanted = _WANTED
         settings = self._context.settings
         if settings.shared:
-            wanted |= Init.AUTO_INVAL_DATA
+            wanted |= Init.AUTO_INVAL_DATA | Init.ATOMIC_O_TRUNC
+        else:
+            # With opens that send no request, a truncation must be one of its own: no ATOMIC_O_TRUNC.
+            wanted |= Init.NO_OPEN_SUPPORT | Init.NO_OPENDIR_SUPPORT
         if settings.remote_locks:
             wanted |= Init.POSIX_LOCKS | Init.FLOCK_LOCKS
         if settings.write_back:
