@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any, cast
 
 import pytest
 from btfproto._dial import Dialer
@@ -15,7 +16,7 @@ from btfproto.remote import Attachment, FsClient, FsServer, SessionLimits
 from btfproto.store import MemoryStore
 from btfproto.store.remote import CommitCheck, StoreClient, StoreServer
 from btfproto.testing.domains import World, person
-from btlib import BlockPath, Identity, Rights
+from btlib import BlockPath, Chain, Identity, PublicKeys, Rights
 from bttp import Peer, RootPolicy, Router
 from bttp.blocking import BlockingLink, BlockingServer, connect, serve
 
@@ -68,6 +69,17 @@ class Net:
 
 
 MakeNet = Callable[..., Net]
+
+
+@dataclass(frozen=True)
+class _Proof:
+    public: PublicKeys
+    chains: tuple[Chain, ...]
+
+
+def peer_of(identity: Identity) -> Peer:
+    """Who stands at the other end of a link where `identity` has proven itself."""
+    return Peer(proofs=cast("tuple[Any, ...]", (_Proof(identity.public, identity.chains),)))
 
 
 def accept_everything(commit: object) -> None:

@@ -8,5 +8,6 @@ from ._attachment import Attacher, Attachment
 from ._client import FsClient
 from ._limits import SessionLimits
 from ._server import FsServer
+from ._volumes import VolumeAttacher
 
-__all__ = ["Attacher", "Attachment", "FsClient", "FsServer", "SessionLimits"]
+__all__ = ["Attacher", "Attachment", "FsClient", "FsServer", "SessionLimits", "VolumeAttacher"]

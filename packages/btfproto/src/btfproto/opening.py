@@ -1,0 +1,226 @@
+"""Opening what a home names: the store of a domain, and its files in each of the three modes.
+
+    alone         LocalFs over the embedded store in this process
+    end-to-end    LocalFs over a store on a server: keys here, bytes there
+    thin          FsClient: the server holds the keys as well
+
+Where the embedded store is held by a running btfsd, alone becomes end-to-end over that btfsd's own socket. Everything
+here touches the world; it decides nothing about access.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import msgspec
+from btlib.home import SERVER_NAME, Domain
+from btlib.identity import Identity
+from btlib.kinds import Kind
+from btlib.paths import BlockPath
+from btlib.public_keys import PublicKeys
+from btlib.writecaps import Chain
+from bttp.blocking import BlockingLink, connect
+
+from ._dial import PATIENCE, Dialer
+from .domain import create_domain, open_volume
+from .errors import FsError, StoreError
+from .localfs import FilePins, FsOptions, LocalFs, Pins, empty_directory_attributes
+from .provider import FsProvider
+from .remote import FsClient
+from .store import EmbeddedStore, Store, lock_holder
+from .store.remote import StoreClient
+
+STORE_SERVICE = "store"  #: below the server's path
+FILES_SERVICE = "fs"
+PROGRAM = "blocktree"  #: what a second opener of a store is told, where the caller does not say
+
+
+class OpenedFs(LocalFs):
+    """A `LocalFs` that closes its store and pins when it is shut down."""
+
+    def __init__(self, store: Store, identity: Identity, path: BlockPath, pins: Pins, options: FsOptions) -> None:
+        with ExitStack() as stack:
+            stack.callback(store.close)
+            stack.callback(pins.close)
+            volume = open_volume(store, identity, path, int(time.time()))
+            super().__init__(store, identity, volume, options=options, pins=pins)
+            self._owned = stack.pop_all()
+
+    def shutdown(self) -> None:
+        try:
+            super().shutdown()
+        finally:
+            self._owned.close()
+
+
+def make_domain(
+    domain: Domain,
+    root: Identity,
+    machine: PublicKeys,
+    *,
+    now: int,
+    random: Callable[[int], bytes] = os.urandom,
+) -> Chain:
+    """Make the domain in its embedded store; the chain that `machine` holds. Raises FsError, StoreError."""
+    store = _embedded(domain, PROGRAM)
+    try:
+        created = create_domain(
+            store,
+            root.signer,
+            machine,
+            now=now,
+            random=random,
+            directory_attributes=empty_directory_attributes,
+        )
+    finally:
+        store.close()
+    return created.chain
+
+
+def open_store(
+    domain: Domain,
+    identity: Identity,
+    *,
+    server: str | None = None,
+    program: str = PROGRAM,
+    patience: float = PATIENCE,
+) -> Store:
+    """The store of a domain: embedded, through the btfsd that holds it, or (with `server`, or without one here) remote.
+
+    Raises StoreError: BUSY, UNREACHABLE, INTEGRITY…; FsError where the domain has neither store nor server.
+    """
+    if server is None and domain.store is not None:
+        try:
+            return _embedded(domain, program)
+        except StoreError as error:
+            holder = lock_holder(domain.store) if error.kind is Kind.BUSY else None
+            if holder is None or holder.endpoint is None:
+                raise
+            server_path = domain.host_path.child(SERVER_NAME)
+            return store_at(holder.endpoint, identity, server_path, patience=patience)
+    return store_at(_server(domain, server), identity, domain.server_path, patience=patience)
+
+
+def store_at(endpoint: str, identity: Identity, server_path: BlockPath, *, patience: float = PATIENCE) -> StoreClient:
+    """The store of the server at an endpoint. Connects when it is used."""
+    dialer = _dialer(endpoint, identity, server_path, patience)
+    return StoreClient(dialer, server_path.child(STORE_SERVICE))
+
+
+def open_files(
+    domain: Domain,
+    identity: Identity,
+    path: BlockPath,
+    *,
+    server: str | None = None,
+    thin: bool = False,
+    options: FsOptions | None = None,
+    program: str = PROGRAM,
+) -> FsProvider:
+    """Attach at `path`: alone where the store is here, else (or with `server`) end-to-end, or thin.
+
+    Its `shutdown` closes everything. Raises FsError, StoreError with the reason and the next step.
+    """
+    if thin:
+        return open_thin(domain, identity, path, server=server, options=options)
+    if server is None and domain.store is not None:
+        return open_alone(domain, identity, path, options=options, program=program)
+    return open_end_to_end(domain, identity, path, server=server, options=options)
+
+
+def open_alone(
+    domain: Domain,
+    identity: Identity,
+    path: BlockPath,
+    *,
+    options: FsOptions | None = None,
+    program: str = PROGRAM,
+) -> FsProvider:
+    """The file system in this process, over the store on this machine."""
+    store = open_store(domain, identity, program=program)
+    return _local(domain, store, identity, path, options, shared=isinstance(store, StoreClient))
+
+
+def open_end_to_end(
+    domain: Domain,
+    identity: Identity,
+    path: BlockPath,
+    *,
+    server: str | None = None,
+    options: FsOptions | None = None,
+) -> FsProvider:
+    """The file system in this process, over the store of the domain's server."""
+    store = store_at(_server(domain, server), identity, domain.server_path)
+    return _local(domain, store, identity, path, options, shared=True)
+
+
+def open_thin(
+    domain: Domain,
+    identity: Identity,
+    path: BlockPath,
+    *,
+    server: str | None = None,
+    options: FsOptions | None = None,
+) -> FsProvider:
+    """The file system at the domain's server, which holds the keys."""
+    dialer = _dialer(_server(domain, server), identity, domain.server_path, PATIENCE)
+    read_only = options is not None and options.read_only
+    return FsClient(dialer, domain.server_path.child(FILES_SERVICE), path, read_only=read_only)
+
+
+def _local(
+    domain: Domain, store: Store, identity: Identity, path: BlockPath, options: FsOptions | None, *, shared: bool
+) -> FsProvider:
+    try:
+        domain.pins.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        pins = FilePins(domain.pins)
+    except BaseException:
+        store.close()
+        raise
+    chosen = msgspec.structs.replace(options or FsOptions(), shared=shared)
+    return OpenedFs(store, identity, path, pins, chosen)
+
+
+def _embedded(domain: Domain, program: str) -> EmbeddedStore:
+    if domain.store is None:
+        raise FsError(
+            Kind.NOT_FOUND,
+            f"the domain {domain.petname} has no store on this machine",
+            f"set `store` or `server` in {domain.settings_file}",
+        )
+    return EmbeddedStore(domain.store, program=program)
+
+
+def _server(domain: Domain, server: str | None) -> str:
+    endpoint = server or domain.server
+    if endpoint is None:
+        raise FsError(
+            Kind.INVALID,
+            f"no server is known for the domain {domain.petname}",
+            f"name one: --server HOST:PORT, or set `server` in {domain.settings_file}",
+        )
+    return endpoint
+
+
+def _dialer(endpoint: str, identity: Identity, server_path: BlockPath, patience: float) -> Dialer:
+    def dial(timeout: float) -> BlockingLink:
+        return connect(endpoint, identity, root=server_path.root, server=server_path, timeout=timeout)
+
+    return Dialer(dial, endpoint, patience=patience)
+
+
+__all__ = [
+    "FILES_SERVICE",
+    "STORE_SERVICE",
+    "OpenedFs",
+    "make_domain",
+    "open_alone",
+    "open_end_to_end",
+    "open_files",
+    "open_store",
+    "open_thin",
+    "store_at",
+]
