@@ -80,7 +80,7 @@ def copy_the_standard_library_in(on: Stage) -> str:
 def use_git_inside(on: Stage) -> str:
     """git init, add, commit and fsck inside the mount"""
     place, first = on.place("first") / "python", on.machine("first")
-    git = ["git", "-C", place, "-c", "user.name=demo", "-c", "user.email=demo@example.org", "-c", "gc.auto=0"]
+    git: list[str | Path] = ["git", "-C", place, "-c", "user.name=demo", "-c", "user.email=demo@example.org", "-c", "gc.auto=0"]
     first.run(*git, "init", "--quiet")
     first.run(*git, "add", ".")
     first.run(*git, "commit", "--quiet", "-m", "The standard library")
@@ -267,7 +267,7 @@ def enrol(on: Stage, machine: Machine) -> str:
     done = machine.bt("enroll", "request", "home", "--host", machine.name, "--out", asked, "--json")
     principal: str = json.loads(done.stdout)["principal"]
     endpoint = f"127.0.0.1:{on.port}"
-    signing = ["sign", asked, "--fingerprint", principal, "--server", endpoint, "--out", answer]
+    signing: list[str | Path] = ["sign", asked, "--fingerprint", principal, "--server", endpoint, "--out", answer]
     on.machine("first").bt("enroll", *signing)
     machine.bt("enroll", "accept", answer, "--root", on.root)
     return principal

@@ -24,6 +24,8 @@ NAME_WIDTH = 28  #: columns for the current item's name
 class Meter(Protocol):
     """What a copy reports to, as a context manager. Satisfies `files.copying.Progress`."""
 
+    wants_totals: bool  #: whether to count first
+
     def expect(self, items: int, size: int) -> None: ...
     def item(self, path: str) -> None: ...
     def bytes(self, count: int) -> None: ...
@@ -35,6 +37,8 @@ class Meter(Protocol):
 
 class Silence:
     """Shows nothing."""
+
+    wants_totals = False
 
     def expect(self, items: int, size: int) -> None:
         pass
@@ -57,6 +61,8 @@ class Silence:
 class Bar:
     """One line: the current name, a bar, items, bytes, rate and remaining time."""
 
+    wants_totals = True
+
     def __init__(self) -> None:
         columns = (
             TextColumn("{task.description}"),
@@ -70,10 +76,12 @@ class Bar:
         self._task = self._progress.add_task("counting", total=None, items="")
         self._items = 0
         self._expected = 0
+        self._size = 0
 
     def expect(self, items: int, size: int) -> None:
-        self._expected = items
-        self._progress.update(self._task, total=size)
+        self._expected += items
+        self._size += size
+        self._progress.update(self._task, total=self._size)
 
     def item(self, path: str) -> None:
         self._items += 1

@@ -18,7 +18,7 @@ MODE = 0o7777  #: the bits that a tree keeps
 
 def tree_item(tree: Tree, path: BlockPath) -> Item[int]:
     """What has this path in the tree; raises FsError where nothing has."""
-    return _item(str(path), path.name, tree.find(path))
+    return _item(tree.shown(path), path.name, tree.find(path))
 
 
 class TreeSource:
@@ -37,7 +37,7 @@ class TreeSource:
         return self._tree.provider.readlink(link.place)
 
     def _child(self, directory: Item[int], attributes: Attributes, entry: Entry) -> Item[int]:
-        return _item(f"{directory.path}/{entry.name}", entry.name, self._tree.attributes(attributes, entry))
+        return _item(f"{directory.path.rstrip('/')}/{entry.name}", entry.name, self._tree.attributes(attributes, entry))
 
 
 class TreeTarget:

@@ -21,32 +21,32 @@ PIECE = 1 << 20  #: bytes read or written at once
 class Tree:
     """The directory `anchor` of a domain, attached as `provider`."""
 
-    def __init__(self, provider: FsProvider, anchor: BlockPath) -> None:
+    def __init__(self, provider: FsProvider, anchor: BlockPath, petname: str) -> None:
         self.provider = provider
         self.anchor = anchor
+        self._petname = petname
+
+    def shown(self, path: BlockPath) -> str:
+        """A path as its user writes it."""
+        return f"{self._petname}:/{'/'.join(path.names)}"
 
     def find(self, path: BlockPath, *, follow: bool = True) -> Attributes:
         """The attributes of what has this path; with `follow`, of what a link there leads to. Raises FsError."""
-        names = self._below(path)
-        pending = list(reversed(names))
-        place = [self.provider.getattr(self.provider.root)]
+        walked = [self.provider.getattr(self.provider.root)]
+        pending = list(reversed(self._below(path)))
         links = 0
         while pending:
             name = pending.pop()
             if name == "..":
-                place.pop()
-                if not place:
-                    raise FsError(Kind.FORBIDDEN, f"a symbolic link on the way to {path} leads out of {self.anchor}")
+                self._leave(walked, path)
                 continue
-            found = self._lookup(place[-1], name, path)
-            if found.kind is not FileKind.SYMLINK or (not pending and not follow):
-                place.append(found)
-                continue
-            links += 1
-            if links > LINK_LIMIT:
-                raise FsError(Kind.LOOP, f"there are more than {LINK_LIMIT} symbolic links on the way to {path}")
-            pending += reversed(self._target_names(found, path))
-        return place[-1]
+            found = self._lookup(walked[-1], name, path)
+            if found.kind is FileKind.SYMLINK and (pending or follow):
+                links += 1
+                pending += reversed(self._target_names(found, links, path))
+            else:
+                walked.append(found)
+        return walked[-1]
 
     def maybe_find(self, path: BlockPath, *, follow: bool = True) -> Attributes | None:
         """As `find`, or None where nothing has this path."""
@@ -61,7 +61,7 @@ class Tree:
         """The attributes of a directory; raises FsError where there is none, or something else."""
         found = self.find(path)
         if found.kind is not FileKind.DIRECTORY:
-            raise FsError(Kind.NOT_DIRECTORY, f"{path} is not a directory")
+            raise FsError(Kind.NOT_DIRECTORY, f"{self.shown(path)} is not a directory")
         return found
 
     def entries(self, directory: Attributes) -> Iterator[Entry]:
@@ -103,29 +103,39 @@ class Tree:
                 raise
             return self.provider.mkdir(parent.inode, name, mode, owner)
         if found.kind is not FileKind.DIRECTORY:
-            raise FsError(Kind.NOT_DIRECTORY, f"{name!r} on the way to {path} is not a directory")
+            raise FsError(Kind.NOT_DIRECTORY, f"{name!r} on the way to {self.shown(path)} is not a directory")
         return found
 
     def _below(self, path: BlockPath) -> Sequence[str]:
         if not self.anchor.is_prefix_of(path):
-            raise FsError(Kind.FORBIDDEN, f"{path} lies outside {self.anchor}")
+            raise FsError(Kind.FORBIDDEN, f"{self.shown(path)} lies outside {self.shown(self.anchor)}")
         return path.names[len(self.anchor.names) :]
 
     def _lookup(self, parent: Attributes, name: str, path: BlockPath) -> Attributes:
         if parent.kind is not FileKind.DIRECTORY:
-            raise FsError(Kind.NOT_DIRECTORY, f"something on the way to {path} is not a directory")
+            raise FsError(Kind.NOT_DIRECTORY, f"something on the way to {self.shown(path)} is not a directory")
         try:
             return self.provider.lookup(parent.inode, name)
         except FsError as error:
             if error.kind is not Kind.NOT_FOUND:
                 raise
-            raise FsError(Kind.NOT_FOUND, f"there is no {path}", hint=f"see: bt ls {path.parent or path}") from error
+            raise FsError(
+                Kind.NOT_FOUND, f"there is no {self.shown(path)}", hint=f"see: bt ls {self.shown(path.parent or path)}"
+            ) from error
 
-    def _target_names(self, link: Attributes, path: BlockPath) -> list[str]:
+    def _leave(self, walked: list[Attributes], path: BlockPath) -> None:
+        walked.pop()
+        if not walked:
+            top = self.shown(self.anchor)
+            raise FsError(Kind.FORBIDDEN, f"a symbolic link on the way to {self.shown(path)} leads out of {top}")
+
+    def _target_names(self, link: Attributes, links: int, path: BlockPath) -> list[str]:
+        if links > LINK_LIMIT:
+            raise FsError(
+                Kind.LOOP, f"there are more than {LINK_LIMIT} symbolic links on the way to {self.shown(path)}"
+            )
         target = self.provider.readlink(link.inode)
         if target.startswith("/"):
-            raise FsError(
-                Kind.NOT_SUPPORTED,
-                f"a symbolic link on the way to {path} is absolute ({target!r}), and means something only in a mount",
-            )
+            reason = f"a symbolic link on the way to {self.shown(path)} is absolute ({target!r})"
+            raise FsError(Kind.NOT_SUPPORTED, f"{reason}, and means something only in a mount")
         return [name for name in target.split("/") if name not in ("", ".")]

@@ -1,0 +1,251 @@
+"""`bt enroll`: give another machine an identity in a domain. Request there, sign here, accept there.
+
+Two small files travel, by mail or stick; neither is secret. People compare two fingerprints: the signer that of the new
+machine, the new machine that of the root. Enrolment makes a machine a member; files it sees only after `bt grant`.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import socket
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from btlib.credentials import Credentials, FileCredentialStore
+from btlib.errors import BlocktreeError
+from btlib.home import Domain, DomainSettings, Home
+from btlib.kinds import Kind
+from btlib.paths import BlockPath, check_name
+from btlib.principals import Principal
+from btlib.public_keys import Suite
+
+from ..asking import confirm, new_passphrase, passphrase
+from ..dates import parse_until
+from ..delegating import enrolment_chains
+from ..enrolment import Request, Response, ResponseTerms, make_request, make_response, read_request, read_response
+from ..errors import CommandError
+from ..files.local import local_errors
+from ..options import Json, PassphraseFile, Petname
+from ..output import give, remark, say
+from ..principals import SUFFIX, read_text, remember
+from ..session import Session, now
+
+RESPONSE_SUFFIX = ".response"
+DEFAULT_TIME = "1y"
+
+Out = Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Where to write the file.")]
+Fingerprint = Annotated[
+    str | None,
+    typer.Option(metavar="bt1…", help="The fingerprint that it must have; answers the question for a script."),
+]
+Yes = Annotated[bool, typer.Option("--yes", help="The fingerprint was compared already; do not ask.")]
+
+
+def build() -> typer.Typer:
+    """The group of commands."""
+    app = typer.Typer(help="Make another machine a member of a domain: request, sign, accept.", no_args_is_help=True)
+    app.command()(request)
+    app.command()(sign)
+    app.command()(accept)
+    return app
+
+
+def request(
+    petname: Petname = "home",
+    host: Annotated[str | None, typer.Option(metavar="NAME", help="The name wished for; else the host name.")] = None,
+    out: Out = None,
+    suite: Annotated[
+        str, typer.Option(help="Algorithms of the new keys: ed25519-x25519, or p256.")
+    ] = Suite.ED25519_X25519.text,
+    json: Json = False,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """First, on the new machine: make its keys, and a file that asks for membership.
+
+    Example: bt enroll request home --host laptop
+    """
+    session = Session(passphrase_file)
+    name = check_name(host or socket.gethostname().partition(".")[0])
+    file = out or Path(f"{name}{SUFFIX}")
+    machine = Credentials.generate(Suite.parse(suite))
+    text = make_request(machine.identity().signer, name, now())
+    pending = session.home.begin(petname)
+    try:
+        secret = new_passphrase(f"this machine in {petname}", passphrase_file)
+        _pending_credentials(session.home, petname).save(machine, secret)
+        _write(file, text)
+    except BaseException:
+        shutil.rmtree(pending, ignore_errors=True)
+        raise
+    principal = machine.public.principal
+    if json:
+        give({"file": str(file), "principal": str(principal), "host": name})
+        return
+    say(f"Wrote {file}. The fingerprint of this machine:")
+    say(f"  {principal}")
+    say(f"Next: take {file} to a machine of the domain and run there: bt enroll sign {file.name}")
+
+
+def sign(
+    file: Annotated[Path, typer.Argument(metavar="REQUEST", help="The file that `bt enroll request` wrote.")],
+    domain_name: Annotated[
+        str | None, typer.Option("--domain", metavar="PETNAME", help="Which domain, where there are several.")
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Enrol it under this name instead of the wished one.")
+    ] = None,
+    server: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Where the new machine will reach the domain's btfsd.")
+    ] = None,
+    until: Annotated[str, typer.Option(metavar="DATE", help="How long: a date, or 90d, 2w, 1y.")] = DEFAULT_TIME,
+    fingerprint: Fingerprint = None,
+    yes: Yes = False,
+    out: Out = None,
+    json: Json = False,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Then, on a machine of the domain: look at the fingerprint and sign.
+
+    Example: bt enroll sign laptop.request --server nas.example:4433
+    """
+    session = Session(passphrase_file)
+    domain = session.home.domain(domain_name)
+    text = read_text(file)
+    asked = read_request(text)
+    name = check_name(host or asked.terms.host)
+    _compare(
+        f"{name} asks to join {domain.petname}",
+        asked.principal,
+        "the fingerprint that `bt enroll request` showed there",
+        expected=fingerprint,
+        yes=yes,
+        option="--fingerprint",
+    )
+    target = out or file.with_suffix(RESPONSE_SUFFIX)
+    response, ends = _sign(session, domain, asked, name, server or domain.server, parse_until(until, now()))
+    remember(domain, asked, text)
+    _write(target, response)
+    if json:
+        give(
+            {
+                "file": str(target),
+                "principal": str(asked.principal),
+                "host": name,
+                "root": str(domain.root),
+                "until": ends,
+            }
+        )
+        return
+    say(f"Wrote {target}. The fingerprint of the domain's root:")
+    say(f"  {domain.root}")
+    say(f"Next: take it back and run there: bt enroll accept {target.name}")
+    say(f"Files it sees after: bt grant {asked.principal} {domain.petname}:/PATH read,write")
+
+
+def accept(
+    file: Annotated[Path, typer.Argument(metavar="RESPONSE", help="The file that `bt enroll sign` wrote.")],
+    root: Annotated[
+        str | None,
+        typer.Option(metavar="bt1…", help="The root that it must be of; answers the question for a script."),
+    ] = None,
+    server: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Reach the domain's btfsd here instead.")
+    ] = None,
+    yes: Yes = False,
+    json: Json = False,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Last, on the new machine again: look at the root's fingerprint and join.
+
+    Example: bt enroll accept laptop.response
+    """
+    session = Session(passphrase_file)
+    response = read_response(read_text(file), now())
+    petname = _pending_petname(session.home, response.terms.subject)
+    _compare(
+        f"{petname} will be the domain",
+        response.root,
+        "the root that `bt enroll sign` showed there",
+        expected=root,
+        yes=yes,
+        option="--root",
+    )
+    secret = passphrase(f"this machine in {petname}", passphrase_file)
+    _pending_credentials(session.home, petname).add_chains(secret, *response.terms.chains)
+    domain = session.home.admit(session.home.pending_domain(petname, _settings(response, server)))
+    if json:
+        give({"petname": petname, "root": str(domain.root), "host": domain.host, "server": domain.server})
+        return
+    say(f"This machine is {domain.host} in the domain {petname}.")
+    say(f"Next, on the machine that signed: bt grant {response.terms.subject} /{domain.root}/PATH read,write")
+
+
+def _sign(
+    session: Session, domain: Domain, asked: Request, host: str, server: str | None, until: int
+) -> tuple[str, int]:
+    """The response's text, and when the membership ends."""
+    identity = session.unlock(domain)
+    chains = enrolment_chains(
+        identity, domain.root, asked.principal, host, now=now(), until=until, random=secrets.token_bytes
+    )
+    if server is None:
+        remark("bt: no server is named, so the new machine has to: bt enroll accept --server HOST:PORT")
+    terms = ResponseTerms(
+        subject=asked.principal,
+        host=host,
+        root=chains[0].caps[0].issuer,
+        chains=chains,
+        server=server,
+        server_path=str(domain.server_path),
+        issued=now(),
+    )
+    return make_response(identity.signer, terms), min(chain.caps[-1].not_after for chain in chains)
+
+
+def _settings(response: Response, server: str | None) -> DomainSettings:
+    terms = response.terms
+    return DomainSettings(
+        root=response.root,
+        host=terms.host,
+        server=server or terms.server,
+        server_path=BlockPath.parse(terms.server_path),
+    )
+
+
+def _compare(what: str, shown: Principal, where: str, *, expected: str | None, yes: bool, option: str) -> None:
+    """Let the user, or an option, say that a fingerprint is the right one. Raises CommandError where it is not."""
+    if expected is not None:
+        if Principal.parse(expected) != shown:
+            raise CommandError(
+                f"this file is for {shown}, not for {expected}: it was mixed up, or somebody changed it",
+                kind=Kind.UNAUTHENTICATED,
+            )
+        return
+    remark(f"{what}:\n  {shown}")
+    if not yes:
+        confirm(f"Is that {where}?", otherwise=f"{option} bt1…, or --yes")
+
+
+def _pending_credentials(home: Home, petname: str) -> FileCredentialStore:
+    return FileCredentialStore(home.pending_directory(petname) / "credentials")
+
+
+def _pending_petname(home: Home, subject: Principal) -> str:
+    for petname in home.pending():
+        try:
+            if _pending_credentials(home, petname).public().principal == subject:
+                return petname
+        except BlocktreeError:
+            continue
+    raise CommandError(
+        f"this response is for {subject}, and no request from here with that fingerprint is waiting",
+        kind=Kind.NOT_FOUND,
+        hint="begin with: bt enroll request",
+    )
+
+
+def _write(file: Path, text: str) -> None:
+    with local_errors(file):
+        file.write_text(text, encoding="ascii")

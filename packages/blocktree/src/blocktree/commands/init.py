@@ -1,0 +1,170 @@
+"""`bt init`: make a domain. A root principal, this machine's credentials, a store with an empty root directory."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from btfproto.domain import create_domain
+from btfproto.localfs import empty_directory_attributes
+from btfproto.store import EmbeddedStore
+from btlib.credentials import Credentials
+from btlib.errors import PathError
+from btlib.home import Domain, DomainSettings, make_private_directory
+from btlib.identity import Identity
+from btlib.kinds import Kind
+from btlib.paths import check_name
+from btlib.public_keys import Suite
+from btlib.words import seed_to_words
+from btlib.writecaps import Chain
+
+from ..asking import TRIES, ask, at_terminal, new_passphrase
+from ..errors import CommandError
+from ..options import Json, PassphraseFile, Petname
+from ..output import give, remark, say
+from ..session import Session, now, own
+
+CHECKED_WORDS = 3  #: words typed back: enough to see that they were written down, few enough to be done
+STORE = Path("store")
+WORDS_A_LINE = 4
+
+
+def init(
+    petname: Petname = "home",
+    host: Annotated[
+        str | None, typer.Option(metavar="NAME", help="This machine's name in the domain; else its host name.")
+    ] = None,
+    store: Annotated[
+        Path | None, typer.Option(metavar="DIRECTORY", help="Where the encrypted bytes go; else into the home.")
+    ] = None,
+    suite: Annotated[
+        str, typer.Option(help="Algorithms of the new keys: ed25519-x25519, or p256.")
+    ] = Suite.ED25519_X25519.text,
+    no_input: Annotated[
+        bool, typer.Option("--no-input", help="Ask nothing: no recovery words are shown or typed back.")
+    ] = False,
+    json: Json = False,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Make a domain of your own on this machine.
+
+    It prints 24 recovery words: whoever has them is the root of the domain, on paper and without this machine. A few
+    of them are asked back. The root's keys also lie here, in the file root-credentials, under the same passphrase;
+    move that file to a safe place if this machine is not one.
+
+    Examples:
+
+      bt init
+
+      bt init work --host nas --store /srv/work --no-input --passphrase-file ~/secret
+    """
+    session = Session(passphrase_file)
+    chosen = Suite.parse(suite)
+    name = _host_name(host)
+    pending = session.home.begin(petname)
+    root, machine = Credentials.generate(chosen), Credentials.generate(chosen)
+    settings = DomainSettings(root=root.public.principal, host=name, store=store.absolute() if store else STORE)
+    domain = session.home.pending_domain(petname, settings)
+    with _undone_on_failure(pending, domain):
+        secret = new_passphrase(f"the domain {petname}", passphrase_file)
+        if not no_input:
+            _hand_over_words(root)
+        domain.root_credentials.save(root, secret)
+        chain = _make_tree(domain, root, machine)
+        domain.credentials.save(machine.with_chains(chain), secret)
+        made = session.home.admit(domain)
+    _show(made, machine.identity(), as_json=json)
+
+
+def _make_tree(domain: Domain, root: Credentials, machine: Credentials) -> Chain:
+    """Write the domain's first blocks, with a root directory of the user's own; gives the machine's chain."""
+    directory = domain.store or domain.data / STORE
+    make_private_directory(directory)
+    store = EmbeddedStore(directory, program="bt init")
+    try:
+        made = create_domain(
+            store,
+            root.identity().signer,
+            machine.public,
+            now=now(),
+            random=secrets.token_bytes,
+            directory_attributes=partial(empty_directory_attributes, owner=own()),
+        )
+    finally:
+        store.close()
+    return made.chain
+
+
+def _host_name(given: str | None) -> str:
+    name = given or socket.gethostname().partition(".")[0]
+    try:
+        return check_name(name)
+    except PathError as error:
+        raise CommandError(f"this machine's name is no name in a tree: {error}", hint="give one with --host") from error
+
+
+@contextmanager
+def _undone_on_failure(pending: Path, domain: Domain) -> Iterator[None]:
+    """Leave nothing half made: neither keys nor a store that nobody has keys for."""
+    store = domain.store
+    fresh = store is not None and not store.exists()
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(pending, ignore_errors=True)
+        if fresh and store is not None:
+            shutil.rmtree(store, ignore_errors=True)
+        raise
+
+
+def _hand_over_words(root: Credentials) -> None:
+    if not at_terminal():
+        raise CommandError(
+            "the recovery words can only be shown and typed back at a terminal", hint="use --no-input to go without"
+        )
+    words = seed_to_words(root.seed)
+    remark("These words are the root of your domain. Write them on paper, in order, and show them to nobody:\n")
+    for start in range(0, len(words), WORDS_A_LINE):
+        line = enumerate(words[start : start + WORDS_A_LINE], start + 1)
+        remark("  ".join(f"{number:3}. {word:<9}" for number, word in line))
+    remark("\nTyped back, so that you know you can read them:")
+    for number in sorted(secrets.SystemRandom().sample(range(1, len(words) + 1), CHECKED_WORDS)):
+        _ask_word(number, words[number - 1])
+    remark("Good. They are not shown again.\n")
+
+
+def _ask_word(number: int, word: str) -> None:
+    for _ in range(TRIES):
+        if ask(f"word {number}:").lower() == word:
+            return
+        remark("That is not it; look again.")
+    raise CommandError(
+        f"word {number} was wrong {TRIES} times; nothing was made", kind=Kind.CANCELLED, hint="begin again: bt init"
+    )
+
+
+def _show(domain: Domain, machine: Identity, *, as_json: bool) -> None:
+    if as_json:
+        give(
+            {
+                "petname": domain.petname,
+                "root": str(domain.root),
+                "host": domain.host,
+                "principal": str(machine.principal),
+                "store": str(domain.store),
+                "root_credentials": str(domain.root_credentials_file),
+            }
+        )
+        return
+    say(f"The domain {domain.petname} is made.")
+    say(f"  root      {domain.root}")
+    say(f"  machine   {machine.principal}  ({domain.host})")
+    say(f"  store     {domain.store}")
+    say(f"Next: bt cp -r DIRECTORY {domain.petname}:/   or   bt mount {domain.petname}: MOUNTPOINT")

@@ -1,0 +1,54 @@
+"""Options and arguments that several commands share, with their completion."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from btlib.errors import BlocktreeError
+from btlib.home import Home
+
+TREE_PATH = "PETNAME:/PATH"
+
+
+def complete_tree_path(incomplete: str) -> Iterator[str]:
+    """Petnames with their colon. Names inside a domain would need a passphrase, and completion must not ask for one."""
+    try:
+        petnames = Home.find(os.environ).petnames()
+    except BlocktreeError:
+        return
+    yield from (f"{petname}:" for petname in petnames if f"{petname}:".startswith(incomplete))
+
+
+def complete_petname(incomplete: str) -> Iterator[str]:
+    try:
+        petnames = Home.find(os.environ).petnames()
+    except BlocktreeError:
+        return
+    yield from (petname for petname in petnames if petname.startswith(incomplete))
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+PassphraseFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--passphrase-file",
+        metavar="FILE",
+        help="Read the passphrase from the first line of FILE (mode 0600) instead of asking. "
+        "BLOCKTREE_PASSPHRASE works too.",
+    ),
+]
+TreePath = Annotated[
+    str,
+    typer.Argument(metavar=TREE_PATH, help="A path in a domain; /bt1…/PATH too.", autocompletion=complete_tree_path),
+]
+TreePaths = Annotated[
+    list[str],
+    typer.Argument(metavar=f"{TREE_PATH}…", help="Paths in one domain.", autocompletion=complete_tree_path),
+]
+Petname = Annotated[
+    str, typer.Argument(metavar="PETNAME", help="Your own short name for the domain.", autocompletion=complete_petname)
+]

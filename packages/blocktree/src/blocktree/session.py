@@ -1,0 +1,100 @@
+"""One run of a command: the home, unlocked identities, opened trees. Everything is closed when the command ends."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from pathlib import Path
+
+from btfproto import opening
+from btfproto.domain import DomainReader, no_readcap, open_volume, read_held
+from btfproto.localfs import FilePins, FsOptions, LocalFs
+from btfproto.provider import Owner
+from btfproto.store import Store
+from btfproto.store.remote import StoreClient
+from btlib.home import Domain, Home
+from btlib.identity import Identity
+from btlib.paths import BlockPath
+
+from .asking import passphrase
+from .files.tree import Tree
+
+PATIENCE = 4.0  #: seconds of trying to reach a server: a restart is survived, and a user at a terminal told soon
+
+
+def now() -> int:
+    """The time, in the unit of capabilities: whole seconds."""
+    return int(time.time())
+
+
+def own() -> Owner:
+    """Who owns what a command creates: the user who runs it."""
+    return Owner(os.getuid(), os.getgid())
+
+
+class Session:
+    """What commands share. Unlocking costs a tenth of a second and a prompt, so each domain is unlocked once."""
+
+    def __init__(self, passphrase_file: Path | None = None, environ: Mapping[str, str] = os.environ) -> None:
+        self._passphrase_file = passphrase_file
+        self._environ = environ
+        self._identities: dict[str, Identity] = {}
+
+    @cached_property
+    def home(self) -> Home:
+        return Home.find(self._environ)
+
+    def unlock(self, domain: Domain) -> Identity:
+        """This machine's identity in a domain; asks for the passphrase where need be."""
+        if domain.petname not in self._identities:
+            secret = passphrase(f"this machine in {domain.petname}", self._passphrase_file, self._environ)
+            self._identities[domain.petname] = domain.credentials.unlock(secret)
+        return self._identities[domain.petname]
+
+    @contextmanager
+    def attach(self, domain: Domain, paths: Sequence[BlockPath]) -> Iterator[Tree]:
+        """The highest directory above all of `paths` that this machine may read, opened; committed at the end.
+
+        Somebody who was granted `/photos` alone can work in it, though not in `/`, where its name stands.
+        """
+        with self.attach_local(domain, paths) as (tree, _, _):
+            yield tree
+
+    @contextmanager
+    def attach_local(self, domain: Domain, paths: Sequence[BlockPath]) -> Iterator[tuple[Tree, LocalFs, Store]]:
+        """The same, with what lies below it: for those who work on keys and records."""
+        identity = self.unlock(domain)
+        store = open_store(domain, identity)
+        with ExitStack() as stack:
+            stack.callback(store.close)
+            anchor = _anchor(store, identity, _common(paths))
+            pins = FilePins(domain.pins)
+            stack.callback(pins.close)
+            options = FsOptions(shared=isinstance(store, StoreClient))
+            provider = LocalFs(store, identity, open_volume(store, identity, anchor, now()), options=options, pins=pins)
+            stack.callback(provider.shutdown)
+            yield Tree(provider, anchor, domain.petname), provider, store
+            provider.sync()
+
+
+def open_store(domain: Domain, identity: Identity) -> Store:
+    """The domain's store: on this machine, through the btfsd that holds it, or at its server."""
+    return opening.open_store(domain, identity, program="bt", patience=PATIENCE)
+
+
+def _anchor(store: Store, identity: Identity, path: BlockPath) -> BlockPath:
+    held = read_held(DomainReader(store, path.root), identity)
+    readable = [key.path for key in held.keys if key.path.is_prefix_of(path)]
+    if not readable:
+        raise no_readcap(identity.principal, path, held.refused)
+    return min(readable, key=lambda found: len(found.names))
+
+
+def _common(paths: Sequence[BlockPath]) -> BlockPath:
+    common = paths[0]
+    while not all(common.is_prefix_of(path) for path in paths):
+        common = common.parent or common
+    return common
