@@ -51,7 +51,7 @@ from ._interface import (
 )
 from ._leases import Leases
 from ._lock import LockHolder, StoreLock
-from ._segments import Segments
+from ._segments import SEGMENT_SIZE, Segments
 from ._validate import check_commit_shape
 
 SEGMENTS_NAME = "segments"
@@ -89,6 +89,7 @@ class EmbeddedStore:
         clock: Callable[[], float] = time.monotonic,
         files: Files | None = None,
         cache_bytes: int = CACHE_BYTES,
+        segment_size: int = SEGMENT_SIZE,
     ) -> None:
         """Open the store in `directory`, or make one there.
 
@@ -101,12 +102,12 @@ class EmbeddedStore:
         _make_directories(directory, self._files)
         self._lock = StoreLock(directory, LockHolder(os.getpid(), program, endpoint))
         try:
-            self._open(cache_bytes)
+            self._open(cache_bytes, segment_size)
         except BaseException:
             self._lock.release()
             raise
 
-    def _open(self, cache_bytes: int) -> None:
+    def _open(self, cache_bytes: int, segment_size: int) -> None:
         _refuse_lost_index(self.directory)
         self._index = Index(self.directory, os.urandom(16))
         try:
@@ -118,6 +119,7 @@ class EmbeddedStore:
                 self._state.store_id,
                 self._files,
                 {row.number: row.length for row in rows},
+                size=segment_size,
             )
         except BaseException:
             self._index.close()

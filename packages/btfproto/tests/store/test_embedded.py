@@ -1,0 +1,233 @@
+"""What only the embedded store does: it survives, it locks, it refuses damage, it gives space back."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from btfproto.errors import StoreError
+from btfproto.store import (
+    REPLAY_RECORDS,
+    Acquire,
+    Committed,
+    EmbeddedStore,
+    Events,
+    Fenced,
+    LeaseBusy,
+    LeaseHeld,
+    LockHolder,
+    lock_holder,
+)
+from btfproto.store._index import Changes
+from btfproto.testing._store_tools import ANN, BOB, A, B, C, change, commit_of, must_commit, records_of, run
+from btlib.kinds import Kind
+
+BIG = b"x" * 20_000
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_second_opener_learns_who_has_the_store(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path, program="btfsd", endpoint=f"unix:{tmp_path}/btfsd.sock")
+    assert lock_holder(tmp_path) == LockHolder(os.getpid(), "btfsd", f"unix:{tmp_path}/btfsd.sock")
+    with pytest.raises(StoreError, match=f"btfsd \\(process {os.getpid()}\\); stop it first, or use .*sock") as caught:
+        EmbeddedStore(tmp_path)
+    assert caught.value.kind is Kind.BUSY
+    store.close()
+    assert lock_holder(tmp_path) is None
+    EmbeddedStore(tmp_path).close()
+
+
+def test_nobody_holds_a_store_that_does_not_exist(tmp_path: Path) -> None:
+    assert lock_holder(tmp_path) is None
+
+
+def test_a_store_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path / "deep" / "store")
+    must_commit(store, change(A, 0, run(0, 0, BIG)))
+    store.close()
+    assert (tmp_path / "deep/store").stat().st_mode & 0o777 == 0o700
+    assert next((tmp_path / "deep/store/segments").iterdir()).stat().st_mode & 0o777 == 0o600
+
+
+def test_requests_are_remembered_over_a_restart_and_the_oldest_forgotten(tmp_path: Path) -> None:
+    first, last = commit_of(change(A, 0)), commit_of(change(C, 0))
+    store = EmbeddedStore(tmp_path)
+    store.commit(first)
+    for version in range(REPLAY_RECORDS - 1):
+        store.commit(commit_of(change(B, version)))
+        if version > 5:
+            break
+    store.commit(last)
+    store.close()
+    store = EmbeddedStore(tmp_path)
+    assert isinstance(store.commit(first), Committed)
+    assert isinstance(store.commit(last), Committed)
+    assert store.status().blocks == 3
+    store.close()
+
+
+def test_cursors_grow_over_a_restart_and_old_ones_are_lost(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path)
+    old = store.watch(0, ANN, 0.0).cursor
+    end = must_commit(store, change(A, 0))
+    store.close()
+    store = EmbeddedStore(tmp_path)
+    assert store.watch(end, ANN, 0.0) == Events(end, [])
+    assert store.watch(old, ANN, 0.0) == Events(end, [], lost=True)
+    assert must_commit(store, change(A, 1)) == end + 1
+    store.close()
+
+
+def test_leases_end_with_the_process_but_old_fences_stay_old(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path)
+    first = store.lease(Acquire(A, ANN, 60_000))
+    store.close()
+    store = EmbeddedStore(tmp_path)
+    second = store.lease(Acquire(A, BOB, 60_000))
+    store.close()
+    store = EmbeddedStore(tmp_path)
+    assert isinstance(first, LeaseHeld)
+    assert isinstance(second, LeaseHeld)
+    assert store.commit(commit_of(change(B, 0), fences=[(A, first.fence)])) == Fenced(A, second.fence)
+    assert isinstance(store.commit(commit_of(change(B, 0), fences=[(A, second.fence)])), Committed)
+    assert store.lease(Acquire(A, BOB, 60_000)) == second
+    store.close()
+
+
+def test_a_lease_runs_out_by_the_clock(tmp_path: Path) -> None:
+    clock = Clock()
+    store = EmbeddedStore(tmp_path, clock=clock)
+    first = store.lease(Acquire(A, ANN, 5_000))
+    clock.now += 4.0
+    assert store.lease(Acquire(A, BOB, 5_000)) == LeaseBusy(1_000)
+    clock.now += 1.5
+    second = store.lease(Acquire(A, BOB, 5_000))
+    assert isinstance(first, LeaseHeld)
+    assert isinstance(second, LeaseHeld)
+    assert second.fence == first.fence + 1
+    store.close()
+
+
+def test_a_segment_that_nothing_names_any_more_is_deleted(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path, segment_size=30_000)
+    for version in range(6):
+        must_commit(store, change(A, version, run(0, 0, BIG, BIG)))
+    must_commit(store, change(B, 0))
+    assert len(list((tmp_path / "segments").iterdir())) <= 2
+    assert records_of(store, A, 0, 0, 2) == [BIG, BIG]
+    store.close()
+    store = EmbeddedStore(tmp_path, segment_size=30_000)
+    assert records_of(store, A, 0, 0, 2) == [BIG, BIG]
+    must_commit(store, change(A, 6, removed=True))
+    must_commit(store, change(B, 1))
+    must_commit(store, change(B, 2))
+    assert len(list((tmp_path / "segments").iterdir())) <= 1
+    store.close()
+
+
+@pytest.mark.parametrize("keep", [0, 39, 40, 30_000])
+def test_a_truncated_segment_is_named_when_the_store_is_opened(tmp_path: Path, keep: int) -> None:
+    store = EmbeddedStore(tmp_path)
+    must_commit(store, change(A, 0, run(0, 0, BIG, BIG)))
+    store.close()
+    segment = tmp_path / "segments" / "00000001.seg"
+    os.truncate(segment, keep)
+    with pytest.raises(StoreError, match=f"{segment} is damaged: it has {keep} bytes") as caught:
+        EmbeddedStore(tmp_path)
+    assert caught.value.kind is Kind.INTEGRITY
+    segment.unlink()
+    with pytest.raises(StoreError, match="it is missing"):
+        EmbeddedStore(tmp_path)
+
+
+def test_a_segment_truncated_while_the_store_is_open_is_named_by_the_read(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path)
+    must_commit(store, change(A, 0, run(0, 0, BIG, BIG)))
+    os.truncate(tmp_path / "segments" / "00000001.seg", 30_000)
+    assert records_of(store, A, 0, 0, 1) == [BIG]
+    with pytest.raises(StoreError, match=r"00000001\.seg is damaged: it ends before") as caught:
+        records_of(store, A, 0, 1, 1)
+    assert caught.value.kind is Kind.INTEGRITY
+    store.close()
+
+
+@pytest.mark.parametrize("at", [0, 8, 12, 20, 36])
+def test_a_damaged_segment_header_is_named_when_the_store_is_opened(tmp_path: Path, at: int) -> None:
+    store = EmbeddedStore(tmp_path)
+    must_commit(store, change(A, 0, run(0, 0, BIG)))
+    store.close()
+    flip(tmp_path / "segments" / "00000001.seg", at)
+    with pytest.raises(StoreError, match=r"00000001\.seg is damaged"):
+        EmbeddedStore(tmp_path)
+
+
+def test_a_damaged_index_is_named(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path)
+    must_commit(store, change(A, 0, run(0, 0, BIG)))
+    store.close()
+    for at in range(100):
+        flip(tmp_path / "index.sqlite", at)
+    with pytest.raises(StoreError, match=r"index\.sqlite") as caught:
+        EmbeddedStore(tmp_path)
+    assert caught.value.kind is Kind.INTEGRITY
+
+
+def test_segments_without_an_index_are_no_new_store(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path)
+    must_commit(store, change(A, 0, run(0, 0, BIG)))
+    store.close()
+    (tmp_path / "index.sqlite").unlink()
+    with pytest.raises(StoreError, match=r"its index .* is gone") as caught:
+        EmbeddedStore(tmp_path)
+    assert caught.value.kind is Kind.INTEGRITY
+    assert (tmp_path / "segments" / "00000001.seg").exists()
+
+
+def test_a_store_of_another_format_is_refused(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path)
+    store._index._writer.execute("UPDATE state SET format = 2")
+    store.close()
+    with pytest.raises(StoreError, match="has format 2, this program knows 1") as caught:
+        EmbeddedStore(tmp_path)
+    assert caught.value.kind is Kind.NOT_SUPPORTED
+
+
+def test_threads_that_commit_at_the_same_time_share_syncs(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path)
+    groups: list[int] = []
+    write = store._index.write
+
+    def counted(changes: Changes) -> None:
+        groups.append(len(changes.requests))
+        write(changes)
+
+    def commit_twenty(block: bytes) -> None:
+        for version in range(20):
+            must_commit(store, change(block, version))
+
+    store._index.write = counted  # type: ignore[method-assign]
+    threads = [threading.Thread(target=commit_twenty, args=(bytes([n]) * 16,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    store.close()
+    assert sum(groups) == 160
+    assert len(groups) < 120
+
+
+def flip(path: Path, at: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(at)
+        byte = file.read(1)
+        file.seek(at)
+        file.write(bytes([byte[0] ^ 0x55]))
