@@ -80,7 +80,8 @@ def copy_the_standard_library_in(on: Stage) -> str:
 def use_git_inside(on: Stage) -> str:
     """git init, add, commit and fsck inside the mount"""
     place, first = on.place("first") / "python", on.machine("first")
-    git: list[str | Path] = ["git", "-C", place, "-c", "user.name=demo", "-c", "user.email=demo@example.org", "-c", "gc.auto=0"]
+    git: list[str | Path] = ["git", "-C", place, "-c", "user.name=demo", "-c", "user.email=demo@example.org"]
+    git += ["-c", "gc.auto=0"]
     first.run(*git, "init", "--quiet")
     first.run(*git, "add", ".")
     first.run(*git, "commit", "--quiet", "-m", "The standard library")

@@ -87,6 +87,7 @@ def machine_at(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixtu
     def call(home: Path, words: list[str], environment: dict[str, str]) -> Done:
         capfdbinary.readouterr()
         with monkeypatch.context() as patch:
+            patch.setattr(FileCredentialStore.__init__, "__defaults__", (CHEAP,))
             for name, value in {**_variables(home), **environment}.items():
                 patch.setenv(name, value)
             code = run(words)
