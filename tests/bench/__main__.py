@@ -26,8 +26,7 @@ class BenchError(Exception):
 def main(arguments: list[str] | None = None) -> int:
     """Run what was asked for; returns the exit status."""
     options = _parser().parse_args(arguments)
-    modules = [_load(path) for place in PLACES for path in sorted(ROOT.glob(place))]
-    names = {name: module for module in modules for name in _names(module)}
+    names = {name: module for module in _modules() for name in _names(module)}
     if options.list:
         print("\n".join(names))
         return 0
@@ -68,6 +67,14 @@ def _run(names: dict[str, ModuleType], only: str | None, rounds: int) -> Iterato
 
 def _names(module: ModuleType) -> tuple[str, ...]:
     return tuple(module.NAMES) if hasattr(module, "NAMES") else (module.NAME,)
+
+
+def _modules() -> Iterator[ModuleType]:
+    for path in (path for place in PLACES for path in sorted(ROOT.glob(place))):
+        try:
+            yield _load(path)
+        except ImportError as error:  # a peer is not installed; the others can be measured all the same
+            print(f"left out: {path.relative_to(ROOT)}: {error}", file=sys.stderr)
 
 
 def _load(path: Path) -> ModuleType:

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from struct import Struct, calcsize
+from struct import calcsize, unpack
 from typing import Any
 
 from . import _columns
@@ -121,7 +121,6 @@ class _Writer:
     def __init__(self, limits: Limits, of_view: bool) -> None:
         self.source = Source()
         self.source.share(
-            Struct=Struct,
             decode_long=decode_long,
             get_blobs=_columns.get_blobs,
             get_fixed=_columns.get_fixed,
@@ -129,6 +128,7 @@ class _Writer:
             get_texts=_columns.get_texts,
             get_views=_columns.get_views,
             limits=limits,
+            unpack=unpack,
             refused_float=_columns.refused_float,
             walk=walk_decode,
         )
@@ -226,7 +226,10 @@ class _Writer:
                 return self._get_optional(run, item, depth)
             case schema.List():
                 n = self._get_count(run, schema.min_size(node.item))
-                return self._local(f"{node.build.__name__}({self._get_column(node.item, n, depth)})")
+                items = self._local(f"{node.build.__name__}()")
+                with self.source.block(f"if {n}:"):
+                    self.source.line(f"{items} = {node.build.__name__}({self._get_column(node.item, n, depth)})")
+                return items
             case schema.Set():
                 return self._get_set(run, node, depth)
             case schema.Dict():
@@ -282,9 +285,8 @@ class _Writer:
 
     def _get_struct(self, run: _Run, struct: schema.Struct, depth: str) -> str:
         if struct.tag is not None:
-            tag = schema.encoded_tag(struct.tag)
-            found = run.fixed(f"{len(tag)}s")
-            run.check(f"if {found} != {tag!r}: raise ValueError")
+            code, tag = schema.packed_tag(struct.tag)
+            run.check(f"if {run.fixed(code)} != {tag!r}: raise ValueError")
         if not struct.recursive:
             return self._get_fields(run, struct, depth)
         run.unpack()
@@ -370,7 +372,7 @@ class _Writer:
                 )
             case schema.Struct() if schema.by_columns(node) and node.recursive:
                 function = self._column_function(node)
-                return self._get_called(f"{function}(data, {n}, pos, {depth}) if {n} else ((), pos)")
+                return self._get_called(f"{function}(data, {n}, pos, {depth})")
             case schema.Struct() if schema.by_columns(node):
                 return self._get_struct_column(node, n, depth)
             case _:
@@ -388,7 +390,7 @@ class _Writer:
 
     def _get_numbers(self, node: schema.Int | schema.Float, n: str) -> str:
         block = self._get_block(f"{n} * {schema.min_size(node)}")
-        return self._local(f'Struct(f"<{{{n}}}{node.code}").unpack({block})')
+        return self._local(f'unpack(f"<{{{n}}}{node.code}", {block})')
 
     def _get_struct_column(self, struct: schema.Struct, n: str, depth: str) -> str:
         if not struct.fields:

@@ -19,8 +19,9 @@ Whatever fails is repeated by the slow walk, which finds the reason. So this cod
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from struct import Struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from struct import pack
 from typing import Any
 
 from . import _columns
@@ -86,7 +87,10 @@ class _Stretch:
         return self._pieces
 
     def tuple(self) -> str:
-        return "(" + "".join(f"{piece}, " for piece in self.pieces()) + ")"
+        pieces = self.pieces()
+        if len(pieces) == 1 and pieces[0][0] == "*":
+            return pieces[0][1:]
+        return "(" + "".join(f"{piece}, " for piece in pieces) + ")"
 
     def bytes(self) -> str:
         pieces = self.pieces()
@@ -106,11 +110,11 @@ class _Writer:
         self.source = Source()
         self.source.share(
             SHORT=SHORT,
-            Struct=Struct,
             encode_length=encode_length,
             encode_text=str.encode,
             flat=flat,
             limits=limits,
+            pack=pack,
             put_blobs=_columns.put_blobs,
             put_fixed=_columns.put_fixed,
             put_floats=_columns.put_floats,
@@ -223,7 +227,8 @@ class _Writer:
                 self._put_optional(stretch, item, self._local(value), depth)
             case schema.List():
                 items = self._counted(stretch, value, node.build)
-                self._put_column(stretch, node.item, items, "item", depth)
+                with self._maybe(stretch, items) as inner:
+                    self._put_column(inner, node.item, items, "item", depth)
             case schema.Set():
                 self._put_set(stretch, node, value, depth)
             case schema.Dict():
@@ -239,6 +244,17 @@ class _Writer:
                 member = self._local(value)
                 self._check_type(member, node.cls)
                 self._put_fields(stretch, node, member, depth)
+
+    @contextmanager
+    def _maybe(self, stretch: _Stretch, condition: str) -> Iterator[_Stretch]:
+        """A stretch whose pieces only exist under a condition."""
+        pieces = self.source.name()
+        self.source.line(f"{pieces} = ()")
+        with self.source.block(f"if {condition}:"):
+            inner = _Stretch(self.source)
+            yield inner
+            self.source.line(f"{pieces} = {inner.tuple()}")
+        stretch.piece(f"*{pieces}")
 
     def _local(self, expression: str) -> str:
         """A plain name for an expression that is used more than once."""
@@ -261,8 +277,8 @@ class _Writer:
         if struct.is_tuple:
             self.source.line(f"if len({value}) != {len(struct.fields)}: raise ValueError")
         if struct.tag is not None:
-            tag = schema.encoded_tag(struct.tag)
-            stretch.fixed(f"{len(tag)}s", repr(tag))
+            code, tag = schema.packed_tag(struct.tag)
+            stretch.fixed(code, repr(tag))
         for number, field in enumerate(struct.fields):
             part = f"{value}[{number}]" if struct.is_tuple else f"{value}.{field.name}"
             self._put(stretch, field.node, part, depth)
@@ -273,15 +289,9 @@ class _Writer:
         stretch.piece(content)
 
     def _put_optional(self, stretch: _Stretch, item: Node, value: str, depth: str) -> None:
-        pieces = self.source.name()
-        with self.source.block(f"if {value} is None:"):
-            self.source.line(f'{pieces} = (b"\\0",)')
-        with self.source.block("else:"):
-            inner = _Stretch(self.source)
-            inner.fixed("B", "1")
+        stretch.fixed("B", f"{value} is not None")
+        with self._maybe(stretch, f"{value} is not None") as inner:
             self._put(inner, item, value, depth)
-            self.source.line(f"{pieces} = {inner.tuple()}")
-        stretch.piece(f"*{pieces}")
 
     def _counted(self, stretch: _Stretch, value: str, build: type) -> str:
         """Check a collection and write its count; returns its local name."""
@@ -326,7 +336,7 @@ class _Writer:
         column = items if part == "item" else self._local(f"[{part} for item in {items}]")
         match node:
             case schema.Int():
-                stretch.piece(f'Struct(f"<{{len({column})}}{node.code}").pack(*{column})')
+                stretch.piece(f'pack(f"<{{len({column})}}{node.code}", *{column})')
             case schema.Closed():
                 self._check_types(column, node.cls)
                 stretch.piece(f"bytes({column})")
@@ -340,7 +350,7 @@ class _Writer:
                 stretch.piece(f"*put_blobs({column})")
             case schema.Struct() if schema.by_columns(node) and node.recursive:
                 function = self._column_function(node)
-                stretch.piece(f"*({function}({column}, {depth}) if {column} else ())")
+                stretch.piece(f"*{function}({column}, {depth})")
             case schema.Struct() if schema.by_columns(node):
                 self._put_struct_column(stretch, node, column, depth)
             case _:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from struct import Struct
+from struct import iter_unpack, pack
 from typing import Any, TypeVar
 
 from ._bytes import flat
@@ -44,7 +44,7 @@ def put_floats(column: Sequence[float]) -> bytes:
     plain = [number + 0.0 for number in column]
     if any(map(math.isnan, plain)):
         raise ValueError
-    return Struct(f"<{len(plain)}d").pack(*plain)
+    return pack(f"<{len(plain)}d", *plain)
 
 
 def get_texts(data: bytes | memoryview, count: int, pos: int) -> tuple[list[str], int]:
@@ -80,7 +80,7 @@ def cut(whole: S, lengths: Iterable[int]) -> list[S]:
 
 def get_fixed(data: bytes | memoryview, size: int) -> list[bytes]:
     """All byte strings of one size."""
-    return [item for (item,) in Struct(f"{size}s").iter_unpack(data)]
+    return [item for (item,) in iter_unpack(f"{size}s", data)]
 
 
 def get_floats(column: Sequence[float]) -> Sequence[float]:

@@ -64,14 +64,14 @@ def encode_lengths(lengths: Sequence[int]) -> bytes:
         short = bytes(lengths)
     except ValueError:
         return b"".join(map(encode_length, lengths))
-    return b"".join(map(encode_length, lengths)) if _has_marker(short) else short
+    return short if _is_short(short) else b"".join(map(encode_length, lengths))
 
 
 def decode_lengths(data: bytes | memoryview, count: int, pos: int) -> tuple[Sequence[int], int]:
     """`count` lengths from `pos`, and the position after them. Raises like `decode_length`."""
     end = pos + count
     lengths = bytes(data[pos:end])
-    if not _has_marker(lengths):
+    if _is_short(lengths):
         if len(lengths) != count:
             raise IndexError("the input ends in a column of lengths")
         return lengths, end
@@ -82,5 +82,6 @@ def decode_lengths(data: bytes | memoryview, count: int, pos: int) -> tuple[Sequ
     return found, pos
 
 
-def _has_marker(lengths: bytes) -> bool:
-    return 253 in lengths or 254 in lengths or 255 in lengths
+def _is_short(lengths: bytes) -> bool:
+    """Whether no byte is a marker; the first test is the fastest, and mostly enough."""
+    return lengths.isascii() or not (253 in lengths or 254 in lengths or 255 in lengths)

@@ -241,6 +241,13 @@ def encoded_tag(tag: int | str) -> bytes:
     return encode_length(len(content)) + content
 
 
+def packed_tag(tag: int | str) -> tuple[str, int | bytes]:
+    """The same as a code and a value of the `struct` module."""
+    if isinstance(tag, int):
+        return "B", tag
+    return f"{len(encoded_tag(tag))}s", encoded_tag(tag)
+
+
 def in_place(node: Node, seen: frozenset[int] = frozenset()) -> bool:
     """Whether decoded values may hold views of the input."""
     if isinstance(node, Bytes):
