@@ -6,8 +6,9 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Generic, TypeVar, overload
 
+from ._bytes import gather
 from ._codegen_decode import make_decoder
-from ._codegen_encode import Pieces, gather, make_encoder
+from ._codegen_encode import Pieces, make_encoder
 from ._hash import node_hash
 from ._limits import Limits
 from ._resolve import resolve

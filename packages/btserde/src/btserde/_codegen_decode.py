@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from struct import calcsize, unpack
+from struct import unpack
 from typing import Any
 
 from . import _columns
@@ -35,6 +35,7 @@ from . import _schema as schema
 from ._bytes import flat
 from ._length import MAX_SHORT, decode_long
 from ._limits import Limits
+from ._run import Run
 from ._schema import Node
 from ._source import Source
 from ._walk_decode import walk_decode
@@ -69,52 +70,6 @@ def decoder_source(node: Node, limits: Limits, of_view: bool) -> Source:
     return writer.source
 
 
-class _Run:
-    """Fixed-size values announced but not yet unpacked, and the checks to be made once they are."""
-
-    def __init__(self, source: Source, at_start: bool) -> None:
-        self._source = source
-        self._at_start = at_start
-        self._codes: list[str] = []
-        self._names: list[str] = []
-        self._checks: list[str] = []
-
-    def fixed(self, code: str) -> str:
-        """Announce a value; returns the name it will have after `unpack`."""
-        self._codes.append(code)
-        self._names.append(self._source.name())
-        return self._names[-1]
-
-    def check(self, statement: str) -> None:
-        self._checks.append(statement)
-
-    def unpack(self) -> None:
-        """Write the call, and move `pos`."""
-        if self._codes:
-            pos = "0" if self._at_start else "pos"
-            names = ", ".join(self._names)
-            if self._codes == ["B"]:
-                self._source.line(f"{names} = data[{pos}]")
-            else:
-                self._source.line(f"{names}, = {self._source.packer(self._codes, 'unpack_from')}(data, {pos})")
-            size = calcsize("<" + "".join(self._codes))
-            self._source.line(f"pos = {size}" if self._at_start else f"pos += {size}")
-        elif self._at_start:
-            self._source.line("pos = 0")
-        self._at_start = False
-        self._finish()
-
-    def unpack_all(self) -> None:
-        """Write the call where the input is this run and nothing more."""
-        self._source.line(f"{', '.join(self._names)}, = {self._source.packer(self._codes, 'unpack')}(data)")
-        self._finish()
-
-    def _finish(self) -> None:
-        for statement in self._checks:
-            self._source.line(statement)
-        self._codes, self._names, self._checks = [], [], []
-
-
 class _Writer:
     """Writes one function for the root, one for each struct that contains itself or is in a union."""
 
@@ -146,7 +101,7 @@ class _Writer:
             if not self._of_view:
                 self.source.line("if type(data) is not bytes: return other(data)")
             with self.source.block("try:"):
-                run = _Run(self.source, at_start=True)
+                run = Run(self.source, at_start=True)
                 if (schema.fixed_size(node) or 0) in range(1, self._limits.max_size + 1):
                     value = self._get(run, node, "0")
                     run.unpack_all()
@@ -161,7 +116,7 @@ class _Writer:
         for table in self._tables:
             self.source.line(table)
 
-    def _get_all(self, run: _Run, node: Node) -> None:
+    def _get_all(self, run: Run, node: Node) -> None:
         """Write what reads the value and compares the end with that of the input."""
         self.source.line("size = len(data)")
         self.source.line(f"if size > {self._limits.max_size}: raise ValueError")
@@ -184,7 +139,7 @@ class _Writer:
         def write(name: str) -> None:
             with self.source.block(f"def {name}(data, pos, depth):"):
                 self._enter(struct)
-                run = _Run(self.source, at_start=False)
+                run = Run(self.source, at_start=False)
                 value = self._get_fields(run, struct, "depth")
                 run.unpack()
                 self.source.line(f"return {value}, pos")
@@ -207,7 +162,7 @@ class _Writer:
 
     # -- one value
 
-    def _get(self, run: _Run, node: Node, depth: str) -> str:
+    def _get(self, run: Run, node: Node, depth: str) -> str:
         """Write what reads a value; returns its expression, good as soon as the run is unpacked."""
         match node:
             case schema.Int() | schema.FixedBytes():
@@ -244,46 +199,46 @@ class _Writer:
         self.source.line(f"{name} = {expression}")
         return name
 
-    def _get_length(self, run: _Run) -> str:
+    def _get_length(self, run: Run) -> str:
         n = run.fixed("B")
         run.unpack()
         self.source.line(f"if {n} > {MAX_SHORT}: {n}, pos = decode_long(data, {n}, pos)")
         return n
 
-    def _get_count(self, run: _Run, item_size: int) -> str:
+    def _get_count(self, run: Run, item_size: int) -> str:
         n = self._get_length(run)
         least = n if item_size == 1 else f"{n} * {item_size}"
         self.source.line(f"if {n} > {self._limits.max_count} or {least} > len(data) - pos: raise ValueError")
         return n
 
-    def _get_slice(self, run: _Run) -> str:
+    def _get_slice(self, run: Run) -> str:
         n = self._get_length(run)
         self.source.line("start = pos")
         self.source.line(f"pos += {n}")
         return "data[start:pos]"
 
-    def _get_text(self, run: _Run) -> str:
+    def _get_text(self, run: Run) -> str:
         return self._local(f'str({self._get_slice(run)}, "utf-8")')
 
-    def _get_bytes(self, run: _Run, in_place: bool) -> str:
+    def _get_bytes(self, run: Run, in_place: bool) -> str:
         content = self._get_slice(run)
         if in_place and not self._of_view:
             return self._local(f"memoryview(data){content.removeprefix('data')}")
         return self._local(content if in_place == self._of_view else f"bytes({content})")
 
-    def _get_optional(self, run: _Run, item: Node, depth: str) -> str:
+    def _get_optional(self, run: Run, item: Node, depth: str) -> str:
         flag = run.fixed("B")
         run.unpack()
         value = self._local("None")
         with self.source.block(f"if {flag}:"):
             self.source.line(f"if {flag} != 1: raise ValueError")
-            inner = _Run(self.source, at_start=False)
+            inner = Run(self.source, at_start=False)
             found = self._get(inner, item, depth)
             inner.unpack()
             self.source.line(f"{value} = {found}")
         return value
 
-    def _get_struct(self, run: _Run, struct: schema.Struct, depth: str) -> str:
+    def _get_struct(self, run: Run, struct: schema.Struct, depth: str) -> str:
         if struct.tag is not None:
             code, tag = schema.packed_tag(struct.tag)
             run.check(f"if {run.fixed(code)} != {tag!r}: raise ValueError")
@@ -294,7 +249,7 @@ class _Writer:
         self.source.line(f"{value}, pos = {self._struct_function(struct)}(data, pos, {depth})")
         return value
 
-    def _get_fields(self, run: _Run, struct: schema.Struct, depth: str) -> str:
+    def _get_fields(self, run: Run, struct: schema.Struct, depth: str) -> str:
         return self._construct(struct, [self._get(run, field.node, depth) for field in struct.fields])
 
     def _construct(self, struct: schema.Struct, values: list[str]) -> str:
@@ -305,7 +260,7 @@ class _Writer:
         keywords = [f"{field.name}={value}" for field, value in pairs if field.by_keyword]
         return f"{self.source.bind(struct.cls, 'C')}({', '.join([*positional, *keywords])})"
 
-    def _get_union(self, run: _Run, node: schema.Union, depth: str) -> str:
+    def _get_union(self, run: Run, node: schema.Union, depth: str) -> str:
         if node.int_tags:
             tag = run.fixed("B")
             run.unpack()
@@ -318,7 +273,7 @@ class _Writer:
         return value
 
     def _get_alone(self, node: Node, depth: str) -> str:
-        run = _Run(self.source, at_start=False)
+        run = Run(self.source, at_start=False)
         value = self._get(run, node, depth)
         run.unpack()
         return value
@@ -332,7 +287,7 @@ class _Writer:
         self.source.line(f"{before} = {encoding}")
         return value
 
-    def _get_set(self, run: _Run, node: schema.Set, depth: str) -> str:
+    def _get_set(self, run: Run, node: schema.Set, depth: str) -> str:
         n = self._get_count(run, schema.min_size(node.item))
         items, before = self._local("[]"), self._local('b""')
         with self.source.block(f"for _ in range({n}):"):
@@ -341,7 +296,7 @@ class _Writer:
         self.source.line(f"if len({found}) != {n}: raise ValueError")
         return found
 
-    def _get_dict(self, run: _Run, node: schema.Dict, depth: str) -> str:
+    def _get_dict(self, run: Run, node: schema.Dict, depth: str) -> str:
         n = self._get_count(run, schema.min_size(node.key) + schema.min_size(node.value))
         found, before = self._local("{}"), self._local('b""')
         with self.source.block(f"for _ in range({n}):"):

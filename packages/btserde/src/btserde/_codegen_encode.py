@@ -27,14 +27,12 @@ from typing import Any
 from . import _columns
 from . import _schema as schema
 from ._bytes import flat
-from ._length import MAX_SHORT, SHORT, encode_length
+from ._length import SHORT, encode_length
 from ._limits import Limits
 from ._schema import Node
 from ._source import Source
+from ._stretch import Stretch
 from ._walk_encode import walk_encode
-
-# Copying less than this costs less than handing it on apart.
-LARGE_PART = 4096
 
 Pieces = _columns.Pieces
 
@@ -50,57 +48,6 @@ def encoder_source(node: Node, limits: Limits) -> Source:
     writer = _Writer(limits)
     writer.root(node)
     return writer.source
-
-
-class _Stretch:
-    """The pieces that straight code has prepared, and a run of fixed-size arguments not yet packed."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._pieces: list[str] = []
-        self._codes: list[str] = []
-        self._arguments: list[str] = []
-
-    def fixed(self, code: str, argument: str) -> None:
-        self._codes.append(code)
-        self._arguments.append(argument)
-
-    def length(self, n: str) -> None:
-        """End the run with a length, packed by the same call."""
-        if not self._codes:
-            self.piece(f"(SHORT[{n}] if {n} <= {MAX_SHORT} else encode_length({n}))")
-            return
-        short, two, four = (self._source.packer([*self._codes, code], "pack") for code in ("B", "BH", "BI"))
-        run = ", ".join(self._arguments)
-        self._codes, self._arguments = [], []
-        self.piece(
-            f"({short}({run}, {n}) if {n} <= {MAX_SHORT} else {two}({run}, 253, {n}) if {n} <= 65535"
-            f" else {four}({run}, 254, {n}))"
-        )
-
-    def piece(self, expression: str) -> None:
-        self._flush()
-        self._pieces.append(expression)
-
-    def pieces(self) -> list[str]:
-        self._flush()
-        return self._pieces
-
-    def tuple(self) -> str:
-        pieces = self.pieces()
-        if len(pieces) == 1 and pieces[0][0] == "*":
-            return pieces[0][1:]
-        return "(" + "".join(f"{piece}, " for piece in pieces) + ")"
-
-    def bytes(self) -> str:
-        pieces = self.pieces()
-        return pieces[0] if len(pieces) == 1 and pieces[0][0] != "*" else f'b"".join({self.tuple()})'
-
-    def _flush(self) -> None:
-        if self._codes:
-            pack, arguments = self._source.packer(self._codes, "pack"), ", ".join(self._arguments)
-            self._codes, self._arguments = [], []
-            self._pieces.append(f"{pack}({arguments})")
 
 
 class _Writer:
@@ -130,7 +77,7 @@ class _Writer:
 
     def root(self, node: Node) -> None:
         self.source.share(node=node)
-        for name, result in (("encode", _Stretch.bytes), ("encode_pieces", _Stretch.tuple)):
+        for name, result in (("encode", Stretch.bytes), ("encode_pieces", Stretch.tuple)):
             with self.source.block(f"def {name}(value):"):
                 with self.source.block("try:"):
                     stretch = self._value_stretch(node, "value", "0")
@@ -151,8 +98,8 @@ class _Writer:
     def _size(self, name: str) -> str:
         return "len(out)" if name == "encode" else "sum(map(len, out))"
 
-    def _value_stretch(self, node: Node, value: str, depth: str) -> _Stretch:
-        stretch = _Stretch(self.source)
+    def _value_stretch(self, node: Node, value: str, depth: str) -> Stretch:
+        stretch = Stretch(self.source)
         self._put(stretch, node, value, depth)
         return stretch
 
@@ -168,7 +115,7 @@ class _Writer:
         def write(name: str) -> None:
             with self.source.block(f"def {name}(value, depth):"):
                 self._enter(struct)
-                stretch = _Stretch(self.source)
+                stretch = Stretch(self.source)
                 self._put_fields(stretch, struct, "value", "depth")
                 self.source.line(f"return {stretch.tuple()}")
 
@@ -178,7 +125,7 @@ class _Writer:
         def write(name: str) -> None:
             with self.source.block(f"def {name}(column, depth):"):
                 self._enter(struct)
-                stretch = _Stretch(self.source)
+                stretch = Stretch(self.source)
                 self._put_struct_column(stretch, struct, "column", "depth")
                 self.source.line(f"return {stretch.tuple()}")
 
@@ -198,7 +145,7 @@ class _Writer:
 
     # -- one value
 
-    def _put(self, stretch: _Stretch, node: Node, value: str, depth: str) -> None:
+    def _put(self, stretch: Stretch, node: Node, value: str, depth: str) -> None:
         """Write what prepares the pieces of the value of an expression."""
         match node:
             case schema.Int():
@@ -246,12 +193,12 @@ class _Writer:
                 self._put_fields(stretch, node, member, depth)
 
     @contextmanager
-    def _maybe(self, stretch: _Stretch, condition: str) -> Iterator[_Stretch]:
+    def _maybe(self, stretch: Stretch, condition: str) -> Iterator[Stretch]:
         """A stretch whose pieces only exist under a condition."""
         pieces = self.source.name()
         self.source.line(f"{pieces} = ()")
         with self.source.block(f"if {condition}:"):
-            inner = _Stretch(self.source)
+            inner = Stretch(self.source)
             yield inner
             self.source.line(f"{pieces} = {inner.tuple()}")
         stretch.piece(f"*{pieces}")
@@ -273,7 +220,7 @@ class _Writer:
         else:
             self.source.line(f"if type({value}) is not {self._cls(cls)}: raise TypeError")
 
-    def _put_fields(self, stretch: _Stretch, struct: schema.Struct, value: str, depth: str) -> None:
+    def _put_fields(self, stretch: Stretch, struct: schema.Struct, value: str, depth: str) -> None:
         if struct.is_tuple:
             self.source.line(f"if len({value}) != {len(struct.fields)}: raise ValueError")
         if struct.tag is not None:
@@ -283,17 +230,17 @@ class _Writer:
             part = f"{value}[{number}]" if struct.is_tuple else f"{value}.{field.name}"
             self._put(stretch, field.node, part, depth)
 
-    def _put_content(self, stretch: _Stretch, content: str) -> None:
+    def _put_content(self, stretch: Stretch, content: str) -> None:
         n = self._local(f"len({content})")
         stretch.length(n)
         stretch.piece(content)
 
-    def _put_optional(self, stretch: _Stretch, item: Node, value: str, depth: str) -> None:
+    def _put_optional(self, stretch: Stretch, item: Node, value: str, depth: str) -> None:
         stretch.fixed("B", f"{value} is not None")
         with self._maybe(stretch, f"{value} is not None") as inner:
             self._put(inner, item, value, depth)
 
-    def _counted(self, stretch: _Stretch, value: str, build: type) -> str:
+    def _counted(self, stretch: Stretch, value: str, build: type) -> str:
         """Check a collection and write its count; returns its local name."""
         items = self._local(value)
         self.source.line(f"if not isinstance({items}, {build.__name__}): raise TypeError")
@@ -302,7 +249,7 @@ class _Writer:
         stretch.length(n)
         return items
 
-    def _put_set(self, stretch: _Stretch, node: schema.Set, value: str, depth: str) -> None:
+    def _put_set(self, stretch: Stretch, node: schema.Set, value: str, depth: str) -> None:
         items = self._counted(stretch, value, node.build)
         encodings, item = self.source.name(), self.source.name()
         self.source.line(f"{encodings} = []")
@@ -311,7 +258,7 @@ class _Writer:
         self.source.line(f"if len(set({encodings})) != len({encodings}): raise ValueError")
         stretch.piece(f"*sorted({encodings})")
 
-    def _put_dict(self, stretch: _Stretch, node: schema.Dict, value: str, depth: str) -> None:
+    def _put_dict(self, stretch: Stretch, node: schema.Dict, value: str, depth: str) -> None:
         items = self._counted(stretch, value, dict)
         rows, key, item = (self.source.name() for _ in range(3))
         self.source.line(f"{rows} = {{}}")
@@ -328,7 +275,7 @@ class _Writer:
 
     # -- a column: `part`, an expression in `item`, of each item of a sequence
 
-    def _put_column(self, stretch: _Stretch, node: Node, items: str, part: str, depth: str) -> None:
+    def _put_column(self, stretch: Stretch, node: Node, items: str, part: str, depth: str) -> None:
         """Write what prepares the pieces of a column."""
         if isinstance(node, schema.Closed) and node.attribute is not None:
             stretch.piece(f"bytes([{part}.{node.attribute} for item in {items}])")
@@ -359,7 +306,7 @@ class _Writer:
     def _check_types(self, column: str, cls: Any) -> None:
         self.source.line(f"if list(map(type, {column})).count({self._cls(cls)}) != len({column}): raise TypeError")
 
-    def _put_struct_column(self, stretch: _Stretch, struct: schema.Struct, items: str, depth: str) -> None:
+    def _put_struct_column(self, stretch: Stretch, struct: schema.Struct, items: str, depth: str) -> None:
         self._check_types(items, struct.cls)
         if struct.is_tuple:
             count = len(struct.fields)
@@ -368,26 +315,9 @@ class _Writer:
             part = f"item[{number}]" if struct.is_tuple else f"item.{field.name}"
             self._put_column(stretch, field.node, items, part, depth)
 
-    def _put_rows(self, stretch: _Stretch, node: Node, column: str, depth: str) -> None:
+    def _put_rows(self, stretch: Stretch, node: Node, column: str, depth: str) -> None:
         pieces, item = self.source.name(), self.source.name()
         self.source.line(f"{pieces} = []")
         with self.source.block(f"for {item} in {column}:"):
             self.source.line(f"{pieces} += {self._value_stretch(node, item, depth).tuple()}")
         stretch.piece(f"*{pieces}")
-
-
-def gather(pieces: Pieces) -> list[bytes | memoryview]:
-    """Join the small neighbours among pieces; a large one stays as it is."""
-    parts: list[bytes | memoryview] = []
-    small: list[bytes | memoryview] = []
-    for piece in pieces:
-        if len(piece) < LARGE_PART:
-            small.append(piece)
-            continue
-        if small:
-            parts.append(b"".join(small))
-            small = []
-        parts.append(piece)
-    if small:
-        parts.append(b"".join(small))
-    return parts
