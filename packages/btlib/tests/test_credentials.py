@@ -22,6 +22,7 @@ from btlib.errors import CredentialError
 from btlib.labels import Label, tagged_hash
 from btlib.testing import QUICK_COST, check_credential_store, make_domain_identities
 from btserde import encode
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
@@ -211,6 +212,27 @@ def test_costs_outside_the_limits_are_refused_before_any_work(memory_kib: int, i
     body[18:30] = b"".join(number.to_bytes(4, "little") for number in (memory_kib, iterations, lanes))
     with pytest.raises(CredentialError, match="demands a cost outside the limits"):
         _format.open_credentials(with_check(bytes(body)), "pass", "x")
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason", "kind"),
+    [
+        (MemoryError("not enough"), "takes 8 KiB of memory, which this machine does not give", Kind.LIMIT),
+        (UnsupportedAlgorithm("no argon2"), "has no Argon2id; install the wheel", Kind.NOT_SUPPORTED),
+    ],
+)
+def test_a_machine_that_cannot_derive_the_key_says_why(
+    monkeypatch: pytest.MonkeyPatch, failure: Exception, reason: str, kind: Kind
+) -> None:
+    content = sealed()
+
+    def derive(*_: object, **__: object) -> None:
+        raise failure
+
+    monkeypatch.setattr("btlib.credentials._format.Argon2id", derive)
+    with pytest.raises(CredentialError, match=reason) as caught:
+        _format.open_credentials(content, "pass", "x")
+    assert caught.value.kind is kind
 
 
 def test_a_header_with_anothers_public_keys_is_refused() -> None:

@@ -99,7 +99,10 @@ def test_the_longest_path_is_a_path() -> None:
     assert BlockPath.parse(str(longest)) == longest
     with pytest.raises(PathError, match="4096 bytes"):
         BlockPath(ROOT, (*long, "b" * rest + "b"))
-    assert len(BlockPath(ROOT, ("a",) * MAX_NAMES).names) == MAX_NAMES
+    deepest = BlockPath(ROOT, ("a",) * MAX_NAMES)
+    assert BlockPath.parse(str(deepest)) == deepest
+    with pytest.raises(PathError, match="256 names, not 257"):
+        deepest.child("a")
 
 
 @pytest.mark.parametrize(

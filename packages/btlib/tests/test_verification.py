@@ -307,6 +307,8 @@ def test_the_root_cannot_be_revoked_in_its_own_domain() -> None:
     revoked = Revocations(principals={ROOT_ID: 0})
     assert decide(Chain(), subject=ROOT_ID, revocations=revoked).allowed
     assert decide(revocations=revoked).allowed
+    through_the_root = forge([ROOT, ALICE, ROOT, CAROL], [FIRST, SECOND, THIRD])
+    assert decide(through_the_root, revocations=revoked).allowed
 
 
 def test_revoking_others_changes_nothing() -> None:

@@ -17,7 +17,7 @@ from typing import Annotated
 
 import msgspec
 from btserde import U32, DecodeError, Fixed, decode, encode
-from cryptography.exceptions import InvalidTag
+from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
@@ -135,14 +135,27 @@ def _damaged(name: str, reason: str) -> CredentialError:
 
 
 def _derive_key(passphrase: str, header: _Header) -> bytes:
-    kdf = Argon2id(
-        salt=header.salt,
-        length=_KEY_SIZE,
-        iterations=header.iterations,
-        lanes=header.lanes,
-        memory_cost=header.memory_kib,
-    )
-    return kdf.derive(check_passphrase(passphrase))
+    secret = check_passphrase(passphrase)
+    try:
+        kdf = Argon2id(
+            salt=header.salt,
+            length=_KEY_SIZE,
+            iterations=header.iterations,
+            lanes=header.lanes,
+            memory_cost=header.memory_kib,
+        )
+        return kdf.derive(secret)
+    except MemoryError:
+        raise CredentialError(
+            f"opening credentials takes {header.memory_kib} KiB of memory, which this machine does not give",
+            kind=Kind.LIMIT,
+        ) from None
+    except UnsupportedAlgorithm as error:
+        raise CredentialError(
+            "this build of OpenSSL has no Argon2id",
+            kind=Kind.NOT_SUPPORTED,
+            hint="install the wheel of cryptography, which brings its own: pip install --force-reinstall cryptography",
+        ) from error
 
 
 def check_passphrase(passphrase: str) -> bytes:
