@@ -12,6 +12,7 @@ from btlib._p256 import ORDER, canonical_signature
 from btlib.errors import PrincipalError, SignatureError
 from btlib.testing import make_keys
 from btserde import DecodeError, decode, encode
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from hypothesis import given, settings
@@ -200,6 +201,25 @@ def test_an_ed25519_signature_with_a_second_form_of_its_scalar_is_refused() -> N
         second = raw(scalar + factor * slow_curve.ORDER)
         with pytest.raises(SignatureError):
             keys.public.verify(Label.COMMIT, b"message", signature[:32] + second)
+
+
+def test_an_ed25519_signature_with_a_second_form_of_its_point_is_refused() -> None:
+    """Made with the private key and a nonce of zero: only such a point, the neutral one, has a second form."""
+    signing = Ed25519PrivateKey.from_private_bytes(bytes(32))
+    public = PublicKeys(suite=Suite.ED25519_X25519, signing=signing.public_key().public_bytes_raw(), sealing=ED.sealing)
+    half = bytearray(hashlib.sha512(bytes(32)).digest()[:32])
+    half[0] &= 248
+    half[31] = half[31] & 127 | 64
+    scalar = int.from_bytes(half, "little")
+
+    def signature(point: bytes) -> bytes:
+        hashed = hashlib.sha512(point + public.signing + Label.COMMIT.value + b"message").digest()
+        return point + raw(int.from_bytes(hashed, "little") * scalar % slow_curve.ORDER)
+
+    public.verify(Label.COMMIT, b"message", signature(raw(1)))
+    for point in (raw(FIELD + 1), raw(1 + (1 << 255)), raw(FIELD + 1 + (1 << 255))):
+        with pytest.raises(SignatureError):
+            public.verify(Label.COMMIT, b"message", signature(point))
 
 
 def test_an_ed25519_signature_of_small_order_parts_is_refused() -> None:
