@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import threading
 from pathlib import Path
 
@@ -131,6 +132,37 @@ def test_a_segment_that_nothing_names_any_more_is_deleted(tmp_path: Path) -> Non
     must_commit(store, change(B, 1))
     must_commit(store, change(B, 2))
     assert len(list((tmp_path / "segments").iterdir())) <= 1
+    store.close()
+
+
+def test_compaction_bounds_the_space_of_a_file_that_is_written_again_and_again(tmp_path: Path) -> None:
+    chooser = random.Random(1)
+    store = EmbeddedStore(tmp_path, segment_size=500_000)
+    content: list[bytes | None] = [BIG] * 100
+    must_commit(store, change(A, 0, run(0, 0, *[BIG] * 100)), change(B, 0, run(0, 0, b"still", b"here" * 9_000)))
+    for version in range(1, 60):
+        index = chooser.randrange(95)
+        content[index : index + 5] = [b"%d" % version * 10_000] * 5
+        must_commit(store, change(A, version, run(0, index, *[b"%d" % version * 10_000] * 5)))
+    used = sum(path.stat().st_size for path in (tmp_path / "segments").iterdir())
+    assert used < 2.5 * store.status().stored_bytes + 500_000
+    assert records_of(store, A, 0, 0, 100) == content
+    assert records_of(store, B, 0, 0, 2) == [b"still", b"here" * 9_000]
+    store.close()
+    store = EmbeddedStore(tmp_path)
+    assert records_of(store, A, 0, 0, 100) == content
+    store.close()
+
+
+def test_a_damaged_segment_is_not_compacted_and_stops_no_commit(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path, segment_size=50_000)
+    must_commit(store, change(A, 0, run(0, 0, BIG)), change(B, 0, run(0, 0, BIG, BIG)))
+    flip(tmp_path / "segments" / "00000001.seg", 41)
+    must_commit(store, change(B, 1, run(0, 0, BIG, BIG)))
+    for version in range(5):
+        must_commit(store, change(C, version, run(0, 0, BIG, BIG)))
+    assert records_of(store, A, 0, 0, 1) == [BIG]
+    assert (tmp_path / "segments" / "00000001.seg").exists()
     store.close()
 
 

@@ -86,7 +86,7 @@ class Draft:
 
     def replace(self, level: int, start: int, end: int, new: Run | None) -> list[Run]:
         gone = self.level(level).replace(start, end, new, self.deltas.setdefault(level, {}))
-        self.stored += (0 if new is None else new.bytes) - sum(run.bytes for run in gone)
+        self.stored += (0 if new is None else new.data_size) - sum(run.data_size for run in gone)
         return gone
 
     def drop_small(self) -> None:
@@ -150,6 +150,28 @@ class Group:
         self._requests[commit.request] = cursor + len(self.events)
         return Committed(cursor + len(self.events))
 
+    def move(self, block: bytes, segment: int, budget: int, read: Callable[[int, int, int], bytes]) -> tuple[int, bool]:
+        """Copy runs of a block out of a segment, up to about `budget` bytes; returns how many, and if more are left.
+
+        `read(segment, size, offset)` reads what is copied. The block keeps its version; nobody is told.
+        """
+        draft = self._draft_of(block)
+        if draft is None or draft.inline:
+            return 0, False
+        left = [(n, run) for n, level in (draft.levels or {}).items() for run in level.runs if run.segment == segment]
+        moved = 0
+        for level, run in left:
+            if moved >= budget:
+                return moved, True
+            part = run.cut(run.first, run.first + min(run.length, max(1, (budget - moved) // run.size)))
+            records = part.split(read(segment, part.data_size, part.offset))
+            self._drafts[block] = draft
+            self._place(draft, block, RecordRun(level, part.first, records))
+            moved += part.data_size
+            if part.length < run.length:
+                return moved, True
+        return moved, False
+
     def changes(self, dead: Sequence[int]) -> Changes:
         """All rows to write, those of `dead` segments being deleted."""
         drafts = self._drafts
@@ -196,6 +218,17 @@ class Group:
             draft.small = self._source.load_small(change.block)
         return draft
 
+    def _draft_of(self, block: bytes) -> Draft | None:
+        """A block as it stands in this group, with its levels; None if there is none."""
+        draft = self._drafts.get(block)
+        if draft is None:
+            found = self._source.load(block)
+            return None if found is None else Draft(found.head.id, found)
+        if draft.levels is None:
+            found = self._source.load(block)
+            draft.levels = None if found is None else found.levels
+        return draft
+
     def _expect(self, commit: Commit) -> None:
         """Where segments must be synced anyway, or many bodies come at once, only the smallest go into the index."""
         self._expected_bytes += sum(len(record) for c in commit.changes for run in c.runs for record in run.records)
@@ -213,7 +246,7 @@ class Group:
         elif change.runs:
             self._move_small(change, draft)
             for run in change.runs:
-                self._write_run(change, draft, run)
+                self._place(draft, change.block, run)
 
     def _remove_records(self, draft: Draft) -> None:
         if draft.inline:
@@ -242,16 +275,16 @@ class Group:
             small = draft.small
             assert small is not None
             draft.drop_small()
-            self._write_run(change, draft, RecordRun(0, 0, [small]))
+            self._place(draft, change.block, RecordRun(0, 0, [small]))
 
-    def _write_run(self, change: BlockChange, draft: Draft, run: RecordRun) -> None:
-        for placed in self._batch.add(change.block, change.version, run.level, run.first, run.records):
-            self._living[placed.segment] = self._living.get(placed.segment, 0) + placed.bytes
+    def _place(self, draft: Draft, block: bytes, run: RecordRun) -> None:
+        for placed in self._batch.add(block, draft.version, run.level, run.first, run.records):
+            self._living[placed.segment] = self._living.get(placed.segment, 0) + placed.data_size
             self._freed(draft.replace(run.level, placed.first, placed.end, placed))
 
     def _freed(self, runs: list[Run]) -> None:
         for run in runs:
-            self._living[run.segment] = self._living.get(run.segment, 0) - run.bytes
+            self._living[run.segment] = self._living.get(run.segment, 0) - run.data_size
 
     def _state(self) -> State:
         state, blocks, stored = self._source.state, 0, 0

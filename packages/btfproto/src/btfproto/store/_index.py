@@ -31,7 +31,6 @@ from ._placement import Run
 
 INDEX_NAME = "index.sqlite"
 INDEX_FORMAT = 1
-CHECKPOINT_BYTES = 16 * 2**20  #: of log before it is copied into the file: rare enough to combine, short enough a stall
 
 _SCHEMA = """
 CREATE TABLE state (
@@ -94,13 +93,20 @@ class Changes(msgspec.Struct, kw_only=True):
     state: State
     inserted: list[tuple[object, ...]]  # id, block, version, removed, stored, inline, signed
     updated: list[tuple[object, ...]]  # version, removed, stored, inline, signed, id
-    smalls: list[tuple[int, object]]
+    smalls: list[tuple[int, bytes | memoryview]]
     small_gone: list[tuple[int]]
     runs: list[tuple[int, ...]]  # id, level, first, count, segment, offset, size, last
     run_gone: list[tuple[int, int, int]]  # id, level, first
     segments: list[tuple[int, int, int]]
     segments_gone: list[tuple[int]]
     requests: list[tuple[int, bytes]]
+
+    @property
+    def rows(self) -> int:
+        """How many rows change, a large record counted as several."""
+        heads = len(self.inserted) + len(self.updated)
+        smalls = len(self.small_gone) + sum(1 + (len(record) >> 12) for _, record in self.smalls)
+        return heads + smalls + len(self.runs) + len(self.run_gone) + len(self.requests)
 
 
 class Index:
@@ -140,14 +146,9 @@ class Index:
             db.execute("INSERT OR REPLACE INTO fences VALUES (?, ?, ?)", (key, holder, fence))
 
     def checkpoint(self) -> None:
-        """Copy the log into the file where it has grown long. Raises StoreError (IO): the caller must reopen."""
+        """Copy the log into the file, as far as no reader needs it. Raises StoreError (IO): the caller must reopen."""
         with self._write_lock, self._translated("write to"):
             self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-
-    def log_size(self) -> int:
-        """Bytes of the write-ahead log."""
-        log = self.path.with_name(f"{INDEX_NAME}-wal")
-        return log.stat().st_size if log.exists() else 0
 
     def state(self) -> State:
         with self._snapshot() as db:
@@ -211,12 +212,6 @@ class Index:
     def next_id(self) -> int:
         with self._snapshot() as db:
             return int(db.execute("SELECT coalesce(max(id), 0) + 1 FROM heads").fetchone()[0])
-
-    def blocks_in(self, segment: int) -> list[bytes]:
-        """The blocks that have runs in a segment."""
-        with self._snapshot() as db:
-            rows = db.execute("SELECT block FROM heads WHERE id IN (SELECT id FROM runs WHERE segment=?)", (segment,))
-            return [block for (block,) in rows]
 
     def close(self) -> None:
         with self._write_lock, self._read_lock:

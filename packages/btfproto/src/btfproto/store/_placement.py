@@ -29,7 +29,7 @@ class Run(NamedTuple):
         return self.first + self.length
 
     @property
-    def bytes(self) -> int:
+    def data_size(self) -> int:
         return (self.length - 1) * self.size + self.last
 
     def cut(self, start: int, end: int) -> Run:
@@ -37,6 +37,11 @@ class Run(NamedTuple):
         first, length, segment, offset, size, last = self
         kept_last = last if end == first + length else size
         return Run(start, end - start, segment, offset + (start - first) * size, size, kept_last)
+
+    def split(self, data: bytes) -> list[bytes | memoryview]:
+        """The records of this run, as views of its bytes."""
+        view, size, cut = memoryview(data), self.size, (self.length - 1) * self.size
+        return [*(view[start : start + size] for start in range(0, cut, size)), view[cut:]]
 
 
 Delta = dict[int, Run | None]  # by first record: the row to write, or None to delete it

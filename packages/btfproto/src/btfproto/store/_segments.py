@@ -11,7 +11,7 @@ import errno
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from ._segment_format import (
     RUN_HEADER_SIZE,
     SEGMENT_HEADER_SIZE,
     RunHeader,
+    decode_run_header,
     encode_run_header,
     encode_segment_header,
     segment_header_fault,
@@ -59,7 +60,7 @@ class Segments:
         self.directory = directory
         self._store_id = store_id
         self._files = files
-        self._size = size
+        self.size = size  #: a segment that is longer gets no more
         self._open: OrderedDict[int, OpenSegment] = OrderedDict()
         self._open_lock = threading.Lock()
         self.ends = dict(ends)
@@ -82,17 +83,29 @@ class Segments:
         """Begin to append. At most one batch is used at a time."""
         return Batch(self)
 
+    def walk(self, number: int) -> Iterator[tuple[int, RunHeader]]:
+        """The run headers of a segment in order, each with the offset of its records. Raises StoreError (INTEGRITY)."""
+        offset, end = SEGMENT_HEADER_SIZE, self.ends[number]
+        while offset < end:
+            run = decode_run_header(self.read(number, RUN_HEADER_SIZE, offset))
+            offset += RUN_HEADER_SIZE
+            if run is None or offset + run.data_size > end:
+                raise self._damaged(number, f"there is no run at byte {offset - RUN_HEADER_SIZE}")
+            yield offset, run
+            offset += run.data_size
+
     def forget(self, number: int) -> None:
-        """Delete a segment that nothing names any more; readers that have it open may finish."""
+        """Delete a segment that nothing names any more; readers that have it open may finish.
+
+        If that fails, the file stays until the store is opened again: it costs space and harms nobody.
+        """
         with self._open_lock:
             self._open.pop(number, None)
         self.ends.pop(number, None)
         if self._active == number:
             self._active = None
-        try:
+        with suppress(OSError):
             self._files.remove(self.path(number))
-        except OSError as error:
-            raise self._failed(number, "remove", error) from error
 
     def close(self) -> None:
         with self._open_lock:
@@ -195,6 +208,7 @@ class Batch:
         self._parts: dict[int, list[Buffer]] = {}
         self._starts: dict[int, int] = {}
         self.ends: dict[int, int] = {}
+        self.appended = 0
         self._number = segments._active
         self._end = 0 if self._number is None else segments.ends[self._number]
 
@@ -209,7 +223,8 @@ class Batch:
             parts.append(encode_run_header(header))
             parts += records[start:end]
             run = Run(first + start, count, number, self._end + RUN_HEADER_SIZE, size, last)
-            self._end = self.ends[number] = run.offset + run.bytes
+            self._end = self.ends[number] = run.offset + run.data_size
+            self.appended += run.data_size
             runs.append(run)
         return runs
 
@@ -234,7 +249,7 @@ class Batch:
 
     def _room(self) -> tuple[int, list[Buffer]]:
         """The segment to append to, and the parts of it so far; a new one where the last is full."""
-        if self._number is None or self._end >= self._segments._size:
+        if self._number is None or self._end >= self._segments.size:
             self._number = self._segments._next
             self._segments._next += 1
             self._end = SEGMENT_HEADER_SIZE

@@ -1,0 +1,81 @@
+"""Compaction: giving back the space of records that were overwritten, a little with each group.
+
+A segment that is full and of whose bytes less than half is alive gets its living runs copied to the end, as part of
+groups that append anyway: at most as many bytes as the group itself appended, so writes cost at most double and a store
+takes at most about twice its living bytes. When nothing in the segment is alive any more, its file goes.
+
+Which blocks lie in a segment is read from the segment itself. A segment that cannot be read is left alone: its damage
+is reported to whoever reads those records, not to whoever happens to commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from ..errors import StoreError
+from ._group import Group
+from ._segments import Batch, Segments
+
+STEP_BYTES = 8 * 2**20  #: moved with one group at the most: some 20 ms
+
+
+PAUSE_SHARE = 16  #: of a segment must be appended before it is worth looking again for one to empty
+WORTHWHILE = 0.5  #: share of living bytes below which a segment is emptied; more would move more than it gives back
+
+
+class Compaction:
+    """Chooses segments and moves what lives in them. Used by the writer alone."""
+
+    def __init__(self, segments: Segments) -> None:
+        self._segments = segments
+        self._victim: int | None = None
+        self._blocks: Iterator[bytes] = iter(())
+        self._unreadable: set[int] = set()
+        self._pause = 0  # bytes to be appended before it is worth looking again
+
+    def step(self, group: Group, batch: Batch, living: Mapping[int, int]) -> None:
+        """Move some bytes along with a group, if it appends to segments and there is something to move."""
+        budget = min(batch.appended, STEP_BYTES)
+        self._pause -= batch.appended
+        if not budget or self._pause > 0:
+            return
+        try:
+            while budget > 0 and self._choose(living):
+                budget -= self._move_next(group, budget)
+        except (StoreError, FileNotFoundError):
+            if self._victim is not None:
+                self._unreadable.add(self._victim)
+            self._victim = None
+
+    def _choose(self, living: Mapping[int, int]) -> bool:
+        """Whether there is a segment to empty."""
+        if self._victim is None:
+            candidates = [
+                (alive / self._segments.ends[number], number)
+                for number, alive in living.items()
+                if alive and number != self._segments.active and number not in self._unreadable
+            ]
+            share, number = min(candidates, default=(1.0, 0))
+            if share >= WORTHWHILE:
+                self._pause = self._segments.size // PAUSE_SHARE
+                return False
+            self._victim = number
+            self._blocks = iter(dict.fromkeys(run.block for _, run in self._segments.walk(number)))
+        return True
+
+    def _move_next(self, group: Group, budget: int) -> int:
+        """Move the next block's runs; returns how many bytes that took."""
+        assert self._victim is not None
+        block = next(self._blocks, None)
+        if block is None:
+            self._victim = None
+            return 1
+        moved, rest = group.move(block, self._victim, budget, self._segments.read)
+        if rest:
+            self._blocks = _before(block, self._blocks)
+        return moved or 1
+
+
+def _before(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    yield first
+    yield from rest

@@ -1,0 +1,227 @@
+"""`Writer`: brings commits into segments and index, in groups.
+
+Threads that commit at the same time share one group. The first takes all commits that wait, while others come and wait
+in turn; when its group is done it wakes them, and the first of those who came meanwhile leads the next. In a group:
+
+    worked out in memory → segments written → segments synced → index transaction (synced) → shown → answered
+
+So the index never names a byte that is not durable, and nobody sees or is told what is not durable either. A failure
+before the transaction leaves no trace. After one in it the writer is *broken*: only a reopened store knows what
+reached the disk. The log of the index is shortened, and segments are compacted, by whoever leads a group, after or
+within it; neither can fail a commit.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from btlib.kinds import Kind
+
+from ..errors import StoreError
+from ._cache import BlockCache
+from ._compaction import Compaction
+from ._events import EventLog
+from ._group import Group, Source
+from ._index import Index, SegmentRow, State
+from ._interface import REPLAY_RECORDS, Commit, CommitAnswer
+from ._leases import Leases
+from ._segments import Batch, Segments
+
+CHECKPOINT_BYTES = 16 * 2**20  #: of index log before it is copied into the file: combines much, and stalls for little
+_PAGE = 4096  # bytes of log that a changed row costs, about: it changes one page that no other row of its group does
+
+
+class _Ticket:
+    """A commit that waits, and what became of it. `wake` is released when it is done, or has to lead the next group."""
+
+    __slots__ = ("answer", "commit", "error", "wake")
+
+    def __init__(self, commit: Commit) -> None:
+        self.commit = commit
+        self.answer: CommitAnswer | None = None
+        self.error: StoreError | None = None
+        self.wake = threading.Lock()
+        self.wake.acquire()
+
+    def outcome(self) -> CommitAnswer | None:
+        """The answer; None while there is none. Raises StoreError."""
+        if self.error is not None:
+            raise self.error
+        return self.answer
+
+
+class Writer:
+    """The one who changes an embedded store. Thread-safe."""
+
+    def __init__(
+        self,
+        index: Index,
+        segments: Segments,
+        cache: BlockCache,
+        events: EventLog,
+        leases: Leases,
+        rows: Sequence[SegmentRow],
+    ) -> None:
+        self.state = index.state()
+        self._index = index
+        self._segments = segments
+        self._cache = cache
+        self._events = events
+        self._leases = leases
+        self._living = {row.number: row.living for row in rows}
+        self._empty = {
+            row.number for row in rows if not row.living
+        }  # segments that no run names, perhaps the active one
+        self._dead: list[int] = []  # those whose rows the next group deletes, and then the files
+        self._compaction = Compaction(segments)
+        self._requests = OrderedDict.fromkeys(index.requests())
+        self._numbers = itertools.count(index.next_id())
+        self._log_bytes = 0  # of the index's log since it was last shortened, about
+        self._lock = threading.Lock()  # held while a group is worked on; taken before any other lock of the store
+        self._waiting: list[_Ticket] = []
+        self._led = False  # somebody works on a group, and will look who waits
+        self._waiting_lock = threading.Lock()
+        self._broken: StoreError | None = None
+
+    def commit(self, commit: Commit) -> CommitAnswer:
+        """See `Store.commit`."""
+        ticket = _Ticket(commit)
+        with self._waiting_lock:
+            self._waiting.append(ticket)
+            leads, self._led = not self._led, True
+        if not leads:
+            ticket.wake.acquire()
+        answer = ticket.outcome()
+        if answer is None:
+            self._lead()
+            answer = ticket.outcome()
+        assert answer is not None
+        return answer
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """No group is worked on within. Raises StoreError if the writer is broken or stopped."""
+        with self._lock:
+            self._check_writable()
+            yield
+
+    def stop(self, reason: StoreError) -> bool:
+        """Refuse all further commits, once the current group is done; False if they were refused for good before."""
+        with self._lock:
+            stopped = self._broken is reason
+            self._broken = reason
+            return not stopped
+
+    def _lead(self) -> None:
+        """Commit all that waits, wake who waited, and hand the lead to the first of those who came meanwhile."""
+        with self._lock:
+            with self._waiting_lock:
+                tickets, self._waiting = self._waiting, []
+            try:
+                self._commit_group(tickets)
+            finally:
+                self._hand_over(tickets)
+            self._shorten_log()
+
+    def _hand_over(self, tickets: list[_Ticket]) -> None:
+        with self._waiting_lock:
+            successor = self._waiting[0] if self._waiting else None
+            self._led = successor is not None
+        for ticket in tickets:
+            if ticket.answer is None and ticket.error is None:
+                ticket.error = StoreError(Kind.IO, "the commit was interrupted", "repeat the same request")
+            ticket.wake.release()
+        if successor is not None:
+            successor.wake.release()
+
+    def _commit_group(self, tickets: list[_Ticket]) -> None:
+        """Bring some commits to their end."""
+        try:
+            self._check_writable()
+            answers = self._write_group([ticket.commit for ticket in tickets])
+        except StoreError as error:
+            for ticket in tickets:
+                ticket.error = error
+            return
+        for ticket, answer in zip(tickets, answers, strict=True):
+            ticket.answer = answer
+
+    def _write_group(self, commits: list[Commit]) -> list[CommitAnswer]:
+        batch = self._segments.batch()
+        group = Group(self._source(), batch)
+        answers = [group.add(commit) for commit in commits]
+        if not group.events:
+            return answers
+        self._compaction.step(group, batch, self._living)
+        changes = group.changes(self._dead)
+        batch.sync()
+        try:
+            self._index.write(changes)
+            self._show(group, batch, changes.state)
+        except StoreError as error:
+            if error.kind is not Kind.NO_SPACE:
+                self._broken = error
+            raise
+        except BaseException:
+            self._broken = StoreError(Kind.IO, "a commit was interrupted")
+            raise
+        self._log_bytes += _PAGE * changes.rows
+        return answers
+
+    def _show(self, group: Group, batch: Batch, state: State) -> None:
+        """What is durable now becomes true for everyone."""
+        batch.adopt()
+        self.state = state
+        self._cache.publish(group.published())
+        self._requests.update(dict.fromkeys(group.requests))
+        while len(self._requests) > REPLAY_RECORDS:
+            self._requests.popitem(last=False)
+        self._events.append(group.events)
+        self._bury(group.living())
+
+    def _bury(self, living: Mapping[int, int]) -> None:
+        """Delete the files whose rows are gone, and note segments that no run names any more for the next group."""
+        dead, self._dead = self._dead, []
+        for number in dead:
+            self._living.pop(number, None)
+            self._segments.forget(number)
+        self._living.update(living)
+        self._empty = {n for n in self._empty | living.keys() if self._living.get(n) == 0}
+        self._dead = [number for number in self._empty if number != self._segments.active]
+
+    def _source(self) -> Source:
+        return Source(
+            state=self.state,
+            load_heads=self._cache.load_heads,
+            load=self._cache.load,
+            load_small=self._load_small,
+            known_request=self._requests.__contains__,
+            fence=self._leases.fence,
+            living=self._living,
+            next_number=self._numbers.__next__,
+        )
+
+    def _load_small(self, block: bytes) -> bytes:
+        small = self._index.head_and_small(block)[1]
+        if small is None:
+            raise StoreError(Kind.INTEGRITY, f"the index {self._index.path} lost the small record of {block.hex()}")
+        return small
+
+    def _shorten_log(self) -> None:
+        """Copy the index's log into its file, now and then. What was committed is durable whatever becomes of this."""
+        if self._log_bytes <= CHECKPOINT_BYTES or self._broken is not None:
+            return
+        self._log_bytes = 0
+        try:
+            self._index.checkpoint()
+        except StoreError as error:
+            self._broken = error
+
+    def _check_writable(self) -> None:
+        if self._broken is not None:
+            error = self._broken
+            raise StoreError(error.kind, error.message, error.hint or "close the store and open it again")
