@@ -91,6 +91,8 @@ def _mount(asked: Arguments, binding: Binding, ready: Callable[[], None]) -> Non
         log.info("%s is mounted at %s (%s, libfuse %s)", opened.name, asked.mountpoint, opened.mode, binding.version)
         ready()
 
+    if opened.read_only and not options.read_only:
+        options = replace(options, kernel=(*options.kernel, "ro"))
     kernel_options = options.for_kernel(opened.name, major=binding.major)
     run_mount(opened.provider, binding, settings, kernel_options, threads=threads, ready=announce)
     log.info("%s is unmounted from %s, and everything is committed", opened.name, asked.mountpoint)

@@ -24,6 +24,7 @@ from btlib.exits import ExitCode, exit_code
 
 log = logging.getLogger("btfuse")
 
+_TEXT_LIMIT = 4096  #: of a reason; what a pipe takes at once, however its characters are written
 _REPORT_LIMIT = 64 * 1024
 _SYSLOG = "/dev/log"
 
@@ -71,10 +72,8 @@ def _be_the_child(work: Work, writing: int) -> None:
             _detach()
 
         error = _attempt(work, ready)
-        status = int(ExitCode.OK)
-        if error is not None:
-            status = error[0]
-            _report(writing, *error)
+        status = int(ExitCode.OK) if error is None else error[0]
+        if error is not None and not _report(writing, *error):
             log.error("%s", error[1])
     finally:
         logging.shutdown()
@@ -98,11 +97,14 @@ def _attempt(work: Work, ready: Callable[[], None]) -> tuple[int, str] | None:
     return None
 
 
-def _report(writing: int, code: int, text: str) -> None:
-    # Closed after the first report: the parent is gone then, and a later failure is for the log.
-    with contextlib.suppress(OSError):
-        os.write(writing, json.dumps([int(code), text]).encode()[:_REPORT_LIMIT])
+def _report(writing: int, code: int, text: str) -> bool:
+    """Whether the parent still listens. After the first report it does not: a later failure is for the log."""
+    try:
+        os.write(writing, json.dumps([int(code), text[:_TEXT_LIMIT]]).encode())
         os.close(writing)
+    except OSError:
+        return False
+    return True
 
 
 def _understand(report: bytes, child: int) -> tuple[int, str]:
@@ -137,7 +139,10 @@ def set_up_logging(*, foreground: bool, debug: bool, file: Path | None) -> None:
     else:
         handler = logging.handlers.SysLogHandler(_SYSLOG, logging.handlers.SysLogHandler.LOG_DAEMON)
         handler.ident = f"btfuse[{os.getpid()}]: "
-    logging.basicConfig(level=logging.DEBUG if debug else logging.INFO, handlers=[handler], force=True)
+    # In the background without a log, standard error is the user's terminal until the mount is ready: only trouble.
+    quiet = not foreground and isinstance(handler, logging.StreamHandler) and file is None
+    level = logging.DEBUG if debug else logging.WARNING if quiet else logging.INFO
+    logging.basicConfig(level=level, handlers=[handler], force=True)
 
 
 def say(text: str) -> None:

@@ -1,0 +1,108 @@
+"""From what a user names to a file system: the domain, the passphrase, the mode, the provider.
+
+alone         the store is in this process, and this mount its only client
+end-to-end    keys here, bytes on a server, or with the btfsd that has this machine's store open
+thin          keys and bytes on the server
+"""
+
+from __future__ import annotations
+
+import getpass
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+from btfproto.localfs import FsOptions, LocalFs
+from btfproto.opening import open_files
+from btfproto.provider import FsProvider
+from btlib.errors import BlocktreeError
+from btlib.home import Domain, Home, find_passphrase
+from btlib.identity import Identity
+from btlib.kinds import Kind
+
+from ._errors import FuseError
+from ._options import MountOptions
+
+PROGRAM = "btfuse"
+#: A store that is held may be a mount that is just committing its last group: as long as that usually takes.
+BUSY_SECONDS = 1.5
+_BUSY_PAUSE = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    provider: FsProvider
+    name: str  #: what findmnt shows as the source
+    mode: str
+    shared: bool  #: others may change the tree meanwhile
+    remote_locks: bool
+    read_only: bool
+
+
+def open_source(source: str, options: MountOptions, environ: Mapping[str, str]) -> Opened:
+    """Open what is to be mounted, asking for the passphrase where it is not given. Raises BlocktreeError."""
+    home = Home.find(environ if options.home is None else {**environ, "BLOCKTREE_HOME": str(options.home)})
+    domain, path = home.resolve(source)
+    server = _server(domain, options)
+    identity = _unlock(domain, options, environ)
+
+    def attach() -> FsProvider:
+        chosen = _fs_options(options)
+        return open_files(domain, identity, path, server=server, thin=options.thin, options=chosen, program=PROGRAM)
+
+    provider = _patiently(attach)
+    try:
+        read_only = options.read_only or provider.statfs().read_only
+    except BaseException:
+        provider.shutdown()
+        raise
+    shared = not isinstance(provider, LocalFs) or provider.options.shared
+    return Opened(
+        provider=provider,
+        name=source,
+        mode="thin" if options.thin else "end-to-end" if shared else "alone",
+        shared=shared,
+        remote_locks=options.thin,
+        read_only=read_only,
+    )
+
+
+def _server(domain: Domain, options: MountOptions) -> str | None:
+    if not options.server:
+        return None
+    if (server := options.endpoint or domain.server) is None:
+        raise FuseError(
+            f"no server is known for the domain {domain.petname}",
+            kind=Kind.INVALID,
+            hint=f"name one: -o server=HOST:PORT, or set `server` in {domain.settings_file}",
+        )
+    return server
+
+
+def _fs_options(options: MountOptions) -> FsOptions:
+    chosen = FsOptions(read_only=options.read_only)
+    if options.commit_seconds is None:
+        return chosen
+    return msgspec.structs.replace(chosen, commit_interval=options.commit_seconds)
+
+
+def _unlock(domain: Domain, options: MountOptions, environ: Mapping[str, str]) -> Identity:
+    prompt = (lambda: _ask(domain)) if sys.stdin is not None and sys.stdin.isatty() else None
+    return domain.credentials.unlock(find_passphrase(environ, options.passphrase_file, prompt))
+
+
+def _ask(domain: Domain) -> str:
+    return getpass.getpass(f"Passphrase of {domain.host} in {domain.petname}: ")
+
+
+def _patiently(attach: Callable[[], FsProvider]) -> FsProvider:
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            return attach()
+        except BlocktreeError as error:
+            if error.kind is not Kind.BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(_BUSY_PAUSE)
