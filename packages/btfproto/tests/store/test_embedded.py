@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from btfproto.store import (
     LockHolder,
     lock_holder,
 )
+from btfproto.store._group import Group
 from btfproto.store._index import Changes
 from btfproto.testing._store_tools import ANN, BOB, A, B, C, change, commit_of, must_commit, records_of, run
 from btlib.kinds import Kind
@@ -151,6 +153,28 @@ def test_compaction_bounds_the_space_of_a_file_that_is_written_again_and_again(t
     store.close()
     store = EmbeddedStore(tmp_path)
     assert records_of(store, A, 0, 0, 100) == content
+    store.close()
+
+
+def test_a_segment_is_emptied_once_even_where_the_group_would_pay_for_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved: list[bytes] = []
+    move = Group.move
+
+    def counted(
+        group: Group, block: bytes, segment: int, budget: int, read: Callable[[int, int, int], bytes]
+    ) -> tuple[int, bool]:
+        moved.append(block)
+        return move(group, block, segment, budget, read)
+
+    monkeypatch.setattr(Group, "move", counted)
+    store = EmbeddedStore(tmp_path, segment_size=300_000)
+    must_commit(store, change(A, 0, run(0, 0, *[BIG] * 10)))
+    must_commit(store, change(A, 1, run(0, 0, *[BIG] * 8)))
+    must_commit(store, change(B, 0, run(0, 0, *[BIG] * 40)))
+    assert moved == [A]
+    assert records_of(store, A, 0, 0, 10) == [BIG] * 10
     store.close()
 
 

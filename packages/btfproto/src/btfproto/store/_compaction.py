@@ -30,7 +30,7 @@ class Compaction:
         self._segments = segments
         self._victim: int | None = None
         self._blocks: Iterator[bytes] = iter(())
-        self._unreadable: set[int] = set()
+        self._left_alone: set[int] = set()  # unreadable, or emptied already
         self._pause = 0  # bytes to be appended before it is worth looking again
 
     def step(self, group: Group, batch: Batch, living: Mapping[int, int]) -> None:
@@ -44,7 +44,7 @@ class Compaction:
                 budget -= self._move_next(group, budget)
         except (StoreError, FileNotFoundError):
             if self._victim is not None:
-                self._unreadable.add(self._victim)
+                self._left_alone.add(self._victim)
             self._victim = None
 
     def _choose(self, living: Mapping[int, int]) -> bool:
@@ -53,7 +53,7 @@ class Compaction:
             candidates = [
                 (alive / self._segments.ends[number], number)
                 for number, alive in living.items()
-                if alive and number != self._segments.active and number not in self._unreadable
+                if alive and number != self._segments.active and number not in self._left_alone
             ]
             share, number = min(candidates, default=(1.0, 0))
             if share >= WORTHWHILE:
@@ -68,8 +68,11 @@ class Compaction:
         assert self._victim is not None
         block = next(self._blocks, None)
         if block is None:
+            # Its runs are in this group now, while `living` still counts them: with the next group it is told again,
+            # and nothing in it is alive, unless a count is wrong, which must not be tried for ever.
+            self._left_alone.add(self._victim)
             self._victim = None
-            return 1
+            return budget
         moved, rest = group.move(block, self._victim, budget, self._segments.read)
         if rest:
             self._blocks = _before(block, self._blocks)
