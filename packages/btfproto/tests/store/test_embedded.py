@@ -170,11 +170,11 @@ def test_a_segment_is_emptied_once_even_where_the_group_would_pay_for_more(
 
     monkeypatch.setattr(Group, "move", counted)
     store = EmbeddedStore(tmp_path, segment_size=300_000)
-    must_commit(store, change(A, 0, run(0, 0, *[BIG] * 10)))
-    must_commit(store, change(A, 1, run(0, 0, *[BIG] * 8)))
+    must_commit(store, change(A, 0, run(0, 0, *[BIG] * 16)))
+    must_commit(store, change(A, 1, run(0, 0, *[BIG] * 14)))
     must_commit(store, change(B, 0, run(0, 0, *[BIG] * 40)))
     assert moved == [A]
-    assert records_of(store, A, 0, 0, 10) == [BIG] * 10
+    assert records_of(store, A, 0, 0, 16) == [BIG] * 16
     store.close()
 
 
