@@ -50,11 +50,19 @@ class FsServer:
         self._attach = attach
         self._clock = clock
         self.sessions = SessionTable(limits, random)
+        self._bells: set[Bell] = set()  # of the long polls under way; touched in the event loop only
+        self._draining = False
 
     def add_to(self, router: Router, service: BlockPath) -> None:
         """Listen at `service`."""
         router.add(service, self.handle)
         router.add(service.child(CHANGES), self.changes)
+
+    def drain(self) -> None:
+        """Answer all long polls now, and later ones at once: the server is about to stop. In the event loop."""
+        self._draining = True
+        for bell in self._bells:
+            bell.ring()
 
     def close(self) -> None:
         """End all sessions; idempotent."""
@@ -77,7 +85,7 @@ class FsServer:
             session = self.sessions.find(call.session, request)
             if session is None:
                 return encode_fs_reply(files.NoSession())
-            return encode_fs_reply(await _wait_changes(session, call.request.milliseconds))
+            return encode_fs_reply(await self._wait_changes(session, call.request.milliseconds))
         except BlocktreeError as error:
             return encode_fs_reply(failure_of(error))
 
@@ -122,20 +130,21 @@ class FsServer:
             why=None if attachment.writable or message.read_only else attachment.why_not or None,
         )
 
-
-async def _wait_changes(session: Session, milliseconds: int) -> files.Changed:
-    """Sleeps in the event loop; wakes when another session changed something, and now and then to ask the provider."""
-    left = min(milliseconds, files.MAX_CHANGES_MILLISECONDS) / 1000
-    bell = Bell()
-    session.shared.listen(session, bell.ring)
-    try:
-        while True:
-            session.shared.poll()
-            taken = session.shared.take(session)
-            if taken is not None or left <= 0:
-                inodes, lost = taken or ([], False)
-                return files.Changed(inodes=inodes, lost=lost)
-            await bell.wait(min(left, POLL_SECONDS))
-            left -= POLL_SECONDS
-    finally:
-        session.shared.listen(session, None)
+    async def _wait_changes(self, session: Session, milliseconds: int) -> files.Changed:
+        """Sleeps until another session changed something, and wakes now and then to ask the provider."""
+        left = min(milliseconds, files.MAX_CHANGES_MILLISECONDS) / 1000
+        bell = Bell()
+        self._bells.add(bell)
+        session.shared.listen(session, bell.ring)
+        try:
+            while True:
+                session.shared.poll()
+                taken = session.shared.take(session)
+                if taken is not None or left <= 0 or self._draining:
+                    inodes, lost = taken or ([], False)
+                    return files.Changed(inodes=inodes, lost=lost)
+                await bell.wait(min(left, POLL_SECONDS))
+                left -= POLL_SECONDS
+        finally:
+            self._bells.discard(bell)
+            session.shared.listen(session, None)

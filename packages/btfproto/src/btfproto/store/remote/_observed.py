@@ -54,7 +54,7 @@ class ObservedStore:
 
     def commit(self, commit: Commit) -> CommitAnswer:
         answer = self._store.commit(commit)
-        self._tell()
+        self.tell()
         return answer
 
     def scan(self, after: bytes | None, limit: int) -> list[HeadSummary]:
@@ -65,7 +65,7 @@ class ObservedStore:
 
     def lease(self, request: LeaseRequest) -> LeaseAnswer:
         answer = self._store.lease(request)
-        self._tell()
+        self.tell()
         return answer
 
     def status(self) -> StoreStatus:
@@ -73,8 +73,9 @@ class ObservedStore:
 
     def close(self) -> None:
         self._store.close()
-        self._tell()
+        self.tell()
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
+        """Wake the listeners, although nothing happened."""
         for listener in self._listeners:
             listener()

@@ -54,11 +54,17 @@ class StoreServer:
         self._lock = threading.Lock()
         self._links: set[int] = set()
         self._watches: dict[int, int] = {}
+        self._draining = False
 
     def add_to(self, router: Router, service: BlockPath) -> None:
         """Listen at `service`."""
         router.add(service, self.handle)
         router.add(service.child(WATCH), self.watch)
+
+    def drain(self) -> None:
+        """Answer all long polls now, and later ones at once: the server is about to stop. From any thread."""
+        self._draining = True
+        self.store.tell()
 
     def handle(self, request: Request) -> Parts:
         """Everything but `Watch`."""
@@ -131,7 +137,7 @@ class StoreServer:
                 events = self.store.watch(message.cursor, holder, 0.0)
                 happened = events.changes or events.wanted or events.lost or events.cursor != message.cursor
                 left = deadline - self._clock()
-                if happened or left <= 0 or not await bell.wait(left):
+                if happened or left <= 0 or self._draining or not await bell.wait(left):
                     return events
         finally:
             self.store.unlisten(bell.ring)
