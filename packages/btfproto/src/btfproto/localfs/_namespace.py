@@ -84,28 +84,26 @@ class Namespace(Committer):
         if not 0 < size <= MAX_TARGET:
             kind = Kind.NAME_TOO_LONG if size else Kind.NOT_FOUND
             raise FsError(kind, f"a symlink has a target of 1 to {MAX_TARGET} bytes, not {size}")
-        with self.mutex:
-            inode = self._make(parent, name, FileKind.SYMLINK, 0o777, owner)
-            inode.target = target
-            inode.shown = None
-            return inode.attributes()
+        return self._make(parent, name, FileKind.SYMLINK, 0o777, owner, target=target).attributes()
 
     def mknod(self, parent: int, name: str, kind: FileKind, mode: int, owner: Owner, device: int = 0) -> Attributes:
         if kind in (DIRECTORY, FileKind.SYMLINK):
             raise FsError(Kind.INVALID, f"mknod does not make a {kind.name.lower()}")
-        with self.mutex:
-            inode = self._make(parent, name, kind, mode, owner)
-            inode.device = device if kind in (FileKind.CHARACTER_DEVICE, FileKind.BLOCK_DEVICE) else 0
-            inode.shown = None
-            return inode.attributes()
+        if kind not in (FileKind.CHARACTER_DEVICE, FileKind.BLOCK_DEVICE):
+            device = 0
+        return self._make(parent, name, kind, mode, owner, device=device).attributes()
 
-    def _make(self, parent: int, name: str, kind: FileKind, mode: int, owner: Owner) -> Inode:
+    def _make(
+        self, parent: int, name: str, kind: FileKind, mode: int, owner: Owner, target: str = "", device: int = 0
+    ) -> Inode:
         self.make_room()
         with self.mutex:
             directory, tree = self.directory_of(parent)
             if tree.find(name_bytes(name), name) is not None:
                 raise self._exists(directory, name)
-            return self._add(directory, tree, name, kind, mode, owner)
+            inode = self._add(directory, tree, name, kind, mode, owner)
+            inode.target, inode.device = target, device
+            return inode
 
     def _add(self, directory: Inode, tree: DirectoryTree, name: str, kind: FileKind, mode: int, owner: Owner) -> Inode:
         self._check_change(directory)
