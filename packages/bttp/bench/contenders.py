@@ -8,13 +8,16 @@ from __future__ import annotations
 import asyncio
 import datetime
 import ipaddress
+import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import bttp
 import grpc
@@ -34,16 +37,14 @@ ROOT = Path(__file__).resolve().parents[3]
 _OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 
-class Client(Protocol):
+@dataclass(frozen=True)
+class Client:
     """What is measured."""
 
-    async def call(self, body: bytes) -> object:
-        """A round trip; a small body comes back, a large one is only acknowledged."""
-        ...
-
-    async def send(self, body: bytes) -> None:
-        """Fire and forget."""
-        ...
+    #: A round trip; a small body comes back, a large one is only acknowledged.
+    call: Callable[[bytes], Awaitable[object]]
+    #: Fire and forget.
+    send: Callable[[bytes], Awaitable[None]]
 
 
 def _key(number: int) -> KeyPair:
@@ -88,28 +89,17 @@ async def _serve_link(handler: Callable[[bttp.Request], Any], inline: bool) -> A
         yield int(server.endpoints[0].rpartition(":")[2])
 
 
-class _LinkClient:
-    def __init__(self, link: bttp.Link) -> None:
-        self._link = link
-
-    async def call(self, body: bytes) -> object:
-        return await self._link.call(_ECHO, body, timeout=30)
-
-    async def send(self, body: bytes) -> None:
-        await self._link.send(_ECHO, body)
-
-
 @asynccontextmanager
 async def connect_link(port: int) -> AsyncIterator[Client]:
     async with bttp.connect(f"127.0.0.1:{port}", _identity(3), root=_DOMAIN.public.principal) as link:
-        yield _LinkClient(link)
+        yield Client(partial(link.call, _ECHO, timeout=30), partial(link.send, _ECHO))
 
 
 @asynccontextmanager
 async def _serve_pump() -> AsyncIterator[int]:
     keys = EphemeralKeys()
     context = keys.server_context(keys.certificate)  # both ends hold the same key here; no identities, only cost
-    context.verify_mode = 0
+    context.verify_mode = ssl.CERT_NONE
     server = await asyncio.get_running_loop().create_server(lambda: Pump(context, True), "127.0.0.1", 0)
     async with server:
         yield server.sockets[0].getsockname()[1]
@@ -121,14 +111,14 @@ async def connect_pump(port: int) -> AsyncIterator[Client]:
     context = EphemeralKeys().client_context()
     _, pump = await loop.create_connection(lambda: Pump(context, False), "127.0.0.1", port)
     await pump.ready
-    yield pump
+    yield Client(pump.call, pump.send)
     pump.close()
 
 
 def _grpc_certificate() -> tuple[bytes, bytes]:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bench")])
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     day = datetime.timedelta(days=1)
     address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
     builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
@@ -156,22 +146,15 @@ async def _serve_grpc() -> AsyncIterator[int]:
     await server.stop(None)
 
 
-class _GrpcClient:
-    def __init__(self, channel: Any) -> None:
-        self._call = channel.unary_unary("/bench/echo")
-
-    async def call(self, body: bytes) -> object:
-        return await self._call(body)
-
-    async def send(self, body: bytes) -> None:
-        raise NotImplementedError
-
-
 @asynccontextmanager
 async def connect_grpc(port: int, certificate: bytes) -> AsyncIterator[Client]:
     credentials = grpc.ssl_channel_credentials(certificate)
     async with grpc.aio.secure_channel(f"127.0.0.1:{port}", credentials, options=_OPTIONS) as channel:
-        yield _GrpcClient(channel)
+        yield Client(channel.unary_unary("/bench/echo"), _no_send)
+
+
+async def _no_send(body: bytes) -> None:
+    raise NotImplementedError("gRPC has no such message")
 
 
 SERVERS: dict[str, Callable[[], Any]] = {

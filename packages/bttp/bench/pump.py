@@ -1,7 +1,7 @@
 """The bare pump: TLS 1.3 and the link's framing with nothing else, as the yardstick of `bttp-pump`.
 
-It has no identities, paths, deadlines, limits, credit or cancellation, and answers every call at once: with its body, or
-with nothing if the body is large. What a link costs above it is the price of all that.
+It has no identities, paths, deadlines, limits, credit or cancellation, and answers every call at once: with its body,
+or with nothing if the body is large. What a link costs above it is the price of all that.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Pump(asyncio.BufferedProtocol):
         while incoming.pending or tls.pending():
             try:
                 while self._end < SIZE and (incoming.pending or tls.pending()):
-                    self._end += cast(int, tls.read(SIZE - self._end, plain[self._end :]))  # type: ignore[arg-type]
+                    self._end += cast(int, tls.read(SIZE - self._end, plain[self._end :]))
             except ssl.SSLWantReadError:
                 self._parse()
                 break
@@ -121,7 +121,8 @@ class Pump(asyncio.BufferedProtocol):
         else:
             self._frames.append(HEAD.pack(len(body) + 4 << 8 | CALL, stream) + TOTAL.pack(len(body)) + body)
         self._flush_soon()
-        return await future
+        answer: bytes = await future
+        return answer
 
     async def send(self, body: bytes) -> None:
         self._frames.append(HEAD.pack(len(body) << 8 | SEND, 0) + body)

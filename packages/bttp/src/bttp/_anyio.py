@@ -99,15 +99,14 @@ class AnyioLink(Link):
 
     async def call(self, path: BlockPath | str, body: Body = b"", *, timeout: float | None = None) -> memoryview:
         self._check_process()
-        number = self._core.call(path, body, timeout=timeout, now=anyio.current_time())
-        waiter = self._waiters[number] = _Waiter()
+        waiter = _Waiter()
+        number = self._core.call(path, body, waiter, timeout, anyio.current_time())
         self._stir()
         try:
             return await waiter.wait()
         except anyio.get_cancelled_exc_class():
-            if self._waiters.pop(number, None) is not None:
-                self._core.cancel(number)
-                self._stir()
+            self._core.cancel(number)
+            self._stir()
             raise
 
     async def send(self, path: BlockPath | str, body: Body = b"") -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from time import monotonic
 from typing import cast
 
 from btlib.kinds import Kind
@@ -59,19 +60,16 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
     async def call(self, path: BlockPath | str, body: Body = b"", *, timeout: float | None = None) -> memoryview:
         if self._forked:
             self._check_process()
-        loop = self._loop
-        number = self._core.call(path, body, timeout=timeout, now=loop.time())
-        waiter: asyncio.Future[memoryview] = loop.create_future()
-        self._waiters[number] = waiter
+        waiter: asyncio.Future[memoryview] = self._loop.create_future()
+        number = self._core.call(path, body, waiter, timeout, monotonic())
         if not self._flushing:
             self._flushing = True
-            loop.call_soon(self._flush)
+            self._loop.call_soon(self._flush)
         try:
             return await waiter
         except asyncio.CancelledError:
-            if self._waiters.pop(number, None) is not None:
-                self._core.cancel(number)
-                self._flush_soon()
+            self._core.cancel(number)
+            self._flush_soon()
             raise
 
     async def send(self, path: BlockPath | str, body: Body = b"") -> None:
@@ -125,7 +123,7 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._core.receive_data(self._buffer[:nbytes], self._loop.time())
+        self._core.receive_data(self._buffer[:nbytes], monotonic())
         self.handle_events()
         self._flush()
 
@@ -160,7 +158,7 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
         core, transport = self._core, self._transport
         self._flushing = False
         self.handle_events()
-        while not self._paused and (data := core.data_to_send()):
+        while not self._paused and core.has_output and (data := core.data_to_send()):
             if transport is not None:
                 transport.write(data)
             self.handle_events()
@@ -179,7 +177,7 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
 
     def _on_timer(self) -> None:
         self._timer = None
-        self._core.handle_timeout(self._loop.time())
+        self._core.handle_timeout(monotonic())
         self._flush()
 
     # --- handlers

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from time import monotonic
 
 from btlib.verification import Decision
 
@@ -30,13 +31,12 @@ async def open_asyncio(
     timeout: float,
 ) -> AsyncIterator[Link]:
     """An open link for as long as the context lasts."""
-    loop = asyncio.get_running_loop()
     tasks: set[asyncio.Task[None]] = set()
     workers = None if router is None else loop_workers(ServerLimits().max_workers)
     link: AsyncioLink | None = None
 
     def make_link() -> AsyncioLink:
-        return AsyncioLink(make_core(loop.time()), admit, router, policy, workers, tasks)
+        return AsyncioLink(make_core(monotonic()), admit, router, policy, workers, tasks)
 
     try:
         try:

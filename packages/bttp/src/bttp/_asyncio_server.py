@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from time import monotonic
 from typing import cast
 
 from btlib.kinds import Kind
@@ -67,7 +68,7 @@ class AsyncioServer(Server):
         self._workers = loop_workers(setup.server_limits.max_workers)
 
     def make_link(self) -> AsyncioLink:
-        core = self.setup.core(asyncio.get_running_loop().time())
+        core = self.setup.core(monotonic())
         return _ServedLink(self, core, self._workers, self._tasks)
 
     async def aclose(self) -> None:

@@ -15,7 +15,6 @@ from typing import ClassVar
 
 from btlib.identity import Identity
 from btlib.kinds import Kind
-from btlib.paths import BlockPath
 
 from . import _frames as wire
 from ._auth import Role
@@ -56,14 +55,23 @@ class LinkCore:
         self._keys = keys
         self._limits = limits
         self._introduction = Introduction(role, keys.certificate, identities, limits)
-        self._events: deque[Event] = deque()
-        self._exchange = Exchange(role, limits, self.statistics, self._events)
+        self.events: deque[Event] = deque()  #: what `next_event` takes from
+        self._exchange = exchange = Exchange(role, limits, self.statistics, self.events)
+        # What an open link does, is the exchange's; a call less matters here.
+        self.call, self.send, self.cancel = exchange.call, exchange.send, exchange.cancel
+        self.reply, self.fail, self.hold, self.consumed = (
+            exchange.reply,
+            exchange.fail,
+            exchange.hold,
+            exchange.consumed,
+        )
         self._reader = FrameReader(self._exchange.bodies.place)
         self._tls: TlsPump | None = None
         self._preface = bytearray()
         self._clear = b""  # what leaves unencrypted, before TLS
         self._peer_certificate = b""  # from the preface; servers only
         self._began = self._heard = now
+        self._written = False  # TLS holds output that did not come from the exchange
         self._pings = 0
         self._received = 0
         self._leaving = False  # this side said GOAWAY and closes once nothing is under way
@@ -80,11 +88,14 @@ class LinkCore:
             return
         self._heard, self._pings = now, 0
         self.statistics.bytes_received += len(data)
-        self._exchange.now = now
+        self._exchange.arriving(now)
         try:
-            if not self._talking:
+            if self._talking:
+                self._tls.feed(data)  # type: ignore[union-attr]
+                self._read_frames()
+            else:
                 self._count(len(data))
-            self._take_in(data)
+                self._take_in(data)
         except BttpError as error:
             self._fail(error)
 
@@ -109,6 +120,7 @@ class LinkCore:
         if self._talking:
             self._encrypt()
         data = self._tls.take()
+        self._written = False
         self.statistics.bytes_sent += len(data)
         return data
 
@@ -116,7 +128,7 @@ class LinkCore:
 
     def next_event(self) -> Event | None:
         """What happened; None: nothing more now."""
-        return self._events.popleft() if self._events else None
+        return self.events.popleft() if self.events else None
 
     def next_timeout(self) -> float | None:
         """When to call `handle_timeout` at the latest."""
@@ -155,47 +167,14 @@ class LinkCore:
         self._write(wire.text_frame(FrameKind.REFUSE, 0, kind, reason))
         self._close(AuthenticationError(reason, kind=kind))
 
-    def call(self, path: BlockPath | str, body: Buffer | Sequence[Buffer], *, timeout: float | None, now: float) -> int:
-        """Send a request; its number comes back with ReplyReceived or CallFailed.
-
-        Raises LimitError where the body or the number of calls is beyond what the peer takes, PathError for a bad path.
-        """
-        self._exchange.now = now
-        self._check_talking()
-        return self._exchange.call(path, body, timeout)
-
-    def send(self, path: BlockPath | str, body: Buffer | Sequence[Buffer]) -> bool:
-        """Send a message without an answer. False: there is no room now; wait for Writable. Raises as `call`."""
-        self._check_talking()
-        return self._exchange.send(path, body)
-
-    def cancel(self, number: int) -> None:
-        """Stop waiting for a call of this side; the peer is told to stop working on it."""
-        if self._talking:
-            self._exchange.cancel(number)
-
-    def reply(self, number: int, body: Buffer | Sequence[Buffer]) -> None:
-        """Answer a received call. An answer that nobody waits for any more is dropped."""
-        if self._talking:
-            self._exchange.reply(number, body)
-
-    def fail(self, number: int, kind: Kind, text: str) -> None:
-        """Answer a received call with an error."""
-        if self._talking:
-            self._exchange.fail(number, kind, text)
-
-    def consumed(self, cost: int) -> None:
-        """A received `send` was handled."""
-        if self._talking:
-            self._exchange.consumed(cost)
-
     def drain(self, text: str = "the peer is going away") -> None:
         """Take no new calls, finish those under way, then close."""
         if self.state is not State.OPEN:
             return
         self._move(Step.DRAIN)
         self._leaving = True
-        self._exchange.put(wire.text_frame(FrameKind.GOAWAY, 0, Kind.UNREACHABLE, text))
+        self._exchange.stop(_draining)
+        self._exchange.outbox.frames.append(wire.text_frame(FrameKind.GOAWAY, 0, Kind.UNREACHABLE, text))
 
     def close(self) -> None:
         """End the link in order, now: what is queued still leaves, calls under way fail."""
@@ -210,9 +189,9 @@ class LinkCore:
         self._close(error)
 
     @property
-    def queued(self) -> int:
-        """Bytes that wait for the network."""
-        return self._exchange.outbox.queued
+    def has_output(self) -> bool:
+        """Whether `data_to_send` would give something."""
+        return bool(self._exchange.outbox) or self._written or not self._talking
 
     @property
     def idle(self) -> bool:
@@ -240,7 +219,7 @@ class LinkCore:
         else:
             self._tls.feed(data)
         if self.state is not State.HANDSHAKE:
-            self._read_frames(self._tls)
+            self._read_frames()
 
     def _count(self, size: int) -> None:
         self._received += size
@@ -282,20 +261,23 @@ class LinkCore:
         if self.role is Role.SERVER:
             self._write(*self._introduction.frames())
 
-    def _read_frames(self, tls: TlsPump) -> None:
-        reader, exchange = self._reader, self._exchange
-        while self.state is not State.CLOSED:
-            count = tls.read_into(reader.space())
-            if not count:
-                if tls.ended:
-                    self._end()
-                return
-            reader.filled(count)
-            for kind, stream, payload in reader.frames():
-                if self._talking and (handler := exchange.handlers.get(kind)) is not None:
-                    handler(stream, payload)
-                else:
-                    self._control(kind, stream, payload)
+    def _read_frames(self) -> None:
+        tls, reader, handlers = self._tls, self._reader, self._exchange.handlers
+        assert tls is not None
+        buffer, more = reader.buffer, True
+        while more and self.state is not State.CLOSED:
+            space = reader.space()
+            count = tls.read_into(space)
+            more = count == len(space)
+            if count:
+                reader.filled(count)
+                for kind, stream, start, stop in reader.frames():
+                    if self._talking and (handler := handlers.get(kind)) is not None:
+                        handler(stream, buffer, start, stop)
+                    else:
+                        self._control(kind, stream, buffer[start:stop])
+            if tls.ended:
+                self._end()
 
     def _end(self) -> None:
         if self._talking:
@@ -303,7 +285,7 @@ class LinkCore:
         else:
             self._close(UnreachableError(f"the peer closed the link while it was opening ({self.state.value})"))
 
-    def _control(self, kind: int, stream: int, payload: memoryview) -> None:
+    def _control(self, kind: int, stream: int, payload: bytearray) -> None:
         if self.state is State.CLOSED:
             return
         if kind not in FRAMES.get(self.state, ()):
@@ -313,12 +295,12 @@ class LinkCore:
             raise RemoteProtocolError(f"a {FrameKind(kind).name} belongs to stream 0, not {stream}")
         self._CONTROL[kind](self, payload)
 
-    def _on_hello(self, payload: memoryview) -> None:
+    def _on_hello(self, payload: bytearray) -> None:
         self._introduction.take_hello(wire.parse_hello(payload))
         self._move(Step.HELLO_READ)
         self._check_proven()
 
-    def _on_auth(self, payload: memoryview) -> None:
+    def _on_auth(self, payload: bytearray) -> None:
         self._introduction.take_auth(bytes(payload))
         self._check_proven()
 
@@ -326,9 +308,9 @@ class LinkCore:
         if self._introduction.complete:
             self._move(Step.PROVEN)
             self.peer = Peer(self._introduction.proofs)
-            self._events.append(PeerProven(self.peer))
+            self.events.append(PeerProven(self.peer))
 
-    def _on_accept(self, payload: memoryview) -> None:
+    def _on_accept(self, payload: bytearray) -> None:
         if len(payload):
             raise RemoteProtocolError("an ACCEPT is empty")
         self._open()
@@ -337,31 +319,32 @@ class LinkCore:
         self._move(Step.ACCEPTED)
         assert self._introduction.hello is not None
         self._exchange.begin(self._introduction.hello)
-        self._events.append(LinkOpened(self.peer))
+        self.events.append(LinkOpened(self.peer))
 
-    def _on_refuse(self, payload: memoryview) -> None:
+    def _on_refuse(self, payload: bytearray) -> None:
         kind, text = wire.parse_text(payload)
         self._close(AuthenticationError(f"the {self.role.other.value} refused this side: {text}", kind=kind))
 
-    def _on_violation(self, payload: memoryview) -> None:
+    def _on_violation(self, payload: bytearray) -> None:
         kind, text = wire.parse_text(payload)
         self._close(RemoteProtocolError(f"the peer ended the link: {text}", kind=kind))
 
-    def _on_goaway(self, payload: memoryview) -> None:
+    def _on_goaway(self, payload: bytearray) -> None:
         kind, text = wire.parse_text(payload)
         self._move(Step.DRAIN)
-        self._events.append(PeerDraining(kind, text))
+        self._exchange.stop(_draining)
+        self.events.append(PeerDraining(kind, text))
 
-    def _on_ping(self, payload: memoryview) -> None:
+    def _on_ping(self, payload: bytearray) -> None:
         if len(payload) != 8:
             raise RemoteProtocolError("a PING has 8 bytes")
         self._exchange.put_pong(bytes(payload))
 
-    def _on_pong(self, payload: memoryview) -> None:
+    def _on_pong(self, payload: bytearray) -> None:
         if len(payload) != 8:
             raise RemoteProtocolError("a PONG has 8 bytes")
 
-    _CONTROL: ClassVar[dict[int, Callable[[LinkCore, memoryview], None]]] = {
+    _CONTROL: ClassVar[dict[int, Callable[[LinkCore, bytearray], None]]] = {
         FrameKind.HELLO: _on_hello,
         FrameKind.AUTH: _on_auth,
         FrameKind.ACCEPT: _on_accept,
@@ -378,7 +361,7 @@ class LinkCore:
             self._fail(ConnectionLostError(f"the peer gave no sign of life for {seconds:.0f} s ({self._pings} pings)"))
             return
         self._pings += 1
-        self._exchange.put(frame(FrameKind.PING, 0, self._pings.to_bytes(8, "little")))
+        self._exchange.outbox.frames.append(frame(FrameKind.PING, 0, self._pings.to_bytes(8, "little")))
 
     def _encrypt(self) -> None:
         assert self._tls is not None
@@ -392,15 +375,12 @@ class LinkCore:
         """Encrypt at once: for what is said while the link is not (or no longer) open."""
         if self._tls is not None:
             self._tls.write(b"".join(frames))
+            self._written = True
 
-    def _check_talking(self) -> None:
-        if self.state is State.OPEN:
-            return
-        if self.state is State.DRAINING:
-            raise UnreachableError("the link is draining and takes no new messages", hint="connect anew")
-        if self.reason is not None:
-            raise ConnectionLostError(f"the link is closed: {self.reason.message}", kind=self.reason.kind)
-        raise ConnectionLostError(f"the link is {self.state.name.lower()}")
+    def _over(self) -> BttpError:
+        if self.reason is None:
+            return ConnectionLostError("the link is closed")
+        return ConnectionLostError(f"the link is closed: {self.reason.message}", kind=self.reason.kind)
 
     def _fail(self, error: BttpError) -> None:
         """End the link for this error, and say so to a peer that can hear it."""
@@ -418,5 +398,10 @@ class LinkCore:
             self._tls.finish()
         self._move(Step.CLOSE)
         self.reason = error
+        self._exchange.stop(self._over)
         undelivered = self._exchange.end(error)
-        self._events.append(LinkClosed(error, undelivered))
+        self.events.append(LinkClosed(error, undelivered))
+
+
+def _draining() -> BttpError:
+    return UnreachableError("the link is draining and takes no new messages", hint="connect anew")

@@ -16,25 +16,26 @@ class Deadlines:
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int]] = []
-        self._live: dict[int, float] = {}
+        self.live: dict[int, float] = {}  #: by number; to look only
 
     def __len__(self) -> int:
-        return len(self._live)
+        return len(self.live)
 
     def add(self, number: int, when: float) -> None:
-        self._live[number] = when
+        self.live[number] = when
         heappush(self._heap, (when, number))
 
     def discard(self, number: int) -> None:
         """Forget it, if it is there."""
-        if self._live.pop(number, None) is not None and len(self._heap) > 2 * len(self._live) + _SLACK:
-            self._heap = [(when, number) for number, when in self._live.items()]
+        live = self.live
+        if live.pop(number, None) is not None and len(self._heap) > 2 * len(live) + _SLACK:
+            self._heap = [(when, number) for number, when in live.items()]
             heapify(self._heap)
 
     def next(self) -> float | None:
         """The earliest one."""
         heap = self._heap
-        while heap and self._live.get(heap[0][1]) != heap[0][0]:
+        while heap and self.live.get(heap[0][1]) != heap[0][0]:
             heappop(heap)
         return heap[0][0] if heap else None
 
@@ -43,6 +44,6 @@ class Deadlines:
         out = []
         while (when := self.next()) is not None and when <= now:
             number = heappop(self._heap)[1]
-            del self._live[number]
+            del self.live[number]
             out.append(number)
         return out

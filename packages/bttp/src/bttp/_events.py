@@ -9,17 +9,24 @@ from btlib.kinds import Kind
 from btlib.paths import BlockPath
 
 from ._peer import Peer
+from ._router import Destination
 from .errors import BttpError
 
 
-class Route:
-    """A path that the peer sends to, by number. `target` is the shell's: what it found out about the path."""
+class Target(msgspec.Struct, frozen=True):
+    """What a shell found out about a path: its handler, or why it has none; and until when (unix time) that holds."""
 
-    __slots__ = ("path", "target")
+    destination: Destination | None
+    kind: Kind
+    reason: str
+    until: float
 
-    def __init__(self, path: BlockPath) -> None:
-        self.path = path
-        self.target: object | None = None
+
+class Route(msgspec.Struct, eq=False):
+    """A path that the peer sends to, by number."""
+
+    path: BlockPath
+    target: Target | None = None
 
 
 class PeerProven(msgspec.Struct, frozen=True, gc=False):
@@ -35,7 +42,7 @@ class LinkOpened(msgspec.Struct, frozen=True, gc=False):
 
 
 class CallReceived(msgspec.Struct, frozen=True):
-    """Answer with `reply(number, …)` or `fail(number, …)`, in any order."""
+    """Answer with `reply(number, …)` or `fail(number, …)`, in any order; if not at once, say `hold(event)` first."""
 
     number: int
     route: Route
@@ -58,14 +65,16 @@ class CallCancelled(msgspec.Struct, frozen=True, gc=False):
 
 
 class ReplyReceived(msgspec.Struct, frozen=True):
-    number: int
+    """The answer to a call of this side; `token` is what `call` was given."""
+
+    token: object
     body: memoryview
 
 
 class CallFailed(msgspec.Struct, frozen=True):
-    """A call of this side ended without a reply."""
+    """A call of this side ended without a reply; `token` is what `call` was given."""
 
-    number: int
+    token: object
     error: BttpError
 
 

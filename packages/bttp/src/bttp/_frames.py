@@ -63,9 +63,9 @@ CALL = Struct("<III")
 SEND = Struct("<II")
 REPLY = _U32
 
-_HEAD_CALL = Struct("<IIIII")
-_HEAD_SEND = Struct("<IIII")
-_HEAD_REPLY = Struct("<III")
+HEAD_CALL = Struct("<IIIII")
+HEAD_SEND = Struct("<IIII")
+HEAD_REPLY = Struct("<III")
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,15 +84,15 @@ def frame(kind: int, stream: int, payload: Buffer = b"") -> bytes:
 
 
 def call_frame(stream: int, route: int, timeout_ms: int, total: int, body: Buffer) -> bytes:
-    return _HEAD_CALL.pack(len(body) + 12 << 8 | 17, stream, route, timeout_ms, total) + body
+    return HEAD_CALL.pack(len(body) + 12 << 8 | 17, stream, route, timeout_ms, total) + body
 
 
 def send_frame(stream: int, route: int, total: int, body: Buffer) -> bytes:
-    return _HEAD_SEND.pack(len(body) + 8 << 8 | 18, stream, route, total) + body
+    return HEAD_SEND.pack(len(body) + 8 << 8 | 18, stream, route, total) + body
 
 
 def reply_frame(stream: int, total: int, body: Buffer) -> bytes:
-    return _HEAD_REPLY.pack(len(body) + 4 << 8 | 19, stream, total) + body
+    return HEAD_REPLY.pack(len(body) + 4 << 8 | 19, stream, total) + body
 
 
 def data_head(stream: int, length: int) -> bytes:
@@ -150,16 +150,15 @@ def printable(text: str) -> str:
 class FrameReader:
     """Cuts plaintext into frames, in place.
 
-    Fill `space()`, say how much with `filled(n)`, then exhaust `frames()`; repeat. Payloads are views into the
-    reader's buffer, valid until the next `space()`. A DATA frame that is still arriving is offered to
-    `sink(stream, length)`; where that gives a view of `length` bytes, the rest is read straight into it and the frame
-    comes as PLACED, without payload.
+    Fill `space()`, say how much with `filled(n)`, then exhaust `frames()`; repeat. Payloads are stretches of `buffer`,
+    valid until the next `space()`. A DATA frame that is still arriving is offered to `sink(stream, length)`; where that
+    gives a view of `length` bytes, the rest is read straight into it and the frame comes as PLACED, without payload.
     """
 
     def __init__(self, sink: Callable[[int, int], memoryview | None]) -> None:
         self._sink = sink
-        self._buffer = bytearray(READ_SIZE)
-        self._view = memoryview(self._buffer)
+        self.buffer = bytearray(READ_SIZE)
+        self._view = memoryview(self.buffer)
         self._end = 0  # bytes of the buffer that are filled
         self._target: memoryview | None = None  # where the DATA frame under way goes
         self._target_stream = 0
@@ -177,22 +176,27 @@ class FrameReader:
         else:
             self._end += count
 
-    def frames(self) -> Iterator[tuple[int, int, memoryview]]:
-        """Kind, stream and payload of every complete frame. Raises RemoteProtocolError for one that is too long."""
+    def frames(self) -> Iterator[tuple[int, int, int, int]]:
+        """Kind, stream, and where in `buffer` the payload starts and stops, of every complete frame.
+
+        Raises RemoteProtocolError for one that is too long.
+        """
         if self._target is not None:
             if self._placed < len(self._target):
                 return
             self._target = None
-            yield PLACED, self._target_stream, self._view[:0]
-        view, end, unpack = self._view, self._end, _HEAD.unpack_from
+            yield PLACED, self._target_stream, 0, 0
+        buffer, end, unpack = self.buffer, self._end, _HEAD.unpack_from
         start = 0
         while end - start >= 8:
-            word, stream = unpack(view, start)
-            stop = start + 8 + (word >> 8)
+            word, stream = unpack(buffer, start)
+            start += 8
+            stop = start + (word >> 8)
             if stop > end:
+                start -= 8
                 self._check(word)
                 break
-            yield word & 0xFF, stream, view[start + 8 : stop]
+            yield word & 0xFF, stream, start, stop
             start = stop
         self._keep(start)
 
@@ -204,7 +208,7 @@ class FrameReader:
         """Keep the incomplete frame at `start`: in its body if it is DATA with a sink, else at the buffer's front."""
         rest = self._end - start
         if rest >= 8:
-            word, stream = _HEAD.unpack_from(self._view, start)
+            word, stream = _HEAD.unpack_from(self.buffer, start)
             if word & 0xFF == FrameKind.DATA and (target := self._sink(stream, word >> 8)) is not None:
                 self._placed = rest - 8
                 target[: self._placed] = self._view[start + 8 : self._end]
@@ -212,5 +216,5 @@ class FrameReader:
                 self._end = 0
                 return
         if start and rest:
-            self._buffer[:rest] = self._view[start : self._end]
+            self._view[:rest] = self._view[start : self._end]
         self._end = rest

@@ -1,6 +1,6 @@
 """What a link has yet to send: whole small frames in order, and large bodies that take turns, a chunk at a time.
 
-    take(limit):  all small frames first, then one chunk of each body round robin, until `limit` bytes
+    take(limit):  all small frames, then a chunk of each body in turn, until `limit` bytes
 
 So a large body holds a small message up by what one `take` gives at most. The frame that announces a body (CALL, SEND,
 REPLY) is a small frame and thus leaves before its chunks. Pure; it knows nothing of TLS.
@@ -45,64 +45,54 @@ class Outbox:
     """Frames and bodies in the order in which they leave."""
 
     def __init__(self) -> None:
-        self._frames: list[bytes] = []
+        self.frames: list[bytes] = []  #: small frames; append to it
+        self.bulk = 0  #: bytes of bodies that wait
         self._bodies: deque[_Body] = deque()
-        self.queued = 0  #: bytes that wait
 
     def __bool__(self) -> bool:
-        return bool(self._frames) or bool(self._bodies)
+        return bool(self.frames) or bool(self._bodies)
 
     @property
     def messages(self) -> int:
         """Frames and bodies that wait."""
-        return len(self._frames) + len(self._bodies)
+        return len(self.frames) + len(self._bodies)
 
-    def put(self, frame: bytes) -> None:
-        self._frames.append(frame)
-        self.queued += len(frame)
+    @property
+    def queued(self) -> int:
+        """Bytes that wait."""
+        return self.bulk + sum(map(len, self.frames)) if self.frames else self.bulk
 
     def put_body(self, stream: int, parts: Sequence[Buffer], size: int) -> None:
         """Queue the DATA frames of a body of more than CHUNK bytes, already announced."""
         self._bodies.append(_Body(stream, parts, size))
-        self.queued += size
+        self.bulk += size
 
     def drop_body(self, stream: int) -> bool:
         """Stop sending a body; the peer is told by other means. Whether it was under way."""
         for body in self._bodies:
             if body.stream == stream:
                 self._bodies.remove(body)
-                self.queued -= body.left
+                self.bulk -= body.left
                 return True
         return False
 
     def take(self, limit: int) -> bytes:
-        """The next plaintext to send; empty if nothing waits. It passes `limit` by less than a chunk and a frame."""
-        frames = self._frames
-        if not self._bodies and self.queued <= limit:  # the usual case: small messages only
-            self._frames = []
-            self.queued = 0
-            return frames[0] if len(frames) == 1 else b"".join(frames)
-        pieces: list[Buffer] = []
-        size = self._take_frames(pieces, limit)
-        while self._bodies and size < limit:
+        """The next plaintext to send; empty if nothing waits.
+
+        All small frames that wait, however many: whoever queues them sees to their bound. Then chunks, up to `limit`
+        bytes in all, but at least one: a flood of small frames does not starve the bodies.
+        """
+        plain = b"".join(self.frames)
+        self.frames.clear()
+        if not self._bodies:
+            return plain
+        pieces: list[Buffer] = [plain]
+        room = max(1, limit - len(plain))
+        while self._bodies and room > 0:
             body = self._bodies.popleft()
             sent = body.chunk(pieces)
-            size += sent
-            self.queued -= sent
+            room -= sent
+            self.bulk -= sent
             if body.left:
                 self._bodies.append(body)
         return b"".join(pieces)
-
-    def _take_frames(self, pieces: list[Buffer], limit: int) -> int:
-        """Whole small frames up to the limit; at least one, so that `take` always moves on."""
-        size = count = 0
-        for frame in self._frames:
-            if size >= limit:
-                break
-            pieces.append(frame)
-            size += len(frame)
-            count += 1
-        del self._frames[:count]
-        self.queued -= size
-        # A flood of small frames must not starve the bodies: one chunk always has its turn.
-        return min(size, limit - 1)

@@ -43,20 +43,15 @@ class RequestLink(Protocol):
         ...
 
 
-class Request:
+class Request(msgspec.Struct, eq=False):
     """One message to a handler."""
 
-    __slots__ = ("body", "cancelled", "deadline", "link", "path", "peer")
-
-    def __init__(
-        self, path: BlockPath, body: memoryview, peer: Peer, link: RequestLink, deadline: float | None
-    ) -> None:
-        self.path = path  #: as sent: the handler's prefix or a path below it
-        self.body = body
-        self.peer = peer  #: who sent it; this path was allowed to it
-        self.link = link
-        self.deadline = deadline  #: on the monotonic clock; None: the caller waits as long as it takes
-        self.cancelled = False  #: the caller does not wait any more; an answer would be dropped
+    path: BlockPath  #: as sent: the handler's prefix or a path below it
+    body: memoryview
+    peer: Peer  #: who sent it; this path was allowed to it
+    link: RequestLink
+    deadline: float | None = None  #: on the monotonic clock; None: the caller waits as long as it takes
+    cancelled: bool = False  #: the caller does not wait any more; an answer would be dropped
 
     def __repr__(self) -> str:
         return f"Request({str(self.path)!r}, {len(self.body)} bytes from {self.peer})"

@@ -31,6 +31,7 @@ from ._events import (
     ReplyReceived,
     Route,
     SendReceived,
+    Target,
     Writable,
 )
 from ._peer import Peer
@@ -64,15 +65,6 @@ class Work(msgspec.Struct):
     cost: int
 
 
-class _Target(msgspec.Struct, frozen=True):
-    """What is known about a route: its handler, or why it has none; and until when that holds."""
-
-    destination: Destination | None
-    kind: Kind
-    reason: str
-    until: float
-
-
 class Shell:
     """One end of a link over some network. Subclasses give it one, and the waiters and workers that fit it."""
 
@@ -88,10 +80,10 @@ class Shell:
         self._admit = admit
         self._router = router
         self._policy = policy
-        self._waiters: dict[int, Waiter] = {}
         self._working: dict[int, Work] = {}
         self._callbacks: list[Callable[[], None]] = []
         self._ended = False
+        self._wall = 0.0  # unix time at which these events are handled
         self._forked = False
         self._handlers: dict[type, Callable[..., None]] = {
             CallReceived: self._on_call,
@@ -161,44 +153,55 @@ class Shell:
 
     def handle_events(self) -> None:
         """Act on everything that the core tells."""
-        next_event, handlers = self._core.next_event, self._handlers
-        while (event := next_event()) is not None:
+        events = self._core.events
+        if not events:
+            return
+        self._wall = time.time()
+        handlers, next_event = self._handlers, events.popleft
+        while events:
+            event = next_event()
             handlers[type(event)](event)
 
     def _on_call(self, event: CallReceived) -> None:
-        target = self._resolve(event.route)
+        route = event.route
+        target = route.target
+        if target is None or self._wall > target.until:
+            target = self._resolve(route)
         destination = target.destination
         if destination is None:
             self._core.fail(event.number, target.kind, target.reason)
             return
-        request = Request(event.route.path, event.body, self._core.peer, self, event.deadline)
+        request = Request(route.path, event.body, self._core.peer, self, event.deadline)
         if destination.mode is Mode.INLINE:
-            self._run_inline(Work(request, destination, event.number, 0))
+            try:
+                answer = destination.handler(request)
+                self._core.reply(event.number, b"" if answer is None else answer)  # type: ignore[arg-type]
+            except Exception as error:  # a handler's fault must not end the link of its caller
+                self._finish_failed(Work(request, destination, event.number, 0), error)
         else:
+            self._core.hold(event)
             work = self._working[event.number] = Work(request, destination, event.number, 0)
             self._begin(work)
 
     def _on_send(self, event: SendReceived) -> None:
-        target = self._resolve(event.route)
+        route = event.route
+        target = route.target
+        if target is None or self._wall > target.until:
+            target = self._resolve(route)
         destination = target.destination
         if destination is None:
             self._core.statistics.dropped_sends += 1
             self._core.consumed(event.cost)
             return
-        request = Request(event.route.path, event.body, self._core.peer, self, None)
-        work = Work(request, destination, 0, event.cost)
+        request = Request(route.path, event.body, self._core.peer, self, None)
         if destination.mode is Mode.INLINE:
-            self._run_inline(work)
+            try:
+                destination.handler(request)
+                self._core.consumed(event.cost)
+            except Exception as error:  # as above
+                self._finish_failed(Work(request, destination, 0, event.cost), error)
         else:
-            self._begin(work)
-
-    def _run_inline(self, work: Work) -> None:
-        try:
-            answer = work.destination.handler(work.request)
-        except Exception as error:  # a handler's fault must not end the link of its caller
-            self._finish_failed(work, error)
-        else:
-            self._finish(work, answer)  # type: ignore[arg-type]
+            self._begin(Work(request, destination, 0, event.cost))
 
     def _finish(self, work: Work, answer: Answer) -> None:
         if work.number:
@@ -230,13 +233,13 @@ class Shell:
             self._stop(event.number)
 
     def _on_reply(self, event: ReplyReceived) -> None:
-        waiter = self._waiters.pop(event.number, None)
-        if waiter is not None and not waiter.done():
+        waiter: Waiter = event.token  # type: ignore[assignment]
+        if not waiter.done():
             waiter.set_result(event.body)
 
     def _on_failed(self, event: CallFailed) -> None:
-        waiter = self._waiters.pop(event.number, None)
-        if waiter is not None and not waiter.done():
+        waiter: Waiter = event.token  # type: ignore[assignment]
+        if not waiter.done():
             waiter.set_exception(event.error)
 
     def _on_proven(self, event: PeerProven) -> None:
@@ -262,28 +265,25 @@ class Shell:
                 log.exception("link %d: a callback for its end failed", self.id)
         self._ended_now(event.error)
 
-    def _resolve(self, route: Route) -> _Target:
-        target = route.target
-        if isinstance(target, _Target) and time.time() <= target.until:
-            return target
+    def _resolve(self, route: Route) -> Target:
         target = route.target = self._look_up(route)
         if target.destination is None:
             log.warning("link %d: %s may not reach %s: %s", self.id, self.peer, route.path, target.reason)
         return target
 
-    def _look_up(self, route: Route) -> _Target:
+    def _look_up(self, route: Route) -> Target:
         """Ask policy and router about a path. A refusal holds for a second: grants and handlers may come."""
         now = time.time()
         if self._router is None or self._policy is None:
-            return _Target(None, Kind.NO_SUCH_TARGET, "this side of the link serves nothing", now + 1)
+            return Target(None, Kind.NO_SUCH_TARGET, "this side of the link serves nothing", now + 1)
         decision = self._policy.authorize(self.peer, route.path, int(now))
         if not decision.allowed:
-            return _Target(None, decision.kind, decision.reason, now + 1)
+            return Target(None, decision.kind, decision.reason, now + 1)
         destination = self._router.find(route.path)
         if destination is None:
-            return _Target(None, Kind.NO_SUCH_TARGET, f"nothing listens at {route.path}", now + 1)
+            return Target(None, Kind.NO_SUCH_TARGET, f"nothing listens at {route.path}", now + 1)
         until = float("inf") if decision.not_after is None else float(decision.not_after)
-        return _Target(destination, Kind.INTERNAL, decision.reason, until)
+        return Target(destination, Kind.INTERNAL, decision.reason, until)
 
     def _check_process(self) -> None:
         if self._forked:

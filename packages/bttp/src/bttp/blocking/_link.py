@@ -102,16 +102,14 @@ class BlockingLink(Shell):
             self._check_process()
         waiter = _Waiter()
         with self._lock:
-            number = self._core.call(path, body, timeout=timeout, now=time.monotonic())
-            self._waiters[number] = waiter
+            number = self._core.call(path, body, waiter, timeout, time.monotonic())
             self._flush()
         try:
             return waiter.wait()
         except KeyboardInterrupt:
             with self._lock:
-                if self._waiters.pop(number, None) is not None:
-                    self._core.cancel(number)
-                    self._flush()
+                self._core.cancel(number)
+                self._flush()
             raise
 
     def send(self, path: BlockPath | str, body: Body = b"") -> None:
