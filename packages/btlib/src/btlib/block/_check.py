@@ -18,6 +18,7 @@ from ._merkle import FANOUT_BITS, HOLE, check_node_shape, child, level_size, rec
 
 Record = bytes | memoryview
 RecordKey = tuple[int, int]  # (level, index)
+Stored = Callable[[int, int], Record | None]
 
 
 class Run(Protocol):
@@ -47,16 +48,16 @@ def check_tree_update(
     new: Header,
     runs: Iterable[Run],
     holes: Iterable[Hole],
-    stored: Callable[[int, int], Record | None],
+    stored: Stored,
 ) -> None:
     """Refuse a change of a block whose records do not match its new header. Raises IntegrityError.
 
     `stored(level, index)` reads a record as it was before the change; it is asked only for the top of a tree that
-    shrank without being rewritten.
+    shrank without being rewritten, and for records that are written without their parents.
     """
     written = _collect(runs)
     for (level, index), record in written.items():
-        _check_record(new, level, index, record, written)
+        _check_record(new, level, index, record, written, stored)
     top = (tree_height(new.sector_count), 0)
     if top not in written and new.root != HOLE:
         _check_kept_top(old, new, stored)
@@ -74,27 +75,32 @@ def _collect(runs: Iterable[Run]) -> dict[RecordKey, Record]:
     return written
 
 
-def _check_record(new: Header, level: int, index: int, record: Record, written: Mapping[RecordKey, Record]) -> None:
+def _check_record(
+    new: Header, level: int, index: int, record: Record, written: Mapping[RecordKey, Record], stored: Stored
+) -> None:
     if index >= level_size(level, new.sector_count):
         raise IntegrityError(f"record {level}/{index} lies beyond the {new.sector_count} sectors of the header")
     if level:
         check_node_shape(level, index, record, new.sector_count)
     elif not 0 < len(record) <= (1 << new.sector_bits) + SEAL_SIZE:
         raise IntegrityError(f"sector {index} has {len(record)} bytes, which no sector of this block can have")
-    if record_hash(level, index, record) != _expected(new, level, index, written):
+    expected = _expected(new, level, index, written)
+    if expected is None:
+        if stored(level, index) != record:  # the same bytes again change nothing above them
+            raise IntegrityError(f"record {level}/{index} is written without its parent")
+    elif record_hash(level, index, record) != expected:
         raise IntegrityError(f"record {level}/{index} does not match the hash in its parent")
 
 
-def _expected(new: Header, level: int, index: int, written: Mapping[RecordKey, Record]) -> bytes:
+def _expected(new: Header, level: int, index: int, written: Mapping[RecordKey, Record]) -> bytes | None:
+    """The hash of a record by its parent, if that is written too."""
     if level == tree_height(new.sector_count):
         return new.root
     parent = written.get((level + 1, index >> FANOUT_BITS))
-    if parent is None:
-        raise IntegrityError(f"record {level}/{index} is written without its parent")
-    return child(parent, index & (1 << FANOUT_BITS) - 1)
+    return None if parent is None else child(parent, index & (1 << FANOUT_BITS) - 1)
 
 
-def _check_kept_top(old: Header | None, new: Header, stored: Callable[[int, int], Record | None]) -> None:
+def _check_kept_top(old: Header | None, new: Header, stored: Stored) -> None:
     height = tree_height(new.sector_count)
     if old is not None and old.root == new.root and tree_height(old.sector_count) == height:
         return
