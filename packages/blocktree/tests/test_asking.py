@@ -1,0 +1,83 @@
+"""Prompts, at a terminal: a real pseudo-terminal with somebody who types."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import PASSPHRASE, Machine
+
+SECONDS = 60
+
+
+def type_at_terminal(machine: Machine, words: list[str], answers: list[tuple[str, str]]) -> tuple[int, str]:
+    """Run `bt` at a terminal; type each answer when its question has appeared. Gives exit code and screen."""
+    controller, terminal = pty.openpty()
+    environment = machine.environment()
+    del environment["BLOCKTREE_PASSPHRASE"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "blocktree", *words],
+        env=environment,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+    )
+    os.close(terminal)
+    screen, waiting = "", list(answers)
+    try:
+        while chunk := read_some(controller):
+            screen += chunk
+            if waiting and waiting[0][0] in screen.rpartition("\n")[2]:
+                os.write(controller, waiting.pop(0)[1].encode() + b"\n")
+                screen += "\n"
+        return process.wait(timeout=SECONDS), screen
+    finally:
+        os.close(controller)
+        process.kill()
+        process.wait()
+
+
+def read_some(descriptor: int) -> str:
+    ready, _, _ = select.select([descriptor], [], [], SECONDS)
+    assert ready, "the command says nothing more and does not end"
+    try:
+        return os.read(descriptor, 4096).decode()
+    except OSError:  # what Linux answers when the other side of a terminal is closed
+        return ""
+
+
+def test_a_passphrase_is_asked_for_and_not_shown(nas: Machine) -> None:
+    code, screen = type_at_terminal(nas, ["ls", "home:"], [("Passphrase of this machine in home:", PASSPHRASE)])
+    assert code == 0
+    assert PASSPHRASE not in screen
+
+
+def test_a_new_passphrase_is_typed_twice(laptop: Machine) -> None:
+    answers = [
+        ("New passphrase of the domain home:", "one"),
+        ("The same again:", "another"),
+        ("New passphrase of the domain home:", "one"),
+        ("The same again:", "one"),
+    ]
+    code, screen = type_at_terminal(laptop, ["init", "--no-input"], answers)
+    assert code == 0
+    assert "The two differ." in screen
+    laptop("ls", "home:", BLOCKTREE_PASSPHRASE="one")
+
+
+@pytest.mark.parametrize(("typed", "code"), [("y", 0), ("n", 1), ("", 1)])
+def test_a_fingerprint_is_confirmed_by_a_yes_alone(
+    nas: Machine, laptop: Machine, tmp_path: Path, typed: str, code: int
+) -> None:
+    file = tmp_path / "laptop.request"
+    laptop("enroll", "request", "home", "--out", file)
+    answers = [("Is that the fingerprint", typed), ("Passphrase of this machine", PASSPHRASE)]
+    assert type_at_terminal(nas, ["enroll", "sign", str(file), "--server", "nas:1"], answers)[0] == code
+    assert file.with_suffix(".response").exists() == (code == 0)
