@@ -53,7 +53,7 @@ def test_a_stranger_is_told_what_to_ask_for(world: World) -> None:
     with pytest.raises(FsError) as refused:
         open_volume(world.store, stranger, world.path("photos"), NOW)
     assert refused.value.kind is Kind.FORBIDDEN
-    assert f"bt grant {stranger.principal} {world.path('photos')} --read" in str(refused.value)
+    assert f"bt grant {stranger.principal} {world.path('photos')} read" in str(refused.value)
 
 
 def test_after_its_chain_expired_the_machine_only_reads(world: World) -> None:

@@ -84,7 +84,7 @@ def test_a_principal_without_a_grant_is_told_who_what_and_the_next_command(tree:
     path = tree.world.path("photos")
     assert str(refused.value) == (
         f"{stranger.principal} holds no read capability for {path}; "
-        f"ask an owner to run: bt grant {stranger.principal} {path} --read"
+        f"ask an owner to run: bt grant {stranger.principal} {path} read"
     )
 
 

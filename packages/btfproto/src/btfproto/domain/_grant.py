@@ -109,7 +109,7 @@ def grant_access(
     Raises FsError: FORBIDDEN (the granter may not), CONFLICT (somebody was faster; try again), INTEGRITY.
     """
     if not read and not rights:
-        raise FsError(Kind.INVALID, "a grant has to give something", "add --read, --write or --execute")
+        raise FsError(Kind.INVALID, "a grant has to give something", "say read, write or execute")
     try:
         who = _granter(store, granter, target, now, random)
         scope, fresh = _scope_of(who) if rights & Rights.WRITE else (who.header.scope, False)

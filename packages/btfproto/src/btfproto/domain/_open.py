@@ -133,7 +133,7 @@ def no_readcap(principal: Principal, path: BlockPath, refused: Iterable[str] = (
     return FsError(
         Kind.FORBIDDEN,
         f"{principal} holds no read capability for {path}{because}",
-        f"ask an owner to run: bt grant {principal} {path} --read",
+        f"ask an owner to run: bt grant {principal} {path} read",
     )
 
 

@@ -50,7 +50,7 @@ class FsServer:
         self._attach = attach
         self._clock = clock
         self.sessions = SessionTable(limits, random)
-        self._bells: set[Bell] = set()  # of the long polls under way; touched in the event loop only
+        self._bells: set[Bell] = set()  # of the long polls under way; changed in the event loop only
         self._draining = False
 
     def add_to(self, router: Router, service: BlockPath) -> None:
@@ -59,9 +59,9 @@ class FsServer:
         router.add(service.child(CHANGES), self.changes)
 
     def drain(self) -> None:
-        """Answer all long polls now, and later ones at once: the server is about to stop. In the event loop."""
+        """Answer all long polls now, and later ones at once: the server is about to stop. From any thread."""
         self._draining = True
-        for bell in self._bells:
+        for bell in tuple(self._bells):
             bell.ring()
 
     def close(self) -> None:

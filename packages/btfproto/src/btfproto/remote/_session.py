@@ -84,7 +84,7 @@ class Session:
         raise FsError(
             Kind.READ_ONLY,
             f"{who} may read {attachment.path} but not write there: {why}",
-            f"ask an owner to run: bt grant {who} {attachment.path} --write",
+            f"ask an owner to run: bt grant {who} {attachment.path} write",
         )
 
     # --- inodes

@@ -106,7 +106,7 @@ class VolumeAttacher:
             raise FsError(
                 Kind.FORBIDDEN,
                 f"this server holds no key for {path}",
-                f"mount it end-to-end, or ask an owner to run: bt grant {self._identity.principal} {path} --read",
+                f"mount it end-to-end, or ask an owner to run: bt grant {self._identity.principal} {path} read",
             ) from error
         with self._lock:
             known = self._volumes.get(found.path)

@@ -1,0 +1,136 @@
+"""The daemon: serves until it is told to stop, and then stops in time with everything committed.
+
+The main thread only waits: for a signal, and for the moments at which the service manager wants a sign of life. The
+server has a thread with an event loop, and workers. On SIGTERM or SIGINT: no new requests, those under way end, thin
+clients' changes are committed, the store is closed. Should that take longer than `stop_seconds`, the process ends
+anyway; the store is safe in any case, but what thin clients had not synced is lost, and the exit code says so.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+
+from bttp import Limits, ServerLimits
+from bttp.blocking import BlockingServer, serve
+
+from . import __version__
+from ._host import Host
+from ._notify import Notifier
+from ._policy import ServerPolicy
+from ._services import Services
+from ._settings import Settings
+
+log = logging.getLogger("btfsd")
+
+DRAIN_SHARE = 0.5  #: of the time to stop, for requests under way; the rest is for the last commit
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def run_daemon(settings: Settings, host: Host, environ: Mapping[str, str]) -> None:
+    """Serve until a signal comes. Raises BlocktreeError where it cannot start, or not commit at the end."""
+    stop = threading.Event()
+    notifier = Notifier(environ, os.getpid())
+    with _signals(stop), _closing(Services(host, settings)) as services:
+        endpoints = [*settings.listen, *([services.socket] if services.socket else [])]
+        if services.socket is None:
+            log.warning(
+                "%s is too deep for a Unix socket beside the store: this machine connects as others do", host.store
+            )
+        with serve(
+            endpoints,
+            host.identity,
+            services.router,
+            policy=ServerPolicy(host.domain.root),
+            limits=Limits(max_calls=settings.limits.max_calls),
+            server_limits=_server_limits(settings),
+        ) as server:
+            _announce(server, host, settings, notifier)
+            _wait(stop, notifier)
+            began = time.monotonic()
+            notifier.stopping()
+            _insist(settings.stop_seconds)
+            log.info("stopping", extra={"fields": {"event": "stopping"}})
+            services.drain()
+            server.drain(settings.stop_seconds * DRAIN_SHARE)
+    log.info("stopped, everything is committed", extra={"fields": {"event": "stopped", "seconds": _since(began)}})
+
+
+@contextmanager
+def _closing(services: Services) -> Iterator[Services]:
+    try:
+        yield services
+    finally:
+        services.close()
+
+
+@contextmanager
+def _signals(stop: threading.Event) -> Iterator[None]:
+    """Turn the stop signals into the event; a second one ends the process at once, as its sender wants."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+
+    before = {number: signal.signal(number, handle) for number in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _announce(server: BlockingServer, host: Host, settings: Settings, notifier: Notifier) -> None:
+    served = [name for name, on in (("store", settings.services.store), ("files", settings.services.files)) if on]
+    fields = {
+        "event": "started",
+        "version": __version__,
+        "endpoints": list(server.endpoints),
+        "path": str(host.path),
+        "principal": str(host.identity.principal),
+        "services": served,
+        "pid": os.getpid(),
+    }
+    listening = ", ".join(server.endpoints)
+    log.info("serving %s at %s, listening on %s", " and ".join(served), host.path, listening, extra={"fields": fields})
+    if not settings.listen:
+        log.info("other machines cannot connect: give --listen HOST:PORT, or set `listen`")
+    notifier.ready(f"listening on {listening}")
+
+
+def _wait(stop: threading.Event, notifier: Notifier) -> None:
+    while not stop.wait(notifier.watchdog_seconds):
+        notifier.alive()
+
+
+def _insist(seconds: float) -> None:
+    """End the process if it has not ended by itself by then."""
+
+    def give_up() -> None:
+        log.error("the stop took longer than stop_seconds (%g): changes of thin clients may be lost", seconds)
+        os._exit(1)
+
+    timer = threading.Timer(seconds, give_up)
+    timer.daemon = True
+    timer.start()
+
+
+def _since(began: float) -> float:
+    return round(time.monotonic() - began, 3)
+
+
+def _server_limits(settings: Settings) -> ServerLimits:
+    limits = settings.limits
+    return ServerLimits(
+        max_links=limits.max_links,
+        max_handshakes=limits.max_handshakes,
+        max_handshakes_per_address=limits.max_handshakes_per_address,
+        max_workers=limits.max_workers,
+    )
