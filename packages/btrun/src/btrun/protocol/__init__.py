@@ -1,0 +1,43 @@
+"""Protocols: what two or more roles may say to each other, declared once and checked at both ends.
+
+A protocol is a class with roles, states and messages (`Protocol`, `Role`, `State`, `END`). From it derive the typed
+handles of each role (`handles_source` writes them), the monitor of each session, a fingerprint for versions, and the
+texts for people (`show`, `diagram`, `diff`). It does not authenticate and does not connect: a session is opened on a
+`Channel` that has done both.
+"""
+
+from ._channel import Accepts, Channel, UnexpectedMessageError
+from ._declaration import END, Protocol, Role, State
+from ._diff import Change, changes, diff
+from ._generate import handles_source
+from ._handles import Ended, Handle, Side, Taking, any_version
+from ._memory import MemoryChannel, channel_pair
+from ._show import diagram, show
+from ._violations import ViolationCounts
+from ._wire import Packets, WireChannel
+
+__all__ = [
+    "END",
+    "Accepts",
+    "Change",
+    "Channel",
+    "Ended",
+    "Handle",
+    "MemoryChannel",
+    "Packets",
+    "Protocol",
+    "Role",
+    "Side",
+    "State",
+    "Taking",
+    "UnexpectedMessageError",
+    "ViolationCounts",
+    "WireChannel",
+    "any_version",
+    "changes",
+    "channel_pair",
+    "diagram",
+    "diff",
+    "handles_source",
+    "show",
+]

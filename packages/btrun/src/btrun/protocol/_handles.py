@@ -1,0 +1,172 @@
+"""Handles: what a program holds of a session. Each has exactly the steps of its state, and gives the next one.
+
+The handle classes of a protocol are generated (`_generate`), one for each state of each role, so that type checkers
+reject a step that a state does not allow. A handle is linear: a step consumes it. What checkers cannot see (a handle
+used twice, one that never came to the end) is seen when it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Mapping, Sequence
+from types import TracebackType
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, cast
+
+import anyio
+from btlib import BlocktreeError, Kind
+from msgspec import Struct
+
+from ._channel import Channel
+from ._declaration import Protocol
+from ._graph import END_NAME
+from ._session import Session
+from ._table import Row, Table
+from ._versions import agree
+from ._violations import ViolationCounts
+from .errors import ConsumedHandleError, DeclarationError
+
+H_co = TypeVar("H_co", bound="Handle", covariant=True)
+T = TypeVar("T")
+
+#: What a step gives when it is awaited. Not an `Awaitable`, so that checkers find a step that nobody awaits.
+Taking: TypeAlias = Coroutine[Any, Any, T]
+
+
+class Handle:
+    """A state of a running session, seen by one role."""
+
+    state: ClassVar[str] = END_NAME
+
+    __slots__ = ("_session",)
+
+    def __init__(self, session: Session) -> None:
+        self._session: Session | None = session
+
+    async def _send(self, message: Struct) -> Any:
+        session = self._session
+        if session is None:
+            raise self._consumed()
+        step = session.check(message)
+        self._session = None
+        return await session.send(message, step)
+
+    async def _receive(self) -> Any:
+        session = self._session
+        if session is None:
+            raise self._consumed()
+        self._session = None
+        message, then = await session.receive()
+        return getattr(self, message.__class__.__name__)(message, then)
+
+    def _consumed(self) -> ConsumedHandleError:
+        return ConsumedHandleError(
+            f"this {type(self).__name__} was used already; go on with the handle that its step gave"
+        )
+
+
+class Ended(Handle):
+    """The session is over; nothing can be done with it."""
+
+    __slots__ = ()
+
+
+class Side(Generic[H_co]):
+    """One role of a protocol with its handles: call it with a channel to open a session.
+
+    `violations` counts what was broken in all sessions of this side.
+    """
+
+    def __init__(
+        self,
+        protocol: type[Protocol],
+        role: str,
+        start: type[H_co],
+        others: Sequence[type[Handle]] = (),
+        *,
+        fingerprint: int,
+    ) -> None:
+        self.protocol = protocol
+        self.role = role
+        self.violations = ViolationCounts()
+        self._table = protocol.tables[role]
+        handles: tuple[type[Handle], ...] = (start, *others)
+        self._handles = _by_row(self._table, {handle.state: handle for handle in handles})
+        if fingerprint != protocol.fingerprint:
+            raise DeclarationError(
+                protocol.__name__, ("its handles were generated from another version; generate them again",)
+            )
+
+    @property
+    def fingerprint(self) -> int:
+        return self.protocol.fingerprint
+
+    def __call__(self, channels: Channel | Mapping[str, Channel]) -> Opening[H_co]:
+        """A session as an async context manager, over the channel to the other role or one to each by name."""
+        return Opening((self,), channels)
+
+    def begin(self, channels: Mapping[str, Channel]) -> Session:
+        """A session whose version is agreed already."""
+        return Session(self._table, channels, self._handles, self.violations)
+
+    def channels(self, given: Channel | Mapping[str, Channel]) -> Mapping[str, Channel]:
+        """Channels by role. Raises LookupError when one is missing or too many."""
+        peers = self._table.peers
+        found = given if isinstance(given, Mapping) else dict.fromkeys(peers[:1], given)
+        if set(found) != set(peers):
+            raise LookupError(f"the {self.role} needs channels to {', '.join(peers)}; got {', '.join(found)}")
+        return found
+
+
+class Opening(Generic[H_co]):
+    """Opens a session on entry and leaves it on exit, telling the other side if it was not at its end."""
+
+    def __init__(self, sides: Sequence[Side[H_co]], channels: Channel | Mapping[str, Channel]) -> None:
+        self._sides = {side.fingerprint: side for side in sides}
+        self._channels = sides[0].channels(channels)
+        self._session: Session | None = None
+
+    async def __aenter__(self) -> H_co:
+        name = next(iter(self._sides.values())).protocol.__name__
+        try:
+            chosen = {await agree(channel, name, tuple(self._sides)) for channel in self._channels.values()}
+        except BaseException as error:
+            for channel in self._channels.values():
+                channel.close(error.kind if isinstance(error, BlocktreeError) else Kind.CANCELLED, str(error))
+            raise
+        self._session = self._sides[chosen.pop()].begin(self._channels)
+        return cast(H_co, self._session.handle())
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            cancelled = isinstance(error, anyio.get_cancelled_exc_class())
+            self._session.close(failed=error is not None and not cancelled)
+
+
+def any_version(*sides: Side[H_co]) -> AnyVersion[H_co]:
+    """A side that speaks several versions of a protocol, the one that it likes best first.
+
+    A session gives the first handle of the version that both sides can speak; its class tells which.
+    """
+    return AnyVersion(sides)
+
+
+class AnyVersion(Generic[H_co]):
+    """See `any_version`."""
+
+    def __init__(self, sides: Sequence[Side[H_co]]) -> None:
+        self._sides = sides
+
+    def __call__(self, channel: Channel) -> Opening[H_co]:
+        return Opening(self._sides, channel)
+
+
+def _by_row(table: Table, handles: Mapping[str, type[Handle]]) -> tuple[type[Handle], ...]:
+    """The handle class of each row. Raises DeclarationError where a row has none."""
+    return tuple(Ended if row.is_end else _checked(table, row, handles.get(row.name)) for row in table.rows)
+
+
+def _checked(table: Table, row: Row, handle: type[Handle] | None) -> type[Handle]:
+    if handle is None or any(not hasattr(handle, label) for label in row.accepts):
+        raise DeclarationError(table.protocol, (f"the {table.role} has no handle for its state {row.name}",))
+    return handle

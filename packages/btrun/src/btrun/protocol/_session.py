@@ -1,0 +1,116 @@
+"""One end of a running session: the monitor, a channel to each other role, and the handles of the states.
+
+A session begins when both sides agree on a version, and is over at its end, at a violation, a time-out, or when either
+side leaves. Whoever is left gets a `SessionEndedError` at its next step. Steps of one session are taken by one task at
+a time. This is the only part of protocols that touches the clock, and only in states with a time-out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import anyio
+from btlib import Kind
+from msgspec import Struct
+
+from ._channel import Channel, UnexpectedMessageError
+from ._monitor import Monitor
+from ._table import Step, Table
+from ._violations import ViolationCounts
+from .errors import LocalViolationError, StateTimeoutError, ViolationError
+
+if TYPE_CHECKING:
+    from ._handles import Handle
+
+
+class Session:
+    """Internal to the handles; programs hold handles only."""
+
+    __slots__ = ("_channels", "_counts", "_deadline", "_handles", "monitor")
+
+    def __init__(
+        self,
+        table: Table,
+        channels: Mapping[str, Channel],
+        handles: Sequence[type[Handle]],
+        counts: ViolationCounts,
+    ) -> None:
+        self.monitor = Monitor(table, {role: channel.peer for role, channel in channels.items()})
+        self._channels = channels
+        self._handles = handles
+        self._counts = counts
+        self._deadline = _deadline(table.start.timeout)
+
+    def handle(self) -> Handle:
+        """A fresh handle of the state that the session is in."""
+        return self._handles[self.monitor.row.index](self)
+
+    def check(self, message: Struct) -> Step:
+        """Let the monitor take a message of ours, before anything leaves."""
+        if self._deadline is not None and anyio.current_time() > self._deadline:
+            raise self._timed_out(self.monitor.table.role)
+        try:
+            return self.monitor.sending(message)
+        except LocalViolationError as error:
+            self._counts.record(error.violation)
+            raise
+
+    async def send(self, message: Struct, step: Step) -> Handle:
+        await self._channels[step.peer].send(message)
+        return self._enter(step)
+
+    async def receive(self) -> tuple[Struct, Handle]:
+        row = self.monitor.row
+        channel = self._channels[row.source]
+        try:
+            if self._deadline is None:
+                message = await channel.receive(row.accepts)
+            else:
+                with anyio.fail_after(max(0.0, self._deadline - anyio.current_time())):
+                    message = await channel.receive(row.accepts)
+            step = self.monitor.received(message)
+        except UnexpectedMessageError as error:
+            raise self._violated(self.monitor.violated(error.label, error.detail)) from None
+        except ViolationError as error:
+            raise self._violated(error) from None
+        except TimeoutError:
+            raise self._timed_out(row.source) from None
+        return message, self._enter(step)
+
+    def close(self, failed: bool) -> None:
+        """Leave: silently at the end, else with a word to all others. Does nothing when the session is over already."""
+        row = self.monitor.row
+        if row.is_end:
+            self._end(None, "")
+        else:
+            role = self.monitor.table.role
+            word = f"the {role} {'failed' if failed else 'left'} in its state {row.name}"
+            self._end(Kind.INTERNAL if failed else Kind.CANCELLED, word)
+
+    def _enter(self, step: Step) -> Handle:
+        then = step.then
+        self._deadline = None if then.timeout is None else _deadline(then.timeout)
+        return self._handles[then.index](self)
+
+    def _violated(self, error: ViolationError) -> ViolationError:
+        self._counts.record(error.violation)
+        self._end(Kind.PROTOCOL, error.message)
+        return error
+
+    def _timed_out(self, role: str) -> StateTimeoutError:
+        row, table = self.monitor.row, self.monitor.table
+        error = StateTimeoutError(
+            f"the {role} of {table.protocol} sent nothing in the state {row.name} within {row.timeout:g} seconds"
+        )
+        self._end(Kind.DEADLINE, error.message)
+        return error
+
+    def _end(self, kind: Kind | None, reason: str) -> None:
+        self.monitor.break_off(reason or "it has come to its end")
+        for channel in self._channels.values():
+            channel.close(kind, reason)
+
+
+def _deadline(timeout: float | None) -> float | None:
+    return None if timeout is None else anyio.current_time() + timeout

@@ -1,0 +1,1 @@
+"""Worked examples of protocols, each with its generated handles. The tests run them; docs/protocols.md shows them."""
