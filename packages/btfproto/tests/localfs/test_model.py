@@ -8,7 +8,7 @@ import itertools
 from btfproto.domain import open_volume
 from btfproto.errors import FsError, StoreError
 from btfproto.localfs import FsOptions, LocalFs, empty_directory_attributes
-from btfproto.provider import FileKind, FsProvider
+from btfproto.provider import AttributeChanges, FileKind, FsProvider
 from btfproto.store import Commit, CommitAnswer, MemoryStore
 from btfproto.testing.domains import NOW, World
 from btfproto.testing.provider import FileSystemMachine, Model
@@ -57,6 +57,8 @@ class LocalFsMachine(FileSystemMachine):
     @initialize()
     def open_it(self) -> None:
         super().open_it()
+        self.fs.setattr(self.fs.root, AttributeChanges(mode=0o755))
+        self.fs.sync()  # the writer's record is in the store now, so each fault hits a group
         self.durable = copy.deepcopy(self.model)
         self.in_doubt: Model | None = None
 

@@ -19,7 +19,7 @@ from btlib.errors import BlocktreeError
 from btlib.kinds import Kind
 
 from ..errors import FsError
-from ..store import Commit, Committed, Conflict, Fenced, Found
+from ..store import Commit, CommitAnswer, Committed, Conflict, Fenced, Found
 from ._core import Core
 from ._entropy import Entropy
 from ._group import Group, freeze, revert, seal, settle
@@ -110,28 +110,28 @@ class Committer(Core):
     def _send(self, group: Group) -> None:
         commit = group.commit
         assert commit is not None
+        answer: CommitAnswer | None
         try:
             answer = self.store.commit(commit)
         except BlocktreeError as error:
             if error.kind in UNKNOWN_FATE:
+                group.in_doubt = True
                 raise self._report(group, error) from error
-            raise self._refused(group, error) from error
-        if isinstance(answer, Committed) or self._is_ours(commit, answer):
+            if not (group.in_doubt and self._has_landed(commit)):
+                raise self._refused(group, error) from error
+            answer = None  # an earlier attempt took effect; what is refused now is only its repetition
+        if answer is None or isinstance(answer, Committed) or self._has_landed(commit):
             with self.mutex:
                 self._settled(group)
             self.pins.note({change.block: change.version for change in commit.changes})
         else:
             self.lost(group, answer)
 
-    def _is_ours(self, commit: Commit, answer: Conflict | Fenced) -> bool:
-        """A conflict with our own commit, of which the store has forgotten the request."""
-        if not isinstance(answer, Conflict):
-            return False
-        for change in commit.changes:
-            if change.block == answer.block and change.version == answer.found:
-                found = self.read_heads([(change.block, 0)])[0]
-                return isinstance(found, Found) and found.head.signed == change.signed
-        return False
+    def _has_landed(self, commit: Commit) -> bool:
+        """Whether the store shows this very commit, whatever it answers. One block tells: commits are atomic."""
+        change = commit.changes[0]
+        found = self.read_heads([(change.block, 0)])[0]
+        return isinstance(found, Found) and bytes(found.head.signed) == change.signed
 
     def lost(self, group: Group, answer: Conflict | Fenced) -> None:
         """Somebody else changed what this group changes. Raises FsError."""

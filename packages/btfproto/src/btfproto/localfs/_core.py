@@ -149,18 +149,20 @@ class Core:
         return self.load_children(parent, [(name, record)])[0]
 
     def load_children(self, parent: Inode, entries: Sequence[tuple[str, bytes]]) -> list[Inode]:
-        """Objects of entries that are not known yet, in one request. Raises FsError."""
-        fresh = []
+        """The objects, each once, of entries that are not known yet, in one request. Raises FsError."""
+        fresh: dict[bytes, Inode] = {}
         for name, record in entries:
-            store = StoredBlock(entry_block(record), entry_key(record), parent.store.scope)
-            fresh.append(self.make_inode(store, FileKind(entry_kind(record)), parent, name))
-        answers = self.read_heads([(inode.store.block, 0) for inode in fresh])
-        for inode, answer in zip(fresh, answers, strict=True):
+            block = entry_block(record)
+            if block not in fresh:  # several names of one file stand here once
+                store = StoredBlock(block, entry_key(record), parent.store.scope)
+                fresh[block] = self.make_inode(store, FileKind(entry_kind(record)), parent, name)
+        answers = self.read_heads([(block, 0) for block in fresh])
+        for inode, answer in zip(fresh.values(), answers, strict=True):
             if inode.number in self.table:
                 raise refused(inode.path, IntegrityError("its inode number is that of another object"))
             self.adopt(inode, answer)
             self.table[inode.number] = inode
-        return fresh
+        return list(fresh.values())
 
     def adopt(self, inode: Inode, answer: HeadAnswer) -> None:
         """Verify a head and let a fresh object take it over. Raises FsError naming the path."""

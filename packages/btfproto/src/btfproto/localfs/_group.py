@@ -50,13 +50,14 @@ class Member:
 class Group:
     """A frozen group. `commit` is there once it was sealed; the same one is sent again where its fate is unknown."""
 
-    __slots__ = ("commit", "members", "number", "size")
+    __slots__ = ("commit", "in_doubt", "members", "number", "size")
 
     def __init__(self, number: int, size: int) -> None:
         self.number = number
         self.size = size  #: what it counts towards the dirty limit
         self.members: list[Member] = []
         self.commit: Commit | None = None
+        self.in_doubt = False  #: an attempt may have taken effect
 
 
 def freeze(core: Core, spill: bool) -> Group:

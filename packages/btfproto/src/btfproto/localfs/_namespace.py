@@ -174,6 +174,8 @@ class Namespace(Committer):
     def rename(
         self, parent: int, name: str, new_parent: int, new_name: str, flags: RenameFlags = RenameFlags.NONE
     ) -> None:
+        if flags & RenameFlags.EXCHANGE and flags & RenameFlags.NO_REPLACE:
+            raise FsError(Kind.INVALID, "a rename cannot both exchange and not replace")
         self.make_room()
         with self.mutex:
             directory, tree = self.directory_of(parent)

@@ -225,7 +225,7 @@ class FileSystemMachine(RuleBasedStateMachine):
             del parent.children[name]
             parent.links -= 1
 
-    @rule(pick=PICKS, name=NAMES, to=PICKS, new_name=NAMES, flags=st.sampled_from(RenameFlags))
+    @rule(pick=PICKS, name=NAMES, to=PICKS, new_name=NAMES, flags=st.sampled_from(list(RenameFlags)))
     def rename(self, pick: int, name: str, to: int, new_name: str, flags: RenameFlags) -> None:
         parent, new_parent = self.directory(pick), self.directory(to)
         error = self._rename_error(parent, name, new_parent, new_name, flags)

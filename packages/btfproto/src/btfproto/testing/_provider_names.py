@@ -174,6 +174,8 @@ def moving_a_directory_moves_its_link(fs: FsProvider) -> None:
     assert fs.lookup(b, "d").kind is FileKind.FILE
     with refused(Kind.NOT_FOUND):
         fs.rename(a, "f", b, "none", RenameFlags.EXCHANGE)
+    with refused(Kind.INVALID):
+        fs.rename(a, "f", b, "d", RenameFlags.EXCHANGE | RenameFlags.NO_REPLACE)
 
 
 @fs_check
