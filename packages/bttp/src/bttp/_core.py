@@ -98,6 +98,8 @@ class LinkCore:
                 self._take_in(data)
         except BttpError as error:
             self._fail(error)
+        if self._leaving and self._exchange.idle:
+            self._close(None)
 
     def receive_eof(self) -> None:
         """The network's end. Orderly only where the peer said so before."""

@@ -255,14 +255,14 @@ class Exchange:
     # --- time and the network
 
     def expire(self, now: float) -> None:
-        """Calls whose deadline passed: ours fail and are cancelled there, those we serve are stopped and answered."""
+        """Calls whose deadline passed: ours fail and are cancelled there, those we serve are stopped."""
         for number in self.deadlines.expired(now):
             if number in self._calling:
                 self._statistics.deadlines_passed += 1
                 error = DeadlineError("no answer before the deadline")
                 self._events.append(CallFailed(self._give_up(number), error))
             else:
-                self.fail(number, Kind.DEADLINE, "the deadline passed before there was an answer")
+                self._forget_served(number)  # silently: the caller keeps the same time
                 self._events.append(CallCancelled(number))
 
     def take(self, limit: int) -> bytes:

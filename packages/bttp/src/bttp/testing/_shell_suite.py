@@ -1,0 +1,281 @@
+"""What every shell must do, whatever it runs on.
+
+A shell under test is a way to serve a router and a way to connect to it, both as context managers for a plain thread.
+`check_shell` raises AssertionError at the first difference from what the documents promise.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+from btlib.identity import Identity
+from btlib.kinds import Kind
+from btlib.paths import BlockPath
+from btlib.principals import Principal
+from btlib.testing import DomainIdentities, make_domain_identities
+
+from .._frames import Buffer
+from .._limits import Limits
+from .._peer import Peer
+from .._router import Body, Request, Router
+from ..errors import (
+    AuthenticationError,
+    BttpError,
+    ConnectionLostError,
+    DeadlineError,
+    LimitError,
+    RemoteError,
+    UnreachableError,
+)
+
+WAIT = 10.0  #: seconds after which a test gives up; nothing here takes a tenth of one
+
+
+class LinkUnderTest(Protocol):
+    """A link as a thread uses it."""
+
+    @property
+    def peer(self) -> Peer: ...
+
+    @property
+    def closed(self) -> bool: ...
+
+    def call(self, path: BlockPath | str, body: Body = b"", *, timeout: float | None = None) -> memoryview: ...
+
+    def send(self, path: BlockPath | str, body: Body = b"") -> None: ...
+
+    def drain(self, timeout: float = 5.0) -> bool: ...
+
+    def close(self) -> None: ...
+
+
+class ShellUnderTest(Protocol):
+    """A shell."""
+
+    def serve(self, identity: Identity, router: Router, root: Principal, limits: Limits) -> AbstractContextManager[str]:
+        """Serve on some free endpoint, which it gives."""
+        ...
+
+    def connect(
+        self, endpoint: str, identity: Identity | None, root: Principal, server: BlockPath | None
+    ) -> AbstractContextManager[LinkUnderTest]:
+        """An open link."""
+        ...
+
+
+def check_shell(shell: ShellUnderTest) -> None:
+    """All of the suite."""
+    for check in _CHECKS:
+        check(shell)
+
+
+class _Stage:
+    """A server with handlers, and the domain it belongs to."""
+
+    def __init__(self) -> None:
+        self.domain: DomainIdentities = make_domain_identities("server", "alice")
+        self.place = self.domain.path.child("hosts")
+        self.router = Router()
+        self.started = threading.Event()
+        self.release = threading.Event()
+        self.cancelled: Future[bool] = Future()
+        self.sent: list[bytes] = []
+        self.gone = threading.Event()
+        self.router.add(self.place.child("thread"), lambda request: request.body)
+        self.router.add(self.place.child("inline"), lambda request: request.body, inline=True)
+        self.router.add(self.place.child("async"), self._async_echo)
+        self.router.add(self.place.child("slow"), self._slow)
+        self.router.add(self.place.child("fails"), self._fails)
+        self.router.add(self.place.child("refuses"), self._refuses)
+        self.router.add(self.place.child("parts"), self._parts)
+        self.router.add(self.place.child("keep"), lambda request: self.sent.append(bytes(request.body)), inline=True)
+        self.router.add(self.place.child("watch"), lambda request: request.link.on_close(self.gone.set), inline=True)
+
+    def _parts(self, _request: Request) -> list[Buffer]:
+        return [b"a" * 70000, b"", memoryview(b"b" * 70000)]
+
+    async def _async_echo(self, request: Request) -> memoryview:
+        return request.body
+
+    def _slow(self, request: Request) -> bytes:
+        self.started.set()
+        self.release.wait(WAIT)
+        self.cancelled.set_result(request.cancelled)
+        return b"late"
+
+    def _fails(self, _request: Request) -> bytes:
+        raise ZeroDivisionError("a secret of the server")
+
+    def _refuses(self, _request: Request) -> bytes:
+        raise BttpError("there is no such thing", kind=Kind.NOT_FOUND, hint="make one")
+
+
+@contextmanager
+def _linked(shell: ShellUnderTest, limits: Limits = Limits()) -> Iterator[tuple[_Stage, LinkUnderTest]]:  # noqa: B008
+    stage = _Stage()
+    root = stage.domain.principal
+    with (
+        shell.serve(stage.domain["server"], stage.router, root, limits) as endpoint,
+        shell.connect(endpoint, stage.domain["alice"], root, stage.place) as link,
+    ):
+        try:
+            yield stage, link
+        finally:
+            stage.release.set()
+
+
+def _expect(error: type[BttpError], kind: Kind, act: Callable[[], object]) -> BttpError:
+    try:
+        act()
+    except error as caught:
+        failure = caught
+    else:
+        raise AssertionError(f"no {error.__name__}")
+    assert failure.kind is kind, f"{failure!r} has kind {failure.kind.name}, not {kind.name}"
+    return failure
+
+
+def _ask(link: LinkUnderTest, path: BlockPath | str, body: Body = b"") -> bytes:
+    return bytes(link.call(path, body, timeout=WAIT))
+
+
+def _check_calls(shell: ShellUnderTest) -> None:
+    """Bodies of all sizes come back from all kinds of handlers, whole and in any number of parts."""
+    with _linked(shell) as (stage, link):
+        for name in ("thread", "inline", "async"):
+            for size in (0, 1, 64 * 1024, 64 * 1024 + 1, 3_000_000):
+                body = os.urandom(size)
+                assert _ask(link, stage.place.child(name), body) == body, (name, size)
+        parts: list[Buffer] = [b"ab", memoryview(b"cd"), bytearray(b"ef")]
+        assert _ask(link, str(stage.place.child("thread").child("below")), parts) == b"abcdef"
+        assert _ask(link, stage.place.child("parts")) == b"a" * 70000 + b"b" * 70000
+        assert _ask(link, stage.place.child("watch")) == b""
+        assert link.peer.principals == (stage.domain["server"].principal,)
+
+
+def _check_many_at_once(shell: ShellUnderTest) -> None:
+    """Calls of many threads on one link, small beside large, each get their own answer."""
+    with _linked(shell) as (stage, link), ThreadPoolExecutor(8) as pool:
+        path = stage.place.child("thread")
+        bodies = [bytes([n]) * (200_000 if n % 10 == 0 else n) for n in range(100)]
+        answers = list(pool.map(lambda body: _ask(link, path, body), bodies))
+        assert answers == bodies
+
+
+def _check_sends(shell: ShellUnderTest) -> None:
+    """More messages than the window holds arrive, in order."""
+    with _linked(shell, Limits(send_window=4096)) as (stage, link):
+        for n in range(500):
+            link.send(stage.place.child("keep"), n.to_bytes(4, "little"))
+        _ask(link, stage.place.child("inline"))
+        assert stage.sent == [n.to_bytes(4, "little") for n in range(500)]
+
+
+def _check_errors(shell: ShellUnderTest) -> None:
+    """Errors arrive as kind and text; a defect tells nothing of the server."""
+    with _linked(shell) as (stage, link):
+        place = stage.place
+        refused = _expect(RemoteError, Kind.NOT_FOUND, lambda: _ask(link, place.child("refuses")))
+        assert str(refused) == "there is no such thing; make one"
+        failed = _expect(RemoteError, Kind.INTERNAL, lambda: _ask(link, place.child("fails")))
+        assert "secret" not in str(failed)
+        assert "ZeroDivision" not in str(failed)
+        _expect(RemoteError, Kind.NO_SUCH_TARGET, lambda: _ask(link, place.child("nobody")))
+        _expect(RemoteError, Kind.NO_SUCH_TARGET, lambda: _ask(link, stage.domain.path))
+        assert _ask(link, place.child("inline"), b"well") == b"well"
+
+
+def _check_deadline(shell: ShellUnderTest) -> None:
+    """A deadline ends the call here and tells the handler there; other calls go on."""
+    with _linked(shell) as (stage, link):
+        _expect(DeadlineError, Kind.DEADLINE, lambda: link.call(stage.place.child("slow"), timeout=0.05))
+        assert _ask(link, stage.place.child("inline"), b"on") == b"on"
+        stage.release.set()
+        assert stage.cancelled.result(WAIT) is True
+
+
+def _check_limits(shell: ShellUnderTest) -> None:
+    """What is beyond the peer's limits is refused here, by name."""
+    with _linked(shell, Limits(max_body=100_000, max_calls=1)) as (stage, link):
+        place = stage.place
+        too_long = _expect(LimitError, Kind.LIMIT, lambda: link.call(place.child("thread"), bytes(100_001)))
+        assert "max_body" in str(too_long)
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(_ask, link, place.child("slow"))
+            assert stage.started.wait(WAIT)
+            too_many = _expect(LimitError, Kind.LIMIT, lambda: link.call(place.child("inline")))
+            assert "max_calls" in str(too_many)
+            stage.release.set()
+            assert waiting.result(WAIT) == b"late"
+
+
+def _check_close(shell: ShellUnderTest) -> None:
+    """Closing fails the calls under way at once, tells the server, and refuses what comes after."""
+    with _linked(shell) as (stage, link):
+        _ask(link, stage.place.child("watch"))
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(_ask, link, stage.place.child("slow"))
+            assert stage.started.wait(WAIT)
+            link.close()
+            _expect(ConnectionLostError, Kind.UNREACHABLE, lambda: waiting.result(WAIT))
+        assert link.closed
+        assert stage.gone.wait(WAIT)
+        _expect(ConnectionLostError, Kind.UNREACHABLE, lambda: link.call(stage.place.child("inline")))
+
+
+def _check_drain(shell: ShellUnderTest) -> None:
+    """Draining refuses new calls, and ends when those under way are answered."""
+    with _linked(shell) as (stage, link), ThreadPoolExecutor(2) as pool:
+        waiting = pool.submit(_ask, link, stage.place.child("slow"))
+        assert stage.started.wait(WAIT)
+        draining = pool.submit(link.drain, WAIT)
+        stage.release.set()
+        assert waiting.result(WAIT) == b"late"
+        assert draining.result(WAIT) is True
+        try:
+            link.call(stage.place.child("inline"))
+        except (UnreachableError, ConnectionLostError):
+            return
+        raise AssertionError("a drained link takes calls")
+
+
+def _check_refusals(shell: ShellUnderTest) -> None:
+    """Whoever lacks a right is told so, with the reason, by whichever side refuses."""
+    stage = _Stage()
+    root, stranger = stage.domain.principal, make_domain_identities("mallory", root="another")
+    narrow = stage.domain.issue("bob", ("hosts", "inline"))
+    old = stage.domain.issue("carol", time=(0, 1))
+    with shell.serve(stage.domain["server"], stage.router, root, Limits()) as endpoint:
+
+        def connect(identity: Identity | None, of: Principal = root, server: BlockPath | None = None) -> None:
+            with shell.connect(endpoint, identity, of, server):
+                raise AssertionError("connected")
+
+        refused = _expect(AuthenticationError, Kind.FORBIDDEN, lambda: connect(stranger["mallory"]))
+        assert str(stranger["mallory"].principal) in str(refused)
+        expired = _expect(AuthenticationError, Kind.EXPIRED, lambda: connect(old))
+        assert "expired" in str(expired)
+        _expect(AuthenticationError, Kind.UNAUTHENTICATED, lambda: connect(None))
+        _expect(AuthenticationError, Kind.FORBIDDEN, lambda: connect(stage.domain["alice"], stranger.principal))
+        with shell.connect(endpoint, narrow, root, None) as link:
+            assert _ask(link, stage.place.child("inline"), b"yes") == b"yes"
+            _expect(RemoteError, Kind.FORBIDDEN, lambda: _ask(link, stage.place.child("thread")))
+    _expect(UnreachableError, Kind.UNREACHABLE, lambda: connect(narrow))
+
+
+_CHECKS = (
+    _check_calls,
+    _check_many_at_once,
+    _check_sends,
+    _check_errors,
+    _check_deadline,
+    _check_limits,
+    _check_close,
+    _check_drain,
+    _check_refusals,
+)

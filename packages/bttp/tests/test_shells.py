@@ -1,0 +1,114 @@
+"""Every shell passes the conformance suite: threads, asyncio, uvloop and trio, over TCP and Unix sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import bttp
+import bttp.blocking
+import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from btlib import BlockPath, Principal
+from btlib.identity import Identity
+from bttp.testing import check_shell
+from bttp.testing._shell_suite import _CHECKS, LinkUnderTest, ShellUnderTest
+
+
+class Threads:
+    """The blocking shell."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._endpoint = endpoint
+
+    @contextmanager
+    def serve(self, identity: Identity, router: bttp.Router, root: Principal, limits: bttp.Limits) -> Iterator[str]:
+        with bttp.blocking.serve([self._endpoint], identity, router, roots=[root], limits=limits) as server:
+            yield server.endpoints[0]
+
+    @contextmanager
+    def connect(
+        self, endpoint: str, identity: Identity | None, root: Principal, server: BlockPath | None
+    ) -> Iterator[LinkUnderTest]:
+        with bttp.blocking.connect(endpoint, identity, root=root, server=server) as link:
+            yield link
+
+
+class _PortalLink:
+    """A link of an event loop, used from a thread."""
+
+    def __init__(self, portal: BlockingPortal, link: bttp.Link) -> None:
+        self._portal, self._link = portal, link
+
+    @property
+    def peer(self) -> bttp.Peer:
+        return self._link.peer
+
+    @property
+    def closed(self) -> bool:
+        return self._link.closed
+
+    def call(self, path: BlockPath | str, body: Any = b"", *, timeout: float | None = None) -> memoryview:
+        async def call() -> memoryview:
+            return await self._link.call(path, body, timeout=timeout)
+
+        return self._portal.call(call)
+
+    def send(self, path: BlockPath | str, body: Any = b"") -> None:
+        self._portal.call(self._link.send, path, body)
+
+    def drain(self, timeout: float = 5.0) -> bool:
+        return self._portal.call(self._link.drain, timeout)
+
+    def close(self) -> None:
+        self._portal.call(self._link.aclose)
+
+
+class Loop:
+    """The async shell on one backend; server and client each have a loop."""
+
+    def __init__(self, endpoint: str, backend: str, options: dict[str, Any]) -> None:
+        self._endpoint, self._backend, self._options = endpoint, backend, options
+
+    @contextmanager
+    def serve(self, identity: Identity, router: bttp.Router, root: Principal, limits: bttp.Limits) -> Iterator[str]:
+        with start_blocking_portal(self._backend, self._options) as portal:
+            serving = bttp.serve([self._endpoint], identity, router, roots=[root], limits=limits)
+            with portal.wrap_async_context_manager(serving) as server:
+                yield server.endpoints[0]
+
+    @contextmanager
+    def connect(
+        self, endpoint: str, identity: Identity | None, root: Principal, server: BlockPath | None
+    ) -> Iterator[LinkUnderTest]:
+        with start_blocking_portal(self._backend, self._options) as portal:
+            connecting = bttp.connect(endpoint, identity, root=root, server=server)
+            with portal.wrap_async_context_manager(connecting) as link:
+                yield _PortalLink(portal, link)
+
+
+TCP = "127.0.0.1:0"
+SHELLS: dict[str, Callable[[str], ShellUnderTest]] = {
+    "threads": Threads,
+    "asyncio": lambda endpoint: Loop(endpoint, "asyncio", {}),
+    "trio": lambda endpoint: Loop(endpoint, "trio", {}),
+}
+
+
+@pytest.mark.parametrize("check", _CHECKS, ids=[check.__name__.removeprefix("_check_") for check in _CHECKS])
+@pytest.mark.parametrize("name", SHELLS)
+def test_shell_conforms_over_tcp(name: str, check: Callable[[ShellUnderTest], None]) -> None:
+    check(SHELLS[name](TCP))
+
+
+@pytest.mark.parametrize("name", SHELLS)
+def test_shell_conforms_over_a_unix_socket(name: str, tmp_path: Path) -> None:
+    check_shell(SHELLS[name](f"unix:{tmp_path}/socket"))
+    assert not (tmp_path / "socket").exists()
+
+
+def test_asyncio_shell_conforms_on_uvloop() -> None:
+    pytest.importorskip("uvloop")
+    check_shell(Loop(TCP, "asyncio", {"use_uvloop": True}))
