@@ -16,7 +16,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from btlib.kinds import Kind
@@ -46,6 +46,8 @@ from ._interface import (
 )
 from ._leases import Leases
 from ._lock import LockHolder, StoreLock
+from ._placement import Level
+from ._scrub import scrub
 from ._segments import SEGMENT_SIZE, Segments
 from ._validate import check_commit_shape
 from ._writer import Writer
@@ -168,6 +170,21 @@ class EmbeddedStore:
         self._check_open()
         usage = shutil.disk_usage(self.directory)
         return StoreStatus(self._writer.state.blocks, self._writer.state.stored, usage.total, usage.free)
+
+    def scrub(self) -> Iterator[StoreError]:
+        """Read everything, and tell of each damaged record or head, with its file. Raises StoreError."""
+        return scrub(self, self._place)
+
+    def _place(self, block: bytes, level: int, index: int) -> str:
+        """Where a record lies, for people."""
+        found = self._cache.load(block)
+        if found is None or found.head.inline:
+            return str(self._index.path)
+        place = (found.levels or {}).get(level, Level()).find(index)
+        if place is None:
+            return "no segment"
+        record = place.cut(index, index + 1)
+        return f"{self._segments.path(record.segment)} (byte {record.offset})"
 
     # changing
 

@@ -213,6 +213,24 @@ class Index:
         with self._snapshot() as db:
             return int(db.execute("SELECT coalesce(max(id), 0) + 1 FROM heads").fetchone()[0])
 
+    def all_heads(self) -> list[tuple[int, bytes, bool, bool, bytes]]:
+        """Id, block, removed, inline, signed header of every head; for repairs."""
+        with self._snapshot() as db:
+            rows = db.execute("SELECT id, block, removed, inline, signed FROM heads ORDER BY block")
+            return [(n, block, bool(removed), bool(inline), signed) for n, block, removed, inline, signed in rows]
+
+    def replace_placement(
+        self, runs: Sequence[tuple[int, ...]], stored: Sequence[tuple[int, int]], segments: Sequence[SegmentRow]
+    ) -> None:
+        """All runs and segments anew, and how much each block stores (bytes, id). Raises StoreError."""
+        with self._write_lock, self._translated("write to"), self._transaction() as db:
+            db.execute("DELETE FROM runs")
+            db.execute("DELETE FROM segments")
+            db.executemany("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?)", runs)
+            db.executemany("INSERT INTO segments VALUES (?, ?, ?)", [msgspec.structs.astuple(row) for row in segments])
+            db.executemany("UPDATE heads SET stored=? WHERE id=?", stored)
+            db.execute("UPDATE state SET stored=(SELECT coalesce(sum(stored), 0) FROM heads)")
+
     def close(self) -> None:
         with self._write_lock, self._read_lock:
             self._reader.close()

@@ -188,10 +188,11 @@ class Segments:
             self._active = max(self.ends)
 
     def _damaged(self, number: int, what: str) -> StoreError:
+        rebuild = f"python -m btfproto.store.rebuild {self.directory.parent}"
         return StoreError(
             Kind.INTEGRITY,
             f"the segment {self.path(number)} is damaged: {what}",
-            "restore the store from a backup, or copy what is still readable to a new one",
+            f"restore the store from a backup, or keep what is whole: {rebuild}",
         )
 
     def _failed(self, number: int, verb: str, error: OSError) -> StoreError:
