@@ -29,6 +29,8 @@ FILE_LIMIT = 1 << 20  #: bytes of a configuration file that are read
 
 Key = tuple[str, ...]
 
+_TCP = re.compile(r"(\[[0-9A-Fa-f:.%\w]+\]|[^:\s/\[\]]+):[0-9]{1,5}")
+
 
 @dataclass(frozen=True, slots=True)
 class Value:
@@ -164,9 +166,22 @@ def _build(values: Mapping[Key, Value], problems: list[str]) -> Settings:
             top[key[0]] = checked
         else:
             tables.setdefault(key[0], {})[key[1]] = checked
+    for endpoint in top.get("listen", ()):  # type: ignore[attr-defined]
+        if not is_endpoint(endpoint):
+            problems.append(
+                f"{values['listen',].source}: key `listen`: {endpoint!r} is no endpoint; "
+                "write host:port, [v6]:port or unix:/path"
+            )
     fields = {info.name: info.type for info in msgspec.structs.fields(Settings)}
     made = {name: fields[name](**content) for name, content in tables.items()}
     return Settings(**top, **made)  # type: ignore[arg-type]
+
+
+def is_endpoint(text: str) -> bool:
+    """Whether a text has the form of an endpoint; that one can listen there shows when one does."""
+    if text.startswith("unix:"):
+        return text.startswith("unix:/") and "\0" not in text
+    return bool(_TCP.fullmatch(text)) and int(text.rpartition(":")[2]) <= 65_535
 
 
 def dotted(key: Key) -> str:
@@ -197,7 +212,8 @@ def _plain(message: str) -> str:
 
 
 def _like(key: Key, known: Mapping[Key, object]) -> str:
-    return _like_text(dotted(key), [dotted(other) for other in known])
+    tables = sorted({other[0] for other in known if len(other) > 1})
+    return _like_text(dotted(key), [*(dotted(other) for other in known), *tables])
 
 
 def _like_text(name: str, known: list[str]) -> str:

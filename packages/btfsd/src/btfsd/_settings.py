@@ -12,6 +12,8 @@ from msgspec import Meta
 
 Count = Meta(ge=1, le=10_000_000)
 
+AbsolutePath = Annotated[str, Meta(pattern="^/")]
+
 Level = Literal["debug", "info", "warning", "error"]
 
 
@@ -66,13 +68,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str | None, Meta(description="petname or root (bt1…) of the domain to serve; needed where there are several")
     ] = None
     home: Annotated[
-        str | None, Meta(description="directory of domains and credentials, as BLOCKTREE_HOME", pattern="^/")
+        AbsolutePath | None, Meta(description="directory of domains and credentials, as BLOCKTREE_HOME")
     ] = None
     listen: Annotated[
         tuple[str, ...], Meta(description="where to listen, beside the Unix socket: host:port, [v6]:port, unix:/path")
     ] = ()
     passphrase_file: Annotated[
-        str | None, Meta(description="file whose first line unlocks this machine's credentials", pattern="^/")
+        AbsolutePath | None, Meta(description="file whose first line unlocks this machine's credentials")
     ] = None
     stop_seconds: Annotated[
         float, Meta(gt=0, le=600, description="how long a graceful stop may take before the process ends anyway")

@@ -1,0 +1,210 @@
+"""btfsd as a process: starting, being found, refusing to start, and stopping with everything committed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+from btfproto.opening import open_alone, open_files, open_thin, store_at
+from btfproto.provider import OpenFlags, Owner
+from btfproto.store.remote import StoreClient
+from btlib import Credentials
+from btlib.errors import BlocktreeError
+from btlib.kinds import Kind
+from btlib.writecaps import Chain, Rights, issue_writecap
+
+from .conftest import Machine
+
+ME = Owner(1000, 1000)
+
+
+def endpoint(machine: Machine) -> str:
+    found = machine.held_by["endpoint"]
+    assert isinstance(found, str)
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_says_when_it_is_ready_and_ends_with_0_on_a_signal(machine: Machine, number: signal.Signals) -> None:
+    process = machine.start()
+    code, err = machine.stop(process, number)
+    assert (code, "everything is committed" in err) == (0, True)
+    assert "Traceback" not in err
+
+
+def test_it_listens_where_it_is_told_and_beside_the_store(machine: Machine) -> None:
+    process = machine.begin("--listen", "127.0.0.1:0", environ={"NOTIFY_SOCKET": str(machine.top / "notify")})
+    status = machine.wait_notice("READY=1", process)
+    tcp = status.split("listening on ")[1].split(",")[0]
+    root = machine.domain.root_path
+    with_store = store_at(tcp, machine.identity, machine.domain.server_path)
+    assert with_store.status().blocks > 0
+    with_store.close()
+    provider = open_thin(machine.domain, machine.identity, root, server=tcp)
+    assert provider.readdir(provider.root, 0, 10) == []
+    provider.shutdown()
+    assert endpoint(machine).startswith("unix:/")
+    assert machine.stop(process)[0] == 0
+
+
+def test_what_a_thin_client_wrote_and_did_not_sync_is_committed_at_the_stop(machine: Machine) -> None:
+    process = machine.start()
+    thin = open_thin(machine.domain, machine.identity, machine.domain.root_path, server=endpoint(machine))
+    _, handle = thin.create(thin.root, "notes", 0o644, ME, OpenFlags.WRITE)
+    thin.write(handle, 0, b"not lost")
+    assert machine.stop(process)[0] == 0
+    with pytest.raises(BlocktreeError):
+        thin.shutdown()
+    alone = open_alone(machine.domain, machine.identity, machine.domain.root_path)
+    found = alone.lookup(alone.root, "notes")
+    assert alone.read(alone.open(found.inode, OpenFlags.READ), 0, 100) == b"not lost"
+    alone.shutdown()
+
+
+def test_a_program_on_this_machine_goes_through_the_daemon_that_has_the_store(machine: Machine) -> None:
+    process = machine.start()
+    provider = open_files(machine.domain, machine.identity, machine.domain.root_path)
+    provider.mkdir(provider.root, "made through the socket", 0o755, ME)
+    provider.shutdown()
+    assert machine.stop(process)[0] == 0
+    alone = open_alone(machine.domain, machine.identity, machine.domain.root_path)
+    assert [entry.name for entry in alone.readdir(alone.root, 0, 10)] == ["made through the socket"]
+    alone.shutdown()
+
+
+def test_a_long_poll_does_not_hold_up_the_stop(machine: Machine) -> None:
+    process = machine.start()
+    client = store_at(endpoint(machine), machine.identity, machine.domain.server_path)
+    cursor = client.watch(0, bytes(16), 0).cursor
+    waiting = threading.Thread(target=_watch, args=(client, cursor))
+    waiting.start()
+    code, err = machine.stop(process)
+    assert code == 0
+    assert "took longer" not in err
+    client.close()
+    waiting.join()
+
+
+def _watch(client: StoreClient, cursor: int) -> None:
+    with contextlib.suppress(BlocktreeError):
+        client.watch(cursor, bytes(16), 50.0)
+
+
+def test_after_a_kill_it_starts_again_beside_the_old_socket(machine: Machine) -> None:
+    process = machine.start()
+    assert machine.stop(process, signal.SIGKILL)[0] == -signal.SIGKILL
+    again = machine.start()
+    assert machine.stop(again)[0] == 0
+
+
+def test_a_second_one_on_the_same_store_names_the_first(machine: Machine) -> None:
+    process = machine.start()
+    code, _, err = machine.run()
+    assert code == 7
+    assert f"in use by btfsd (process {process.pid})" in err
+    assert machine.stop(process)[0] == 0
+
+
+def test_a_port_in_use_is_named(machine: Machine) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        code, _, err = machine.run("--listen", f"127.0.0.1:{taken.getsockname()[1]}")
+    assert code == 7
+    assert "cannot listen on 127.0.0.1:" in err
+
+
+def test_a_wrong_passphrase_ends_with_3_and_does_not_show_it(machine: Machine) -> None:
+    code, _, err = machine.run(environ={"BLOCKTREE_PASSPHRASE": "wrong guess"})
+    assert code == 3
+    assert "passphrase" in err
+    assert "wrong guess" not in err
+
+
+def test_without_a_passphrase_and_a_terminal_it_says_how_to_give_one(machine: Machine) -> None:
+    code, _, err = machine.run(environ={"BLOCKTREE_PASSPHRASE": ""})
+    assert code == 3
+    assert "--passphrase-file" in err
+
+
+def test_the_passphrase_comes_from_a_systemd_credential(machine: Machine, tmp_path: Path) -> None:
+    (tmp_path / "passphrase").write_text("correct horse battery staple\n")
+    process = machine.start(environ={"BLOCKTREE_PASSPHRASE": "", "CREDENTIALS_DIRECTORY": str(tmp_path)})
+    assert machine.stop(process)[0] == 0
+
+
+def test_the_watchdog_is_fed(machine: Machine) -> None:
+    process = machine.start(environ={"WATCHDOG_USEC": "200000"})
+    machine.wait_notice("WATCHDOG=1", process)
+    machine.wait_notice("WATCHDOG=1", process)
+    assert machine.stop(process)[0] == 0
+
+
+def test_json_logs_are_one_object_a_line_with_the_fields_of_the_event(machine: Machine) -> None:
+    process = machine.start("--log-json")
+    _, err = machine.stop(process)
+    lines = [json.loads(line) for line in err.splitlines()]
+    events = {line["event"]: line for line in lines if "event" in line}
+    assert {"started", "stopping", "stopped"} <= events.keys()
+    assert events["started"]["principal"] == str(machine.identity.principal)
+
+
+def test_a_stranger_is_told_to_have_the_machine_enrolled(machine: Machine) -> None:
+    process = machine.start()
+    stranger = Credentials.generate().identity()
+    client = store_at(endpoint(machine), stranger, machine.domain.server_path)
+    with pytest.raises(BlocktreeError, match="bt enroll") as refused:
+        client.status()
+    client.close()
+    assert str(stranger.principal) in str(refused.value)
+    assert machine.stop(process)[0] == 0
+
+
+def test_a_member_without_a_grant_is_told_what_to_ask_for(machine: Machine) -> None:
+    process = machine.start()
+    member = Credentials.generate().identity()
+    domain = machine.domain
+    chain = issue_writecap(
+        machine.root.signer,
+        Chain(),
+        subject=member.principal,
+        path=domain.hosts_path,
+        scope=bytes(16),
+        rights=Rights.EXECUTE,
+        not_before=0,
+        not_after=2**40,
+        may_delegate=False,
+        serial=bytes(16),
+    )
+    with pytest.raises(BlocktreeError) as refused:
+        open_thin(domain, member.with_chains(chain), domain.root_path.child("photos"), server=endpoint(machine))
+    assert refused.value.kind is Kind.FORBIDDEN
+    path = domain.root_path.child("photos")
+    assert f"bt grant {member.principal} {path} read" in str(refused.value)
+    assert machine.stop(process)[0] == 0
+
+
+def test_services_that_are_switched_off_do_not_answer(machine: Machine) -> None:
+    process = machine.start(environ={"BTFSD_SERVICES_FILES": "no"})
+    with pytest.raises(BlocktreeError) as refused:
+        open_thin(machine.domain, machine.identity, machine.domain.root_path, server=endpoint(machine))
+    assert refused.value.kind is Kind.NO_SUCH_TARGET
+    assert machine.stop(process)[0] == 0
+
+
+def test_a_home_without_a_domain_says_so(machine: Machine, tmp_path: Path) -> None:
+    code, _, err = machine.run(environ={"BLOCKTREE_HOME": str(tmp_path / "empty")})
+    assert code == 2
+    assert "bt init" in err
+
+
+def test_an_emptied_store_is_not_served(machine: Machine) -> None:
+    store = machine.domain.store
+    assert store is not None
+    store.rename(store.with_name("moved"))
+    code, _, err = machine.run()
+    assert code == 1
+    assert "holds no domain" in err
