@@ -24,8 +24,8 @@ def test_embedded_store(check: StoreCheck, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("check", STORE_CHECKS, ids=lambda check: check.__name__)
-def test_embedded_store_that_remembers_almost_nothing(check: StoreCheck, tmp_path: Path) -> None:
-    store = EmbeddedStore(tmp_path / "store", cache_bytes=0)
+def test_embedded_store_that_remembers_nothing_and_always_compacts(check: StoreCheck, tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path / "store", cache_bytes=0, segment_size=3_000)
     try:
         check(store)
     finally:

@@ -20,10 +20,12 @@ from btfproto.store import (
     LeaseBusy,
     LeaseHeld,
     LockHolder,
+    RecordRef,
     lock_holder,
 )
 from btfproto.store._group import Group
 from btfproto.store._index import Changes
+from btfproto.store._writer import _Ticket
 from btfproto.testing._store_tools import ANN, BOB, A, B, C, change, commit_of, must_commit, records_of, run
 from btlib.kinds import Kind
 
@@ -175,6 +177,46 @@ def test_a_segment_is_emptied_once_even_where_the_group_would_pay_for_more(
     must_commit(store, change(B, 0, run(0, 0, *[BIG] * 40)))
     assert moved == [A]
     assert records_of(store, A, 0, 0, 16) == [BIG] * 16
+    store.close()
+
+
+def test_a_reader_whose_segment_was_removed_reads_the_new_place(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path, segment_size=30_000)
+    must_commit(store, change(A, 0, run(0, 0, BIG, BIG)))
+    old = store._cache.load(A)
+    assert old is not None
+    for version in range(1, 4):
+        must_commit(store, change(A, version, run(0, 0, BIG, b"%d" % version * 9_000)))
+    assert not (tmp_path / "segments" / "00000001.seg").exists()
+    store._cache._blocks[A] = old
+    found = store.read_records(A, [RecordRef(0, 1)])
+    assert (found.version, found.records) == (4, [b"3" * 9_000])
+    store.close()
+
+
+def test_who_is_interrupted_while_waiting_passes_the_lead_on(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path)
+    writer = store._writer
+    first, second = _Ticket(commit_of(change(A, 0))), _Ticket(commit_of(change(B, 0)))
+
+    class Interrupted:
+        def acquire(self) -> None:
+            writer._hand_over([])
+            raise KeyboardInterrupt
+
+        def release(self) -> None:
+            pass
+
+    writer._led = True
+    writer._waiting = [first, second]
+    first.wake = Interrupted()  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        writer._wait(first)
+    assert (writer._waiting, second.leads, second.wake.locked()) == ([second], True, False)
+    writer._wait(second)
+    writer._lead()
+    must_commit(store, change(B, 1))
+    assert store.status().blocks == 1
     store.close()
 
 

@@ -57,7 +57,8 @@ class Head(msgspec.Struct, frozen=True):
     version: U64
     signed: bytes
     removed: bool = False  #: a tombstone: the block has no records any more
-    small: bytes | None = None  #: record (0, 0), where it is small enough to travel with the head (INLINE_LIMIT)
+    #: Record (0, 0), if the block has no other and the store keeps it beside the head. None says nothing: read it.
+    small: bytes | None = None
 
 
 class HeadWant(msgspec.Struct, frozen=True):
@@ -214,8 +215,8 @@ class StoreStatus(msgspec.Struct, frozen=True):
 class Store(Protocol):
     """Keeps heads and records of blocks. Thread-safe; every method may be called from any thread.
 
-    Raises `btfproto.errors.StoreError` (with a `Kind`: NO_SPACE, IO, INTEGRITY for a damaged store, UNREACHABLE,
-    FORBIDDEN, DEADLINE) and nothing else. After an IO error in `commit` the effect is unknown until the same request is
+    Raises `btfproto.errors.StoreError` (with a `Kind`: INVALID for a malformed commit, NO_SPACE, IO, INTEGRITY for a
+    damaged store, UNREACHABLE, also when closed, FORBIDDEN, DEADLINE) and nothing else. After an IO error in `commit` the effect is unknown until the same request is
     repeated with the same id.
     """
 

@@ -38,12 +38,13 @@ _PAGE = 4096  # bytes of log that a changed row costs, about: it changes one pag
 class _Ticket:
     """A commit that waits, and what became of it. `wake` is released when it is done, or has to lead the next group."""
 
-    __slots__ = ("answer", "commit", "error", "wake")
+    __slots__ = ("answer", "commit", "error", "leads", "wake")
 
     def __init__(self, commit: Commit) -> None:
         self.commit = commit
         self.answer: CommitAnswer | None = None
         self.error: StoreError | None = None
+        self.leads = False  # it is this one's turn to work on the next group
         self.wake = threading.Lock()
         self.wake.acquire()
 
@@ -92,9 +93,9 @@ class Writer:
         ticket = _Ticket(commit)
         with self._waiting_lock:
             self._waiting.append(ticket)
-            leads, self._led = not self._led, True
-        if not leads:
-            ticket.wake.acquire()
+            ticket.leads, self._led = not self._led, True
+        if not ticket.leads:
+            self._wait(ticket)
         answer = ticket.outcome()
         if answer is None:
             self._lead()
@@ -116,6 +117,25 @@ class Writer:
             self._broken = reason
             return not stopped
 
+    def _wait(self, ticket: _Ticket) -> None:
+        """Until it is done or leads. Who is interrupted meanwhile leaves the queue, and passes the lead on."""
+        try:
+            ticket.wake.acquire()
+        except BaseException:
+            with self._waiting_lock:
+                if ticket in self._waiting:
+                    self._waiting.remove(ticket)
+                    if ticket.leads:
+                        self._choose_leader()
+            raise
+
+    def _choose_leader(self) -> None:
+        """Wake the first who waits to lead; with the queue's lock held."""
+        self._led = bool(self._waiting)
+        if self._led:
+            self._waiting[0].leads = True
+            self._waiting[0].wake.release()
+
     def _lead(self) -> None:
         """Commit all that waits, wake who waited, and hand the lead to the first of those who came meanwhile."""
         with self._lock:
@@ -128,15 +148,12 @@ class Writer:
             self._shorten_log()
 
     def _hand_over(self, tickets: list[_Ticket]) -> None:
-        with self._waiting_lock:
-            successor = self._waiting[0] if self._waiting else None
-            self._led = successor is not None
         for ticket in tickets:
             if ticket.answer is None and ticket.error is None:
                 ticket.error = StoreError(Kind.IO, "the commit was interrupted", "repeat the same request")
             ticket.wake.release()
-        if successor is not None:
-            successor.wake.release()
+        with self._waiting_lock:
+            self._choose_leader()
 
     def _commit_group(self, tickets: list[_Ticket]) -> None:
         """Bring some commits to their end."""
@@ -164,10 +181,10 @@ class Writer:
             self._show(group, batch, changes.state)
         except StoreError as error:
             if error.kind is not Kind.NO_SPACE:
-                self._broken = error
+                self._break(error)
             raise
         except BaseException:
-            self._broken = StoreError(Kind.IO, "a commit was interrupted")
+            self._break(StoreError(Kind.IO, "a commit was interrupted"))
             raise
         self._log_bytes += _PAGE * changes.rows
         return answers
@@ -219,9 +236,11 @@ class Writer:
         try:
             self._index.checkpoint()
         except StoreError as error:
-            self._broken = error
+            self._break(error)
+
+    def _break(self, error: StoreError) -> None:
+        self._broken = StoreError(error.kind, f"{error.message} (earlier)", "close the store and open it again")
 
     def _check_writable(self) -> None:
         if self._broken is not None:
-            error = self._broken
-            raise StoreError(error.kind, error.message, error.hint or "close the store and open it again")
+            raise StoreError(self._broken.kind, self._broken.message, self._broken.hint)

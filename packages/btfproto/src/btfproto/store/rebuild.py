@@ -43,7 +43,7 @@ class Rebuilt(msgspec.Struct):
 
 
 def rebuild_placement(directory: Path) -> Rebuilt:
-    """Place all records anew. The store must be closed. Raises StoreError (BUSY, INTEGRITY if the index is unusable)."""
+    """Place all records anew, in a closed store. Raises StoreError (BUSY, INTEGRITY if the index is unusable)."""
     lock = StoreLock(directory, LockHolder(os.getpid(), "rebuild"))
     try:
         index = Index(directory, b"")
