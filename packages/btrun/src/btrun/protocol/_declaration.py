@@ -18,7 +18,7 @@ The class is checked when it is made, and derives the table of each role; it has
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import ClassVar, Final
 
 from msgspec import Struct
@@ -115,7 +115,7 @@ def _graph(cls: type[Protocol]) -> Graph:
     states = {value: name for name, value in members.items() if isinstance(value, State)}
     if not states:
         raise DeclarationError(cls.__name__, ("it has no state",))
-    _refuse(cls, tuple(_name_faults(members, [*roles.values(), *states.values()])))
+    _refuse(cls, tuple(_name_faults(members)))
     try:
         nodes = {name: state.node(roles, states | {END: END_NAME}) for state, name in states.items()}
     except KeyError as error:
@@ -129,13 +129,14 @@ def _graph(cls: type[Protocol]) -> Graph:
     )
 
 
-def _name_faults(members: Mapping[str, object], names: list[str]) -> list[str]:
-    reserved = {END_NAME, *Protocol.__annotations__}
-    objects = [members[name] for name in names]
-    return [
-        *(f"the name {name} is taken; choose another" for name in names if name in reserved or name.startswith("_")),
-        *(f"{value!r} has two names" for name, value in members.items() if objects.count(value) > 1 and name in names),
-    ]
+def _name_faults(members: Mapping[str, object]) -> Iterator[str]:
+    own = {name: value for name, value in members.items() if isinstance(value, Role | State)}
+    for name in own:
+        if name in {END_NAME, *Protocol.__annotations__} or name.startswith("_"):
+            yield f"the name {name} is taken; choose another"
+    for name, value in own.items():
+        if value.name != name:
+            yield f"{name} and {value.name} are one and the same"
 
 
 def _tables(cls: type[Protocol]) -> dict[str, Table]:

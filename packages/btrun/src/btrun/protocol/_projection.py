@@ -6,8 +6,9 @@ Stutz, Wies, Zufferey: Complete Multiparty Session Type Projection with Automata
 role needs to know no more than that:
 
 - in all states of a set it sends, or in all it receives from one and the same role;
-- where it sends, every state of the set allows the same messages, and all of them do come to a point where it sends;
-- the session is not over in any state of the set.
+- where it sends, every state of the set allows the same messages;
+- the session is not over in any state of the set. (So each of them comes to a point where the role acts, since by the
+  lint the end can be reached from everywhere.)
 
 Receiving from one role at a time is stricter than the theory needs. It keeps a receiver simple: it always knows from
 whom the next message comes.
@@ -79,20 +80,9 @@ class _Projection:
             raise ProjectionError(
                 f"the {self._role} may be in {names} when the session is already over, and nobody tells it"
             )
-        if senders == [self._role]:
-            self._check_sends(nodes, around, names)
-
-    def _check_sends(self, nodes: list[Node], around: set[str], names: str) -> None:
         offers = {frozenset((move.label, move.receiver) for move in self._own(node)) for node in nodes}
-        if len(offers) > 1:
+        if senders == [self._role] and len(offers) > 1:
             raise ProjectionError(f"the {self._role} does not know what it may send: it may be in {names}")
-        # A state from which the role never acts again is one where nobody would take its message.
-        acting = {node.name for node in nodes}
-        if lost := sorted(name for name in around if not self._around({name}) & acting):
-            raise ProjectionError(
-                f"the {self._role} may send in {names} although the session is in {' or '.join(lost)}, where nobody"
-                " takes its message"
-            )
 
     def _own(self, node: Node) -> list[Move]:
         return [move for move in node.moves if self._role in (move.sender, move.receiver)]

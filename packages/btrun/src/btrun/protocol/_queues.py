@@ -69,6 +69,7 @@ class _Walk:
             queue = waiting.get((row.source, role), ())
             if queue and queue[0] not in row.accepts:
                 yield f"{queue[0]} from the {row.source} can come to the {role} in its state {row.name}, unexpected"
+                return
         if all(row.is_end for _, _, row in rows):
             for (sender, receiver), queue in waiting.items():
                 yield f"{queue[0]} from the {sender} to the {receiver} can be left over when the session is over"
