@@ -216,8 +216,8 @@ class Store(Protocol):
     """Keeps heads and records of blocks. Thread-safe; every method may be called from any thread.
 
     Raises `btfproto.errors.StoreError` (with a `Kind`: INVALID for a malformed commit, NO_SPACE, IO, INTEGRITY for a
-    damaged store, UNREACHABLE, also when closed, FORBIDDEN, DEADLINE) and nothing else. After an IO error in `commit` the effect is unknown until the same request is
-    repeated with the same id.
+    damaged store, UNREACHABLE, also when closed, FORBIDDEN, DEADLINE) and nothing else. After an IO error in `commit`
+    the effect is unknown until the same request is repeated with the same id.
     """
 
     def read_heads(self, wants: Sequence[HeadWant]) -> list[HeadAnswer]:
