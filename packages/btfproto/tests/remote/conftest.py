@@ -34,6 +34,7 @@ class Net:
     files: FsServer
     stores: StoreServer
     server: BlockingServer
+    empty: MemoryStore  #: another store, with nothing in it, served without checks
     writable: bool = True
 
     @property
@@ -60,6 +61,9 @@ class Net:
 
     def store_client(self, identity: Identity | None = None) -> StoreClient:
         return StoreClient(self.dialer(identity), self.path.child("store"))
+
+    def empty_client(self, identity: Identity | None = None) -> StoreClient:
+        return StoreClient(self.dialer(identity), self.path.child("empty"))
 
     def client(self, identity: Identity | None = None, *, read_only: bool = False) -> FsClient:
         dialer = self.dialer(identity)
@@ -111,12 +115,13 @@ def make_net() -> Iterator[MakeNet]:
             files = FsServer(attach, limits=limits or SessionLimits())
             stack.callback(files.close)
             stores = StoreServer(store, check)
-            router = Router()
+            router, empty = Router(), MemoryStore()
+            StoreServer(empty, accept_everything).add_to(router, world.path(*SERVER, "empty"))
             files.add_to(router, world.path(*SERVER, "fs"))
             stores.add_to(router, world.path(*SERVER, "store"))
             policy = RootPolicy([world.root.principal])
             server = stack.enter_context(serve(["127.0.0.1:0"], world.machine, router, policy=policy))
-            net = Net(world, stack, store, fs, files, stores, server)
+            net = Net(world, stack, store, fs, files, stores, server, empty)
             return net
 
         yield make

@@ -12,6 +12,7 @@ from typing import TypeVar
 import msgspec
 from btlib.kinds import Kind
 from btlib.paths import BlockPath
+from btserde import SerdeError
 from bttp.errors import BttpError
 
 from btfproto._dial import Dialer
@@ -89,7 +90,11 @@ class FsSession:
     ) -> Reply:
         call = files.FsCall(session=session, number=next(self._numbers), request=request)
         try:
-            body = self._dialer.call(path, encode_fs_call(call), timeout=seconds)
+            message = encode_fs_call(call)
+        except SerdeError as error:
+            raise FsError(Kind.INVALID, f"a request that no server can answer: {error}") from error
+        try:
+            body = self._dialer.call(path, message, timeout=seconds)
             reply = decode_fs_reply(body)
         except MessageError as error:
             raise FsError(error.kind, f"{self._dialer.endpoint}: {error.message}") from error

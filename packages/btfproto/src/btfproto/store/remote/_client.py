@@ -15,6 +15,7 @@ from typing import TypeVar
 import msgspec
 from btlib.kinds import Kind
 from btlib.paths import BlockPath
+from btserde import SerdeError
 from bttp.errors import BttpError
 
 from btfproto._dial import Dialer
@@ -129,7 +130,11 @@ class StoreClient:
         timeout: float = CALL_SECONDS,
     ) -> Reply:
         try:
-            body = self._dialer.call(path or self._service, encode_store_request(request), timeout=timeout)
+            message = encode_store_request(request)
+        except SerdeError as error:
+            raise StoreError(Kind.INVALID, f"a request that no store can answer: {error}") from error
+        try:
+            body = self._dialer.call(path or self._service, message, timeout=timeout)
             return decode_store_reply(body, expected)
         except MessageError as error:
             raise StoreError(error.kind, f"{self._dialer.endpoint}: {error.message}") from error

@@ -1,0 +1,221 @@
+"""A store behind a link: it keeps every promise, checks what it is sent, and binds leases to who holds them."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import msgspec
+import pytest
+from btfproto.domain import DomainReader, Draft, public_content
+from btfproto.errors import StoreError
+from btfproto.messages import stores
+from btfproto.store import (
+    Absent,
+    Acquire,
+    Committed,
+    Fenced,
+    HeadWant,
+    LeaseBusy,
+    LeaseFree,
+    LeaseHeld,
+    RecordRef,
+    Release,
+)
+from btfproto.store.check import CommitChecker
+from btfproto.testing import STORE_CHECKS, StoreCheck
+from btfproto.testing._store_tools import block_id, change, commit_of, must_commit, run
+from btfproto.testing.domains import person
+from btlib import Kind
+
+from .conftest import MakeNet, Net
+
+KEY, ME, YOU = b"k" * 16, b"m" * 16, b"y" * 16
+
+
+@pytest.mark.parametrize("check", STORE_CHECKS, ids=lambda check: check.__name__)
+def test_a_store_over_a_link(check: StoreCheck, net: Net) -> None:
+    check(net.empty_client())
+
+
+def test_more_heads_and_records_than_one_request_takes_are_asked_for_in_parts(
+    net: Net, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stores, "MAX_HEADS", 10)
+    monkeypatch.setattr(stores, "MAX_RECORDS", 7)
+    client = net.empty_client()
+    blocks = [block_id(number) for number in range(25)]
+    for block in blocks:
+        must_commit(client, change(block, 0, run(0, 0, *(b"%d" % index for index in range(20)))))
+    assert len(client.read_heads([HeadWant(block) for block in blocks])) == 25
+    records = client.read_records(blocks[3], [RecordRef(0, index) for index in range(20)]).records
+    assert [bytes(record or b"") for record in records] == [b"%d" % index for index in range(20)]
+
+
+def test_large_records_arrive_as_views(net: Net) -> None:
+    client = net.empty_client()
+    must_commit(client, change(block_id("large"), 0, run(0, 0, bytes(500_000))))
+    (record,) = client.read_records(block_id("large"), [RecordRef(0, 0)]).records
+    assert isinstance(record, memoryview)
+    assert len(record) == 500_000
+
+
+def test_more_than_a_request_may_ask_for_is_refused_with_the_limit(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = net.empty_client()
+    wants = [HeadWant(block_id(number)) for number in range(stores.MAX_HEADS + 1)]
+    with pytest.raises(StoreError, match="limit of 4096") as refused:
+        client._call(stores.ReadHeads(wants), stores.Heads)
+    assert refused.value.kind is Kind.LIMIT
+
+
+class TestChecks:
+    """Every commit goes through the keyless check; the refusal arrives as its kind and sentence."""
+
+    @pytest.fixture
+    def checked(self, make_net: MakeNet) -> Net:
+        net: Net
+
+        def check(commit: object) -> None:
+            root = net.world.root.principal
+            CommitChecker(net.store, DomainReader(net.store, root), root, time.time)(commit)  # type: ignore[arg-type]
+
+        net = make_net(check)
+        return net
+
+    def draft(self, net: Net) -> Draft:
+        machine = net.world.machine
+        return Draft(machine.signer, machine.chains[0], now=int(time.time()))
+
+    def test_what_an_honest_writer_sends_is_committed(self, checked: Net) -> None:
+        draft = self.draft(checked)
+        draft.put(block=block_id("file"), scope=checked.world.created.scope, content=public_content(b"sealed"))
+        draft.put_writer(checked.world.created.scope)
+        assert isinstance(checked.store_client().commit(draft.commit(os.urandom(16))), Committed)
+
+    def test_a_forged_signature_is_refused(self, checked: Net) -> None:
+        draft = self.draft(checked)
+        draft.put(block=block_id("file"), scope=checked.world.created.scope, content=public_content(b"sealed"))
+        draft.put_writer(checked.world.created.scope)
+        commit = draft.commit(os.urandom(16))
+        signed = bytearray(commit.changes[0].signed)
+        signed[-1] ^= 1
+        forged = msgspec.structs.replace(commit.changes[0], signed=bytes(signed))
+        with pytest.raises(StoreError) as refused:
+            checked.store_client().commit(commit_of(forged, commit.changes[1]))
+        assert refused.value.kind is Kind.INTEGRITY
+        assert checked.store.read_heads([HeadWant(block_id("file"))]) == [Absent()]
+
+    def test_a_writer_without_a_right_is_refused_by_name(self, checked: Net) -> None:
+        mallory = checked.member(9)
+        draft = Draft(mallory.signer, mallory.chains[0], now=int(time.time()))
+        draft.put(block=block_id("file"), scope=checked.world.created.scope, content=public_content(b"sealed"))
+        draft.put_writer(checked.world.created.scope)
+        with pytest.raises(StoreError, match=str(mallory.principal)) as refused:
+            checked.store_client(mallory).commit(draft.commit(os.urandom(16)))
+        assert refused.value.kind is Kind.FORBIDDEN
+
+    def test_an_unknown_scope_is_refused(self, checked: Net) -> None:
+        draft = self.draft(checked)
+        draft.put(block=block_id("file"), scope=b"nowhere.nowhere.", content=public_content(b"sealed"))
+        draft.put_writer(checked.world.created.scope)
+        with pytest.raises(StoreError) as refused:
+            checked.store_client().commit(draft.commit(os.urandom(16)))
+        assert refused.value.kind is Kind.INTEGRITY
+
+
+class TestLeases:
+    def test_another_principal_cannot_release_renew_or_use_a_lease(self, net: Net) -> None:
+        mine, other = net.empty_client(), net.empty_client(net.member(9))
+        held = mine.lease(Acquire(KEY, ME, 60_000))
+        assert isinstance(held, LeaseHeld)
+        assert isinstance(other.lease(Release(KEY, ME)), LeaseFree)
+        assert isinstance(other.lease(Acquire(KEY, ME, 60_000)), LeaseBusy)
+        answer = other.commit(commit_of(change(block_id("a"), 0), fences=[(KEY, held.fence)]))
+        assert answer == Fenced(KEY, held.fence)
+        assert isinstance(mine.commit(commit_of(change(block_id("a"), 0), fences=[(KEY, held.fence)])), Committed)
+
+    def test_the_leases_of_a_lost_link_are_free_at_once(self, net: Net) -> None:
+        dying, waiting = net.empty_client(net.member(8)), net.empty_client(net.member(9))
+        assert isinstance(dying.lease(Acquire(KEY, ME, 60_000)), LeaseHeld)
+        dying.close()
+        end = time.monotonic() + 10
+        while not isinstance(waiting.lease(Acquire(KEY, YOU, 60_000)), LeaseHeld):
+            assert time.monotonic() < end, "the lease of a closed link is still held"
+
+    def test_a_client_that_came_back_keeps_its_lease_when_the_old_link_ends(self, net: Net) -> None:
+        first, again, other = net.empty_client(), net.empty_client(), net.empty_client(net.member(9))
+        first.lease(Acquire(KEY, ME, 60_000))
+        assert isinstance(again.lease(Acquire(KEY, ME, 60_000)), LeaseHeld)
+        first.close()
+        again.status()
+        assert isinstance(other.lease(Acquire(KEY, YOU, 60_000)), LeaseBusy)
+
+    def test_the_holder_learns_that_another_waits(self, net: Net) -> None:
+        holder, other = net.empty_client(), net.empty_client(net.member(9))
+        holder.lease(Acquire(KEY, ME, 60_000))
+        cursor = holder.watch(0, ME, 0).cursor
+        wanted: list[list[bytes]] = []
+        waiting = threading.Thread(target=lambda: wanted.append(holder.watch(cursor, ME, 30).wanted))
+        waiting.start()
+        other.lease(Acquire(KEY, YOU, 60_000))
+        waiting.join()
+        assert wanted == [[KEY]]
+
+    def test_a_link_cannot_hoard_leases(self, net: Net) -> None:
+        client = net.empty_client()
+        for number in range(256):
+            client.lease(Acquire(block_id(number), ME, 60_000))
+        with pytest.raises(StoreError, match="256 leases") as refused:
+            client.lease(Acquire(block_id("one more"), ME, 60_000))
+        assert refused.value.kind is Kind.LIMIT
+
+
+class TestWatches:
+    def test_many_waiting_clients_hold_no_worker(self, net: Net) -> None:
+        """There are 8 workers; 40 long polls must not keep anybody else waiting."""
+        client = net.empty_client()
+        cursor = client.watch(0, ME, 0).cursor
+        found: list[int] = []
+        threads = [
+            threading.Thread(target=lambda: found.append(len(client.watch(cursor, ME, 30).changes))) for _ in range(40)
+        ]
+        for thread in threads:
+            thread.start()
+        must_commit(client, change(block_id("a"), 0))
+        for thread in threads:
+            thread.join()
+        assert found == [1] * 40
+
+    def test_more_watches_than_a_link_may_have_are_refused(self, net: Net) -> None:
+        client = net.empty_client()
+        cursor = client.watch(0, ME, 0).cursor
+        refused: list[StoreError] = []
+
+        def watch() -> None:
+            try:
+                client.watch(cursor, ME, 30)
+            except StoreError as error:
+                refused.append(error)
+
+        threads = [threading.Thread(target=watch) for _ in range(80)]
+        for thread in threads:
+            thread.start()
+        while len(refused) < 16:
+            time.sleep(0.001)
+        must_commit(client, change(block_id("a"), 0))
+        for thread in threads:
+            thread.join()
+        assert {error.kind for error in refused} == {Kind.LIMIT}
+
+    def test_a_draining_server_answers_at_once(self, net: Net) -> None:
+        client = net.store_client()
+        cursor = client.watch(0, ME, 0).cursor
+        net.stores.drain()
+        assert client.watch(cursor, ME, 50).changes == []
+
+
+def test_anybody_who_may_not_reach_the_service_is_refused(net: Net) -> None:
+    with pytest.raises(StoreError) as refused:
+        net.store_client(person(77)).status()
+    assert refused.value.kind in (Kind.FORBIDDEN, Kind.UNAUTHENTICATED)
