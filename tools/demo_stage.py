@@ -147,6 +147,10 @@ class Stage:
     def stop(self, process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> int:
         """Signal a daemon that was started here, and wait for its end."""
         process.send_signal(number)
+        return self.wait(process)
+
+    def wait(self, process: subprocess.Popen[bytes]) -> int:
+        """Wait for the end of something that was started here; gives its exit code."""
         status = process.wait(timeout=PATIENCE_SECONDS)
         self.processes.remove(process)
         return status
@@ -170,7 +174,7 @@ class Stage:
     def sweep(self) -> None:
         """Take everything away: mounts first, then the processes that were started here, then the files."""
         for place in self.mounted:
-            subprocess.run(["umount", "-l", str(place)], capture_output=True, check=False)
+            self._force_unmount(place)
         for process in self.processes:
             process.terminate()
             try:
@@ -179,6 +183,14 @@ class Stage:
                 process.kill()
                 process.wait()
         shutil.rmtree(self.top, ignore_errors=True)
+
+    def _force_unmount(self, place: Path) -> None:
+        """As clean as it goes: a mount that still works ends with its process, one that does not is only detached."""
+        btfuse = Path(sys.executable).with_name("btfuse")
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            subprocess.run([btfuse, "-u", place], capture_output=True, timeout=PATIENCE_SECONDS, check=False)
+        if str(place) in Path("/proc/self/mounts").read_text():
+            subprocess.run(["umount", "-l", str(place)], capture_output=True, check=False)
 
 
 @contextlib.contextmanager
