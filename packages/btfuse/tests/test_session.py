@@ -274,6 +274,17 @@ class TestShared:
         _error, content = kernel.ask(Opcode.OPEN, made.inode, OPEN_IN.pack(os.O_RDWR, 0))
         assert OPEN_OUT.unpack(content)[1] == 0
 
+    def test_what_was_written_is_committed_when_it_is_closed(self, kernel: Kernel) -> None:
+        made = kernel.provider.mknod(kernel.provider.root, "f", FileKind.FILE, 0o644, OWNER)
+        handle = kernel.open(made.inode)
+        flush = FLUSH_IN.pack(handle, 0, 0, 1)
+        kernel.ask(Opcode.FLUSH, made.inode, flush)
+        assert kernel.provider.synced == 0
+        kernel.ask(Opcode.WRITE, made.inode, WRITE_IN.pack(handle, 0, 4, 0, 0, 0, 0) + b"data")
+        for _ in range(2):
+            kernel.ask(Opcode.FLUSH, made.inode, flush)
+        assert kernel.provider.synced == 1
+
     def test_a_lock_that_waits_is_answered_when_it_is_free(self, kernel: Kernel) -> None:
         handle = self.open_file(kernel)
         assert self.lock(kernel, handle, owner=1) == 0

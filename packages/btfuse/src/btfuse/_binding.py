@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import importlib
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -24,10 +23,10 @@ from ._errors import FuseError
 
 VARIABLE = "BTFUSE_BINDING"
 _LIBRARY_VARIABLE = "FUSE_LIBRARY_PATH"  #: where both modules look first
-#: Choice → module, its major version of libfuse, the names of that library, the Debian package.
+#: Choice → its major version of libfuse, the names of that library, the Debian package.
 _CHOICES = {
-    "mfusepy": ("mfusepy", 3, ("libfuse3.so.4", "libfuse3.so.3"), "libfuse3-3"),
-    "fusepy": ("fuse", 2, ("libfuse.so.2",), "libfuse2"),
+    "mfusepy": (3, ("libfuse3.so.4", "libfuse3.so.3"), "libfuse3-3"),
+    "fusepy": (2, ("libfuse.so.2",), "libfuse2"),
 }
 CHOICES = ("auto", *_CHOICES)
 _AUTO = ("mfusepy", "fusepy")
@@ -105,16 +104,28 @@ def load_binding(choice: str = "auto") -> Binding:
 
 
 def _load(name: str) -> Binding:
-    module_name, major, libraries, package = _CHOICES[name]
+    major, libraries, package = _CHOICES[name]
     with _library_path(libraries, package):
-        module: ModuleType = importlib.import_module(module_name)
+        module = _import_mfusepy() if name == "mfusepy" else _import_fusepy()
     library = getattr(module, "_libfuse", None)
     if not isinstance(library, ctypes.CDLL):
-        raise ImportError(f"the module {module_name} is not {name}")
+        raise ImportError(f"the module {module.__name__} is not {name}")
     binding = Binding(name, major, library)
     if not binding.version.startswith(f"{major}."):
         raise ImportError(f"{name} found libfuse {binding.version}, not {major}")
     return binding
+
+
+def _import_mfusepy() -> ModuleType:
+    import mfusepy
+
+    return mfusepy  # type: ignore[no-any-return]
+
+
+def _import_fusepy() -> ModuleType:
+    import fuse
+
+    return fuse  # type: ignore[no-any-return]
 
 
 @contextlib.contextmanager

@@ -83,6 +83,7 @@ def _mount(asked: Arguments, binding: Binding, ready: Callable[[], None]) -> Non
         shared=opened.shared,
         symlinks=options.symlinks,
         remote_locks=opened.remote_locks,
+        commit_on_close=not options.lazy_close,
         write_back=options.write_back and not opened.shared,
     )
     threads = options.threads or (_REMOTE_THREADS if opened.shared else 1)

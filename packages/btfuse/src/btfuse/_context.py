@@ -50,6 +50,7 @@ class Settings:
     shared: bool  #: others may change the tree while it is mounted
     symlinks: Symlinks = Symlinks.CONTAINED
     remote_locks: bool = False  #: locks are the provider's; else the kernel keeps them for this mount alone
+    commit_on_close: bool = True  #: of a shared mount: others see a file when it is closed, not a little later
     write_back: bool = False  #: the kernel collects small writes
 
     @property

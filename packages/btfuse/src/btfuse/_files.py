@@ -1,4 +1,9 @@
-"""Regular files: opening, reading, writing, making durable, allocating, seeking, closing."""
+"""Regular files: opening, reading, writing, making durable, allocating, seeking, closing.
+
+Two ways, one for each kind of mount. `Files` is for a tree that others change meanwhile: what was written is committed
+when it is closed, so that whoever opens the file afterwards sees it (close-to-open). `ExclusiveFiles` is for a mount
+that is the only client, and commits when asked or when it is time.
+"""
 
 from __future__ import annotations
 
@@ -49,6 +54,7 @@ class Files:
         self._provider = context.provider
         self._read = context.provider.read
         self._write = context.provider.write
+        self._unseen: set[int] = set()  # handles whose changes others do not see yet
 
     def handlers(self) -> Handlers:
         return {
@@ -66,6 +72,7 @@ class Files:
     def create(self, head: Head, buffer: memoryview) -> bytes:
         flags, mode, _umask, _open_flags = CREATE_IN.unpack_from(buffer, BODY)
         entry, _inode, handle = self._create(head, buffer, mode, open_flags(flags))
+        self._unseen.add(handle)
         return entry + OPEN_OUT.pack(handle, FOPEN_KEEP_CACHE, 0)
 
     def _create(self, head: Head, buffer: memoryview, mode: int, flags: OpenFlags) -> tuple[bytes, int, int]:
@@ -100,6 +107,7 @@ class Files:
         handle, offset, size, flags, _, _, _ = WRITE_IN.unpack_from(buffer, BODY)
         if flags & WRITE_KILL_SUIDGID:
             self._drop_set_id(self._context.inode(head))
+        self._unseen.add(handle)
         return WRITE_OUT.pack(self._write(handle, offset, buffer[_DATA : _DATA + size]), 0)
 
     def _drop_set_id(self, inode: int) -> None:
@@ -112,16 +120,23 @@ class Files:
         self._context.set_id.discard(inode)
 
     def flush(self, _head: Head, buffer: memoryview) -> bytes:
-        self._provider.flush(FLUSH_IN.unpack_from(buffer, BODY)[0])
+        handle = FLUSH_IN.unpack_from(buffer, BODY)[0]
+        self._provider.flush(handle)
+        if handle in self._unseen and self._context.settings.commit_on_close:
+            self._provider.fsync(handle)
+            self._unseen.discard(handle)
         return _EMPTY
 
     def fsync(self, head: Head, buffer: memoryview) -> bytes:
         handle, flags, _padding = FSYNC_IN.unpack_from(buffer, BODY)
+        self._unseen.discard(handle)
         self._provider.fsync(self._handle(head, handle), bool(flags & FSYNC_DATA_ONLY))
         return _EMPTY
 
     def release(self, _head: Head, buffer: memoryview) -> bytes:
-        self._provider.close(RELEASE_IN.unpack_from(buffer, BODY)[0])
+        handle = RELEASE_IN.unpack_from(buffer, BODY)[0]
+        self._unseen.discard(handle)
+        self._provider.close(handle)
         return _EMPTY
 
     def _handle(self, _head: Head, given: int) -> int:

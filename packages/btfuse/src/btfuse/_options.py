@@ -44,6 +44,7 @@ class MountOptions:
     allow_other: bool = False
     nonempty: bool = False
     write_back: bool = False
+    lazy_close: bool = False
     threads: int | None = None
     commit_seconds: float | None = None
     home: Path | None = None
@@ -120,6 +121,7 @@ _FLAGS: dict[str, Callable[[MountOptions], MountOptions]] = {
     "allow_other": lambda options: replace(options, allow_other=True),
     "nonempty": lambda options: replace(options, nonempty=True),
     "writeback": lambda options: replace(options, write_back=True),
+    "lazy_close": lambda options: replace(options, lazy_close=True),
     "unsafe_symlinks": lambda options: replace(options, symlinks=Symlinks.AS_WRITTEN),
 }
 

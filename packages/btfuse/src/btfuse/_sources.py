@@ -26,6 +26,8 @@ from ._errors import FuseError
 from ._options import MountOptions
 
 PROGRAM = "btfuse"
+#: Names that are made, moved or removed reach other clients with the next group: sooner than it is timed for one alone.
+SHARED_COMMIT_SECONDS = 1.0
 #: A store that is held may be a mount that is just committing its last group: as long as that usually takes.
 BUSY_SECONDS = 1.5
 _BUSY_PAUSE = 0.05
@@ -83,9 +85,8 @@ def _server(domain: Domain, options: MountOptions) -> str | None:
 
 def _fs_options(options: MountOptions) -> FsOptions:
     chosen = FsOptions(read_only=options.read_only)
-    if options.commit_seconds is None:
-        return chosen
-    return msgspec.structs.replace(chosen, commit_interval=options.commit_seconds)
+    seconds = options.commit_seconds or (SHARED_COMMIT_SECONDS if options.server else chosen.commit_interval)
+    return msgspec.structs.replace(chosen, commit_interval=seconds)
 
 
 def _unlock(domain: Domain, options: MountOptions, environ: Mapping[str, str]) -> Identity:
