@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from ._group import Block
 from ._index import HeadRow, Index
 from ._interface import HeadWant
-from ._placement import Level
+from ._placement import Level, Run
 
 HEAD_WEIGHT = 400  # objects of a head besides its bytes, about
 RUN_WEIGHT = 250  # objects of a run, about
@@ -59,13 +59,21 @@ class BlockCache:
                 self._blocks.move_to_end(block)
                 return found
             published = self._published
-        head, runs = self._index.head_and_runs(block)
+        head, runs = self._load(block, found)
         if head is None:
             return None
         levels = {level for level, _ in runs}
         found = Block(head, {number: Level(run for level, run in runs if level == number) for number in levels})
         self._keep_loaded({block: found}, published)
         return found
+
+    def _load(self, block: bytes, known: Block | None) -> tuple[HeadRow | None, list[tuple[int, Run]]]:
+        """A head and its runs of one moment; in one statement, where the head in memory is still the newest."""
+        if known is not None:
+            version, runs = self._index.runs(known.head.id)
+            if version == known.head.version:
+                return known.head, runs
+        return self._index.head_and_runs(block)
 
     def publish(self, blocks: Mapping[bytes, Block]) -> None:
         """Show newer states to all who come from now on."""

@@ -123,7 +123,7 @@ class EmbeddedStore:
             try:
                 if not found.head.inline:
                     return Records(found.head.version, self._read_placed(found, refs))
-                head, small = self._index.head_and_small(block)
+                head, small = self._index.heads_and_smalls([block]).get(block, (None, None))
                 if head is not None and head.inline:
                     return Records(head.version, [None if r.level or r.index else small for r in refs])
             except FileNotFoundError:

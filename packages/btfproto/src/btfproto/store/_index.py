@@ -49,16 +49,22 @@ CREATE TABLE requests (cursor INTEGER PRIMARY KEY, request BLOB NOT NULL);
 CREATE TABLE fences (key BLOB PRIMARY KEY, holder BLOB NOT NULL, fence INTEGER NOT NULL) WITHOUT ROWID;
 """
 
-# Many blocks are asked for at once in statements of a fixed size, so that each is prepared once; NULL matches nothing.
-_AT_ONCE = 128
-_MANY = ", ".join("?" * _AT_ONCE)
-_HEADS = f"SELECT block, id, version, removed, stored, inline, signed FROM heads WHERE block IN ({_MANY})"
-_HEADS_SMALLS = (
+_AT_ONCE = (1, 8, 128)  # blocks of one statement: fixed sizes, so that each is prepared once; NULL matches no block
+
+
+def _for_blocks(select: str) -> dict[int, str]:
+    return {size: f"{select} WHERE block IN ({', '.join('?' * size)})" for size in _AT_ONCE}
+
+
+_HEADS = _for_blocks("SELECT block, id, version, removed, stored, inline, signed FROM heads")
+_HEADS_SMALLS = _for_blocks(
     "SELECT block, h.id, version, removed, stored, inline, signed, record "
-    f"FROM heads h LEFT JOIN smalls s ON s.id = h.id WHERE block IN ({_MANY})"
+    "FROM heads h LEFT JOIN smalls s ON s.id = h.id"
 )
-_HEAD = "SELECT id, version, removed, stored, inline, signed FROM heads WHERE block = ?"
-_RUNS = "SELECT level, first, count, segment, offset, size, last FROM runs WHERE id = ? ORDER BY level, first"
+_RUNS = (
+    "SELECT version, level, first, count, segment, offset, size, last "
+    "FROM heads h LEFT JOIN runs r ON r.id = h.id WHERE h.id = ? ORDER BY level, first"
+)
 
 
 class State(msgspec.Struct, frozen=True):
@@ -150,74 +156,58 @@ class Index:
         with self._write_lock, self._translated("write to"):
             self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
-    def state(self) -> State:
-        with self._snapshot() as db:
-            _, *row = db.execute("SELECT * FROM state").fetchone()
-            return State(*row)
-
     def heads(self, blocks: Sequence[bytes]) -> dict[bytes, HeadRow]:
         """The heads of those blocks that have one."""
-        with self._snapshot() as db:
-            return {row[0]: _head_row(row[1:]) for row in _chunked(db, _HEADS, blocks)}
+        return {row[0]: _head_row(row[1:]) for row in self._query_blocks(_HEADS, blocks)}
 
     def heads_and_smalls(self, blocks: Sequence[bytes]) -> dict[bytes, tuple[HeadRow, bytes | None]]:
         """The heads of those blocks that have one, each with its small record as of one moment."""
-        with self._snapshot() as db:
-            return {row[0]: (_head_row(row[1:7]), row[7]) for row in _chunked(db, _HEADS_SMALLS, blocks)}
+        return {row[0]: (_head_row(row[1:7]), row[7]) for row in self._query_blocks(_HEADS_SMALLS, blocks)}
 
-    def head_and_small(self, block: bytes) -> tuple[HeadRow | None, bytes | None]:
-        """A head with its small record, as of one moment."""
-        with self._snapshot() as db:
-            row = db.execute(
-                "SELECT h.id, version, removed, stored, inline, signed, record "
-                "FROM heads h LEFT JOIN smalls s ON s.id = h.id WHERE block = ?",
-                (block,),
-            ).fetchone()
-            return (None, None) if row is None else (_head_row(row[:6]), row[6])
+    def runs(self, number: int) -> tuple[int, list[tuple[int, Run]]]:
+        """The version of the block with this id, and its runs by level and first record, as of one moment."""
+        rows = self._query(_RUNS, (number,))
+        return rows[0][0], [(row[1], Run(*row[2:])) for row in rows if row[1] is not None]
 
     def head_and_runs(self, block: bytes) -> tuple[HeadRow | None, list[tuple[int, Run]]]:
-        """A head with its runs in order of level and first record, as of one moment."""
-        with self._snapshot() as db:
+        """A head with its runs, as of one moment, however often the block is committed meanwhile."""
+        with self._read_lock, self._translated("read"):
+            db = self._reader
             db.execute("BEGIN")
             try:
-                row = db.execute(_HEAD, (block,)).fetchone()
+                row = db.execute(_HEADS[1], (block,)).fetchone()
                 if row is None:
                     return None, []
-                runs = db.execute(_RUNS, (row[0],))
-                return _head_row(row), [(level, Run(*place)) for level, *place in runs]
+                rows = db.execute(_RUNS, (row[1],)).fetchall()
             finally:
                 db.execute("COMMIT")
+        return _head_row(row[1:]), [(row[1], Run(*row[2:])) for row in rows if row[1] is not None]
 
     def scan(self, after: bytes | None, limit: int) -> list[HeadSummary]:
-        with self._snapshot() as db:
-            rows = db.execute(
-                "SELECT block, version, removed, stored FROM heads WHERE block > ? ORDER BY block LIMIT ?",
-                (after or b"", limit),
-            )
-            return [HeadSummary(block, version, bool(removed), stored) for block, version, removed, stored in rows]
+        statement = "SELECT block, version, removed, stored FROM heads WHERE block > ? ORDER BY block LIMIT ?"
+        rows = self._query(statement, (after or b"", limit))
+        return [HeadSummary(block, version, bool(removed), stored) for block, version, removed, stored in rows]
+
+    def state(self) -> State:
+        return State(*self._query("SELECT store_id, cursor, blocks, stored FROM state")[0])
 
     def segments(self) -> list[SegmentRow]:
-        with self._snapshot() as db:
-            return [SegmentRow(*row) for row in db.execute("SELECT number, length, living FROM segments")]
+        return [SegmentRow(*row) for row in self._query("SELECT number, length, living FROM segments")]
 
     def requests(self) -> list[bytes]:
         """The newest request ids, oldest first."""
-        with self._snapshot() as db:
-            return [request for (request,) in db.execute("SELECT request FROM requests ORDER BY cursor")]
+        return [request for (request,) in self._query("SELECT request FROM requests ORDER BY cursor")]
 
     def fences(self) -> dict[bytes, tuple[bytes, int]]:
-        with self._snapshot() as db:
-            return {key: (holder, fence) for key, holder, fence in db.execute("SELECT key, holder, fence FROM fences")}
+        return {key: (holder, fence) for key, holder, fence in self._query("SELECT key, holder, fence FROM fences")}
 
     def next_id(self) -> int:
-        with self._snapshot() as db:
-            return int(db.execute("SELECT coalesce(max(id), 0) + 1 FROM heads").fetchone()[0])
+        return int(self._query("SELECT coalesce(max(id), 0) + 1 FROM heads")[0][0])
 
     def all_heads(self) -> list[tuple[int, bytes, bool, bool, bytes]]:
         """Id, block, removed, inline, signed header of every head; for repairs."""
-        with self._snapshot() as db:
-            rows = db.execute("SELECT id, block, removed, inline, signed FROM heads ORDER BY block")
-            return [(n, block, bool(removed), bool(inline), signed) for n, block, removed, inline, signed in rows]
+        rows = self._query("SELECT id, block, removed, inline, signed FROM heads ORDER BY block")
+        return [(number, block, bool(removed), bool(inline), signed) for number, block, removed, inline, signed in rows]
 
     def replace_placement(
         self, runs: Sequence[tuple[int, ...]], stored: Sequence[tuple[int, int]], segments: Sequence[SegmentRow]
@@ -271,10 +261,20 @@ class Index:
                 db.execute("ROLLBACK")
             raise
 
-    @contextmanager
-    def _snapshot(self) -> Iterator[sqlite3.Connection]:
-        with self._read_lock, self._translated("read"):
-            yield self._reader
+    def _query(self, statement: str, values: Sequence[object] = ()) -> list[Any]:
+        """All rows of one statement, which sees one moment."""
+        try:
+            with self._read_lock:
+                return self._reader.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise _store_error(self.path, "read", error) from error
+
+    def _query_blocks(self, statements: dict[int, str], blocks: Sequence[bytes]) -> Iterator[Any]:
+        largest = _AT_ONCE[-1]
+        for at in range(0, len(blocks), largest):
+            chunk = blocks[at : at + largest]
+            size = next(size for size in _AT_ONCE if size >= len(chunk))
+            yield from self._query(statements[size], [*chunk, *[None] * (size - len(chunk))])
 
     @contextmanager
     def _translated(self, verb: str) -> Iterator[None]:
@@ -282,12 +282,6 @@ class Index:
             yield
         except sqlite3.Error as error:
             raise _store_error(self.path, verb, error) from error
-
-
-def _chunked(db: sqlite3.Connection, statement: str, blocks: Sequence[bytes]) -> Iterator[tuple[Any, ...]]:
-    for at in range(0, len(blocks), _AT_ONCE):
-        chunk = blocks[at : at + _AT_ONCE]
-        yield from db.execute(statement, [*chunk, *[None] * (_AT_ONCE - len(chunk))])
 
 
 def _head_row(row: tuple[int, int, int, int, int, bytes]) -> HeadRow:

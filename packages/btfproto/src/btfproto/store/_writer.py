@@ -223,7 +223,7 @@ class Writer:
         )
 
     def _load_small(self, block: bytes) -> bytes:
-        small = self._index.head_and_small(block)[1]
+        small = self._index.heads_and_smalls([block]).get(block, (None, None))[1]
         if small is None:
             raise StoreError(Kind.INTEGRITY, f"the index {self._index.path} lost the small record of {block.hex()}")
         return small
