@@ -1,54 +1,136 @@
-"""What others did: taking over newer heads, and giving up changes that were too late."""
+"""What others did: taking over newer heads, and giving up changes that were too late.
+
+Others' commits are heard of as events of the store. `hear` fetches those since the last time and reloads what they
+changed, so after it everything in memory is as new as the store was when it was asked. Whoever holds the lease of a
+scope need not ask: nobody else can commit there.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Iterable, Sequence
+
+from btlib.errors import BlocktreeError
+from btlib.kinds import Kind
 
 from ..errors import FsError
 from ..provider import Inode as InodeNumber
+from ..store import Change, Events, Found, HeadAnswer, Unchanged
 from ._blocks import StoredBlock
-from ._inode import Inode
+from ._inode import Inode, number_of
 from ._metadata import Metadata
+
+HOLDER_SIZE = 16
+RELOAD_BATCH = 1024  #: heads asked for at once
 
 
 class Coherence(Metadata):
     """Keeps memory in step with the store."""
 
     def start_coherence(self) -> None:
-        self._stale: dict[int, None] = {}
+        """Raises FsError. Called before anything is loaded, so that nothing is missed."""
+        self.holder = self.random(HOLDER_SIZE)
+        self.wanted: set[bytes] = set()
+        self._foreign: dict[int, None] = {}
+        self._hearing = threading.Lock()  # taken before the core's lock, never after
+        self._heard = time.monotonic()
+        self._cursor = self.events(0, 0.0).cursor if self.options.shared else 0
 
     def changes(self) -> Sequence[InodeNumber]:
         with self.mutex:
-            found, self._stale = list(self._stale), {}
+            found, self._foreign = list(self._foreign), {}
             return found
+
+    def events(self, cursor: int, timeout: float) -> Events:
+        """Raises FsError."""
+        try:
+            return self.store.watch(cursor, self.holder, timeout)
+        except BlocktreeError as error:
+            raise FsError(error.kind, error.message, error.hint) from error
+
+    def refresh(self, age: float = 0.0) -> None:
+        """Hear of others' changes unless that was less than `age` seconds ago. Never with the lock held."""
+        asked = time.monotonic()
+        if asked - self._heard <= age:
+            return
+        with self._hearing:
+            if self._heard < asked:  # else somebody asked the store after we came: that serves us too
+                self.hear(0.0)
+
+    def hear(self, timeout: float) -> None:
+        """Take over what others committed. Raises FsError."""
+        while True:
+            asked = time.monotonic()
+            events = self.events(self._cursor, timeout)
+            self.take_in(events)
+            if not events.changes:
+                self._heard = max(self._heard, asked)
+                return
+            timeout = 0.0
+
+    def take_in(self, events: Events) -> None:
+        """Reload what some events changed. Raises FsError."""
+        self.wanted.update(events.wanted)
+        if events.lost:
+            with self.mutex:
+                stale = list(self.table.values())
+        else:
+            stale = self._outdated(events.changes)
+        self._reload_all(stale)
+        self._cursor = events.cursor if events.lost else max(self._cursor, events.cursor)
+
+    def _outdated(self, changes: Iterable[Change]) -> list[Inode]:
+        with self.mutex:
+            found: dict[int, Inode] = {}
+            for change in changes:
+                inode = self.table.get(number_of(change.block))
+                if inode is not None and inode.store.version < change.version and not self._ours(inode):
+                    found[inode.number] = inode
+            return list(found.values())
+
+    def _ours(self, inode: Inode) -> bool:
+        """Whether it has changes of ours, which a newer head must not sweep away: the commit will tell."""
+        return inode.frozen or inode.number in self.dirty
+
+    def _reload_all(self, inodes: list[Inode], force: bool = False) -> None:
+        """Ask for newer heads; `force`: what is known of these is wrong even where the head is the same."""
+        for start in range(0, len(inodes), RELOAD_BATCH):
+            batch = inodes[start : start + RELOAD_BATCH]
+            answers = self.read_heads([(i.store.block, 0 if force else i.store.version) for i in batch])
+            with self.mutex:
+                for inode, answer in zip(batch, answers, strict=True):
+                    if not isinstance(answer, Unchanged) and not self._ours(inode):
+                        self._reload(inode, answer)
 
     def discard(self, error: FsError) -> None:
         dirty, self.dirty, self.dirty_bytes = self.dirty, {}, 0
+        self._reload_all(list(dirty.values()), force=True)
         for inode in dirty.values():
             inode.error = error
-            self.reload(inode)
+        self._reload_all([inode for inode in self.table.values() if inode.number not in dirty])
 
-    def reload(self, inode: Inode) -> None:
+    def _reload(self, inode: Inode, answer: HeadAnswer) -> None:
         """Drop what is known and take over what the store has now. Under the lock."""
-        self._stale[inode.number] = None
+        self._foreign[inode.number] = None
         inode.content, inode.shown, inode.group, inode.cache_base = None, None, 0, 0
         old = inode.store
-        if not old.version:
-            self._forget_lost(inode)
+        if not isinstance(answer, Found) or answer.head.removed:
+            self._lose(inode, FsError(Kind.STALE, f"{inode.path} was removed by another client"))
             return
         above = inode.parent.store.scope if inode.parent is not None else self.volume.scope
-        store = StoredBlock(old.block, old.key, above)
-        fresh = self.make_inode(store, inode.kind, inode.parent, inode.name)
+        fresh = self.make_inode(StoredBlock(old.block, old.key, above), inode.kind, inode.parent, inode.name)
+        fresh.store.version = old.version  # it must not go back in time
         try:
-            self.adopt(fresh, self.read_heads([(old.block, 0)])[0])
+            self.adopt(fresh, answer)
         except FsError as error:
-            inode.error = error
-            self._forget_lost(inode)
+            self._lose(inode, error)
             return
         inode.take_over(fresh)
 
-    def _forget_lost(self, inode: Inode) -> None:
-        """An object that does not exist (any more) for others; open handles on it fail."""
+    def _lose(self, inode: Inode, error: FsError) -> None:
+        """An object that is not there any more: it has to be found anew."""
+        inode.error = error
         inode.links = 0
         if inode is not self.attached:
             self.table.pop(inode.number, None)

@@ -56,10 +56,10 @@ class Committer(Core):
 
     def make_room(self) -> None:
         """Called without the lock before something is written: memory is bounded. Raises FsError."""
-        used = self.dirty_bytes + self.frozen_bytes
-        if used >= self.options.dirty_limit:
+        used, room = self.dirty_bytes, self.options.dirty_limit >> 1
+        if used >= room:
             self.commit_through(self.live_group, spill=True)
-        elif not self._hurry and self._thread is not None and self.dirty_bytes >= self.options.dirty_limit >> 1:
+        elif used >= room >> 1 and not self._hurry and self._thread is not None:
             with self.mutex:
                 self._hurry = True
                 self._changed.notify()
@@ -97,13 +97,13 @@ class Committer(Core):
                 return None
         try:
             self.writers.record(group.members[0].inode.store.scope, now, self._commit_entropy.take(16))
-            seal(self, group, self._commit_entropy, now, self.fences())
+            seal(self, group, self._commit_entropy, now, self.fences(group))
         except BlocktreeError as error:
             raise self._refused(group, error) from error
         self.pending = group
         return group
 
-    def fences(self) -> list[tuple[bytes, int]]:
+    def fences(self, group: Group) -> list[tuple[bytes, int]]:
         """The leases that a commit relies on. (`Lease` overrides it.)"""
         return []
 
@@ -135,20 +135,24 @@ class Committer(Core):
 
     def lost(self, group: Group, answer: Conflict | Fenced) -> None:
         """Somebody else changed what this group changes. Raises FsError."""
-        what = "somebody else changed this tree at the same time"
+        count = f"{len(group.members)} changed objects could not be saved, and show the other's state now"
         if isinstance(answer, Fenced):
             what = "another client took the write lease over while this one was away"
-        error = FsError(
-            Kind.FENCED if isinstance(answer, Fenced) else Kind.CONFLICT,
-            f"{what}: {len(group.members)} changed objects could not be saved, and show the other's state now",
-            "mount it as shared where several clients write",
-        )
+            error = FsError(Kind.FENCED, f"{what}: {count}", "make the changes again")
+            self.lease_lost(answer.key)
+        else:
+            what = "somebody else changed this tree at the same time"
+            hint = "make the changes again; where several clients write, all have to share the tree"
+            error = FsError(Kind.CONFLICT, f"{what}: {count}", hint)
         with self.mutex:
             self.pending = None
             revert(self, group)
             self._failed_with(group, error)
             self.discard(error)
         raise error
+
+    def lease_lost(self, scope: bytes) -> None:
+        """Another client has the lease of a scope now. (`Lease` implements it.)"""
 
     def discard(self, error: FsError) -> None:
         """Drop every uncommitted change. Under the lock. (`Coherence` implements it.)"""

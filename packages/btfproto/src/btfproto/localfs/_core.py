@@ -37,6 +37,7 @@ Clock = Callable[[], int]
 Random = Callable[[int], bytes]
 
 DIRTY_INODE = 2048  #: what a changed inode counts towards the dirty limit: its header and entry, and their sealed forms
+NODE_BYTES = 12 * 1024  #: what a changed directory node counts: a sector, most of it full
 SET_GROUP_ID = 0o2000
 
 
@@ -71,6 +72,7 @@ class Core:
         self.dirty: dict[int, Inode] = {}
         self.dirty_bytes = 0
         self.frozen_bytes = 0
+        self.writable: set[bytes] = set()  # scopes in which this identity may write
         self.live_group = 1  #: the number of the group that collects now
         self.closed = False
         self.attached: Inode  # the directory that was opened, once it was found
@@ -224,10 +226,21 @@ class Core:
     # Changes
 
     def check_writable(self, inode: Inode) -> None:
-        """Raises FsError (READ_ONLY) where this identity may not change an object."""
-        if self.options.read_only:
-            raise FsError(Kind.READ_ONLY, f"{self.volume.attach_path} was opened read-only")
-        self.writers.require(inode.store.scope, self.clock() // 10**9)
+        """Raises FsError (READ_ONLY) where this identity may not change an object, LeaseNeededError where not yet."""
+        scope = inode.store.scope
+        if scope not in self.writable:
+            if self.options.read_only:
+                raise FsError(Kind.READ_ONLY, f"{self.volume.attach_path} was opened read-only")
+            self.writers.require(scope, self.clock() // 10**9)
+            self.writable.add(scope)
+        if self.options.shared:
+            self.check_lease(scope)
+
+    def check_lease(self, scope: bytes) -> None:
+        """Raises LeaseNeededError. (`Lease` implements it.)"""
+
+    def acquire(self, scope: bytes) -> None:
+        """Get the lease of a scope; without the lock. (`Lease` implements it.)"""
 
     def mark(self, inode: Inode) -> None:
         """An inode was changed: it belongs to the group that collects."""
@@ -238,6 +251,8 @@ class Core:
             if not self.dirty:
                 self.wake()
             self.dirty[inode.number] = inode
+        if inode.nodes is not None:
+            self.dirty_bytes += inode.nodes.take_growth() * NODE_BYTES
 
     def wake(self) -> None:
         """The first change of a group: from now on the clock runs. (`Committer` overrides it.)"""

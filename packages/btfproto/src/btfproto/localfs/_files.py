@@ -9,6 +9,7 @@ from ..provider import AllocateMode, FileKind, Handle, OpenFlags, Seek
 from ._attributes import MAX_SIZE
 from ._blocks import SECTOR_MASK, SECTOR_SIZE
 from ._cache import new_base
+from ._changing import changing
 from ._content import SECTOR_SHIFT, Buffer, Content
 from ._handles import OpenFile
 from ._inode import Inode
@@ -22,6 +23,15 @@ class Files(Locking):
     """See `FsProvider` for what each call promises."""
 
     def open(self, inode: int, flags: OpenFlags) -> Handle:
+        if flags & (OpenFlags.WRITE | OpenFlags.TRUNCATE):
+            return self._open_to_change(inode, flags)
+        return self._open(inode, flags)
+
+    @changing
+    def _open_to_change(self, inode: int, flags: OpenFlags) -> Handle:
+        return self._open(inode, flags)
+
+    def _open(self, inode: int, flags: OpenFlags) -> Handle:
         with self.mutex:
             found = self.inode_of(inode)
             self.prepare_open(found, flags)
@@ -127,8 +137,8 @@ class Files(Locking):
         data = self.sectors.get(base + index) if base else None
         return self.fetch(inode, [index])[0] if data is None else data
 
+    @changing
     def write(self, handle: Handle, offset: int, data: bytes | memoryview) -> int:
-        self.make_room()
         with self.mutex:
             opened = self.handles.get(handle)
             inode = opened.inode
@@ -136,6 +146,7 @@ class Files(Locking):
                 raise FsError(Kind.BAD_HANDLE, f"{inode.path} was not opened for writing")
             if inode.kind is not FileKind.FILE:
                 raise _not_a_file(inode)
+            self.check_writable(inode)
             if opened.append:
                 offset = inode.size
             view = memoryview(data)
@@ -169,8 +180,8 @@ class Files(Locking):
         inode.modified = inode.changed = self.clock()
         self.mark(inode)
 
+    @changing
     def fallocate(self, handle: Handle, mode: AllocateMode, offset: int, length: int) -> None:
-        self.make_room()
         with self.mutex:
             opened = self.handles.get(handle)
             inode = opened.inode
@@ -178,6 +189,7 @@ class Files(Locking):
                 raise FsError(Kind.BAD_HANDLE, f"{inode.path} was not opened for writing")
             if inode.kind is not FileKind.FILE:
                 raise _not_a_file(inode)
+            self.check_writable(inode)
             if offset < 0 or length <= 0:
                 raise FsError(Kind.INVALID, f"a range of {length} bytes from {offset} on cannot be allocated")
             end = offset + length

@@ -15,17 +15,17 @@ from btlib.kinds import Kind
 
 from ..domain import Volume
 from ..errors import FsError
-from ..provider import FileKind
+from ..provider import Attributes, Entry, FileKind, OpenFlags
 from ..store import Store
-from ._coherence import Coherence
 from ._core import Clock, Random
 from ._inode import Inode
+from ._lease import Lease
 from ._names import name_bytes
 from ._pins import MemoryPins, Pins
 from .options import FsOptions
 
 
-class LocalFs(Coherence):
+class LocalFs(Lease):
     """Implements `FsProvider`. Thread-safe. Does not close the store or the pins that it was given.
 
     `clock` tells nanoseconds since the epoch, `random` gives secret random bytes. It must not be used across a fork.
@@ -48,6 +48,7 @@ class LocalFs(Coherence):
         self.start_locks()
         self.start_coherence()
         self.attached = self._attach()
+        self.start_leases()
 
     def _attach(self) -> Inode:
         inode = self.load_root()
@@ -61,6 +62,41 @@ class LocalFs(Coherence):
         if inode.kind is not FileKind.DIRECTORY:
             raise FsError(Kind.NOT_DIRECTORY, f"{self.volume.attach_path} is no directory")
         return inode
+
+    # Where others write too, reading begins with a question.
+
+    def lookup(self, parent: int, name: str) -> Attributes:
+        if not self.options.shared:
+            return super().lookup(parent, name)
+        if self._may_be_old(parent):
+            self.refresh(self.options.fresh_seconds)
+        try:
+            return super().lookup(parent, name)
+        except FsError as error:
+            if error.kind not in (Kind.NOT_FOUND, Kind.STALE, Kind.INTEGRITY) or not self._may_be_old(parent):
+                raise
+        self.refresh()  # somebody may have made, moved or removed it this very moment
+        return super().lookup(parent, name)
+
+    def readdir(self, inode: int, cookie: int, limit: int, plus: bool = False) -> list[Entry]:
+        if self.options.shared and not cookie and self._may_be_old(inode):
+            self.refresh()
+        return super().readdir(inode, cookie, limit, plus)
+
+    def open(self, inode: int, flags: OpenFlags) -> int:
+        if self.options.shared and self._may_be_old(inode):
+            self.refresh()
+        return super().open(inode, flags)
+
+    def getattr(self, inode: int) -> Attributes:
+        if self.options.shared and self._may_be_old(inode):
+            self.refresh(self.options.fresh_seconds)
+        return super().getattr(inode)
+
+    def _may_be_old(self, number: int) -> bool:
+        """Whether others could have changed an object since it was last heard of."""
+        inode = self.table.get(number)
+        return inode is not None and not self.holds(inode.store.scope)
 
     @property
     def root(self) -> int:
@@ -84,6 +120,7 @@ class LocalFs(Coherence):
             self.handles.clear()
             self.dirty.clear()
         self.stop_committer()
+        self.stop_leases()
         self.pins.flush()
 
     def __enter__(self) -> LocalFs:

@@ -8,6 +8,7 @@ from btlib.kinds import Kind
 from ..errors import FsError
 from ..provider import AttributeChanges, Attributes, FileKind, FileSystemStatus
 from ._attributes import MAX_XATTR_BYTES, MAX_XATTR_NAME
+from ._changing import changing
 from ._files import Files
 from ._inode import Inode
 
@@ -24,6 +25,7 @@ class Metadata(Files):
         with self.mutex:
             return self.inode_of(inode).attributes()
 
+    @changing
     def setattr(self, inode: int, changes: AttributeChanges) -> Attributes:
         with self.mutex:
             found = self.inode_of(inode)
@@ -72,6 +74,7 @@ class Metadata(Files):
                 raise _no_attribute(found, name)
             return value
 
+    @changing
     def setxattr(self, inode: int, name: str, value: bytes, create: bool = False, replace: bool = False) -> None:
         with self.mutex:
             found = self.inode_of(inode)
@@ -85,6 +88,7 @@ class Metadata(Files):
             if _xattr_size(others) + len(name.encode()) + len(value) > MAX_XATTR_BYTES:
                 raise FsError(Kind.NO_SPACE, f"{found.path}: extended attributes have {MAX_XATTR_BYTES} bytes together")
             found.xattrs = {**others, name: bytes(value)}
+            self.dirty_bytes += len(value)
             found.changed = self.clock()
             self.mark(found)
 
@@ -92,6 +96,7 @@ class Metadata(Files):
         with self.mutex:
             return sorted(self.inode_of(inode).xattrs)
 
+    @changing
     def removexattr(self, inode: int, name: str) -> None:
         with self.mutex:
             found = self.inode_of(inode)

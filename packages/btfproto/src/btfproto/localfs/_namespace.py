@@ -7,6 +7,7 @@ from btlib.kinds import Kind
 from ..errors import FsError
 from ..provider import Attributes, Entry, FileKind, Handle, OpenFlags, Owner, RenameFlags
 from ._attributes import MAX_TARGET
+from ._changing import changing
 from ._committer import Committer
 from ._directory import DirectoryTree
 from ._handles import OpenFile
@@ -54,8 +55,8 @@ class Namespace(Committer):
             found.append(Entry(name=name, inode=inode.number, kind=inode.kind, cookie=key, attributes=shown))
         return found
 
+    @changing
     def create(self, parent: int, name: str, mode: int, owner: Owner, flags: OpenFlags) -> tuple[Attributes, Handle]:
-        self.make_room()
         with self.mutex:
             directory, tree = self.directory_of(parent)
             record = tree.find(name_bytes(name), name)
@@ -76,9 +77,11 @@ class Namespace(Committer):
         """What `open` checks and does before there is a handle. (`Files` implements it.)"""
         raise NotImplementedError
 
+    @changing
     def mkdir(self, parent: int, name: str, mode: int, owner: Owner) -> Attributes:
         return self._make(parent, name, DIRECTORY, mode, owner).attributes()
 
+    @changing
     def symlink(self, parent: int, name: str, target: str, owner: Owner) -> Attributes:
         size = len(_target_bytes(target))
         if not 0 < size <= MAX_TARGET:
@@ -86,6 +89,7 @@ class Namespace(Committer):
             raise FsError(kind, f"a symlink has a target of 1 to {MAX_TARGET} bytes, not {size}")
         return self._make(parent, name, FileKind.SYMLINK, 0o777, owner, target=target).attributes()
 
+    @changing
     def mknod(self, parent: int, name: str, kind: FileKind, mode: int, owner: Owner, device: int = 0) -> Attributes:
         if kind in (DIRECTORY, FileKind.SYMLINK):
             raise FsError(Kind.INVALID, f"mknod does not make a {kind.name.lower()}")
@@ -96,7 +100,6 @@ class Namespace(Committer):
     def _make(
         self, parent: int, name: str, kind: FileKind, mode: int, owner: Owner, target: str = "", device: int = 0
     ) -> Inode:
-        self.make_room()
         with self.mutex:
             directory, tree = self.directory_of(parent)
             if tree.find(name_bytes(name), name) is not None:
@@ -120,8 +123,8 @@ class Namespace(Committer):
         self._touch(directory, inode.changed)
         return inode
 
+    @changing
     def link(self, inode: int, parent: int, name: str) -> Attributes:
-        self.make_room()
         with self.mutex:
             target = self.inode_of(inode)
             directory, tree = self.directory_of(parent)
@@ -142,6 +145,7 @@ class Namespace(Committer):
             self._touch(directory, target.changed)
             return target.attributes()
 
+    @changing
     def unlink(self, parent: int, name: str) -> None:
         with self.mutex:
             directory, tree = self.directory_of(parent)
@@ -156,6 +160,7 @@ class Namespace(Committer):
             self._touch(directory, now)
             self._drop_link(inode, now)
 
+    @changing
     def rmdir(self, parent: int, name: str) -> None:
         with self.mutex:
             directory, tree = self.directory_of(parent)
@@ -171,12 +176,12 @@ class Namespace(Committer):
             self._touch(directory, now)
             self._drop_directory(directory, inode, now)
 
+    @changing
     def rename(
         self, parent: int, name: str, new_parent: int, new_name: str, flags: RenameFlags = RenameFlags.NONE
     ) -> None:
         if flags & RenameFlags.EXCHANGE and flags & RenameFlags.NO_REPLACE:
             raise FsError(Kind.INVALID, "a rename cannot both exchange and not replace")
-        self.make_room()
         with self.mutex:
             directory, tree = self.directory_of(parent)
             new_directory, new_tree = self.directory_of(new_parent)

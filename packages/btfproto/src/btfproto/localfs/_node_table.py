@@ -15,15 +15,13 @@ from ._cache import WeightedCache, new_base
 from ._names import NameHasher
 from ._nodes import Node, decode_node, stored_level
 
-DIRTY_NODE = 4096  #: what a changed node counts towards the dirty limit: typical, encoded
-
 Layer = dict[int, Node | None]
 
 
 class Nodes:
     """Implements `NodeTable` over a cache that directories share and a reader of stored sectors."""
 
-    __slots__ = ("_base", "_cache", "_hasher", "_read", "_refused", "frozen", "live")
+    __slots__ = ("_base", "_cache", "_counted", "_hasher", "_read", "_refused", "frozen", "live")
 
     def __init__(
         self,
@@ -34,6 +32,7 @@ class Nodes:
     ) -> None:
         self.live: Layer = {}
         self.frozen: Layer | None = None
+        self._counted = 0
         self._cache = cache
         self._base = new_base()
         self._hasher = hasher
@@ -69,7 +68,14 @@ class Nodes:
     def free(self, sector: int) -> None:
         self.live[sector] = None
 
+    def take_growth(self) -> int:
+        """How many nodes came into the live layer since the last look."""
+        count = len(self.live)
+        grown, self._counted = count - self._counted, count
+        return grown
+
     def freeze(self) -> Layer:
+        self._counted = 0
         self.frozen, self.live = self.live, {}
         return self.frozen
 
@@ -86,4 +92,5 @@ class Nodes:
         """The frozen layer was not committed: its changes are live again."""
         if self.frozen is not None:
             self.live = self.frozen | self.live
+            self._counted = len(self.live)
             self.frozen = None

@@ -1,7 +1,8 @@
 """`FsOptions`: what a user of `LocalFs` may choose, and the bounds of its memory.
 
-At the most `dirty_limit` bytes wait for a commit; while a group is being committed, its sealed copy adds up to as much
-again. The two caches add `cache_bytes`, and about 300 bytes for each of `cached_entries`.
+A group that collects and one that is being committed may each hold half of `dirty_limit`; the sealed copy of the latter
+adds as much again, so uncommitted data takes 1.5 times `dirty_limit` at the most (and one call's data). The caches add
+`cache_bytes`, and about 300 bytes for each of `cached_entries`.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import msgspec
 
 COMMIT_INTERVAL = 3.0  #: seconds of work that a crash may cost where nobody calls fsync; Linux itself allows 5 to 30
-DIRTY_LIMIT = 64 * 2**20
+DIRTY_LIMIT = 40 * 2**20  #: two groups that failed and became one must still fit into a commit message (48 MiB)
 CACHE_BYTES = 64 * 2**20
 CACHED_ENTRIES = 200_000  #: decoded directory entries, about 60 MB
 INODE_LIMIT = 200_000  #: inodes kept although nobody uses them, about 100 MB
+FRESH_SECONDS = 0.05  #: how old what a shared tree shows may be at a look-up that finds a name; open and misses ask
 READ_AHEAD = 64  #: sectors (1 MiB), so that a sequential reader pays one request to the store a mebibyte
 
 
@@ -27,3 +29,4 @@ class FsOptions(msgspec.Struct, frozen=True, kw_only=True):
     cached_entries: int = CACHED_ENTRIES
     inode_limit: int = INODE_LIMIT
     read_ahead: int = READ_AHEAD
+    fresh_seconds: float = FRESH_SECONDS
