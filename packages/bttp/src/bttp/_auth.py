@@ -1,7 +1,7 @@
 """AUTH: how a principal proves on a link who it is. Pure.
 
     transcript = SHA-256(client's certificate) ‖ SHA-256(server's certificate)         certificates in DER
-    signature  = sign(LINK_CLIENT or LINK_SERVER, transcript)
+    signature  = sign(LINK_CLIENT or LINK_SERVER, transcript ‖ principal)
     AUTH       = public keys ‖ chains ‖ signature                                       encoded by btserde
 
 Both certificates are ephemeral, and TLS has proved that each end holds the key of its own. The signature covers both,
@@ -65,7 +65,7 @@ def transcript(client_certificate: bytes, server_certificate: bytes) -> bytes:
 def prove(identity: Identity, role: Role, signed: bytes) -> bytes:
     """The payload of an identity's AUTH frame. Raises AuthenticationError if its chains do not fit one."""
     chains = identity.chains[:MAX_CHAINS]
-    signature = identity.signer.sign(role.label, signed)
+    signature = identity.signer.sign(role.label, signed + identity.principal.digest)
     payload = _ENCODER.encode(Auth(public=identity.public, chains=chains, signature=signature))
     if len(payload) > MAX_AUTH:
         raise AuthenticationError(
@@ -90,7 +90,7 @@ def verify(payload: bytes, role: Role, signed: bytes) -> Auth:
     if len(auth.chains) > MAX_CHAINS:
         raise RemoteProtocolError(f"an AUTH frame shows {len(auth.chains)} chains, more than {MAX_CHAINS}")
     try:
-        auth.public.verify(role.label, signed, auth.signature)
+        auth.public.verify(role.label, signed + auth.public.principal.digest, auth.signature)
     except BlocktreeError as error:
         raise AuthenticationError(f"{auth.public.principal} did not prove itself on this link: {error}") from error
     return auth

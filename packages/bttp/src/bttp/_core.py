@@ -9,6 +9,7 @@ It decides nothing about capabilities: it proves signatures (PeerProven), and it
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import ClassVar
@@ -120,7 +121,10 @@ class LinkCore:
         if self._tls is None:
             return b""
         if self._talking:
-            self._encrypt()
+            try:
+                self._encrypt()
+            except BttpError as error:
+                self._fail(error)
         data = self._tls.take()
         self._written = False
         self.statistics.bytes_sent += len(data)
@@ -376,8 +380,9 @@ class LinkCore:
     def _write(self, *frames: bytes) -> None:
         """Encrypt at once: for what is said while the link is not (or no longer) open."""
         if self._tls is not None:
-            self._tls.write(b"".join(frames))
             self._written = True
+            with contextlib.suppress(RemoteProtocolError):  # TLS itself failed: the peer cannot be told
+                self._tls.write(b"".join(frames))
 
     def _over(self) -> BttpError:
         if self.reason is None:

@@ -35,11 +35,13 @@ def read_preface(data: bytes | bytearray) -> tuple[bytes, int] | None:
     """
     if not MAGIC.startswith(data[:4]):
         raise RemoteProtocolError("the peer does not speak bttp")
+    if len(data) > 4 and data[4] != VERSION:
+        raise RemoteProtocolError(f"the peer speaks version {data[4]} of bttp, not {VERSION}")
     if len(data) < _HEAD.size:
         return None
-    _, version, zero, length = _HEAD.unpack_from(data)
-    if version != VERSION or zero != 0:
-        raise RemoteProtocolError(f"the peer speaks version {version} of bttp, not {VERSION}")
+    zero, length = _HEAD.unpack_from(data)[2:]
+    if zero != 0:
+        raise RemoteProtocolError("the preface is malformed")
     if not 1 <= length <= MAX_CERTIFICATE:
         raise RemoteProtocolError(f"a certificate of {length} bytes is not within 1 to {MAX_CERTIFICATE}")
     end = _HEAD.size + length

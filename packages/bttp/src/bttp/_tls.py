@@ -65,8 +65,11 @@ class TlsPump:
         return count
 
     def write(self, plaintext: bytes) -> None:
-        """Encrypt; the ciphertext waits for `take()`."""
-        self._tls.write(plaintext)
+        """Encrypt; the ciphertext waits for `take()`. Raises RemoteProtocolError once TLS has failed."""
+        try:
+            self._tls.write(plaintext)
+        except ssl.SSLError as error:
+            raise RemoteProtocolError(f"TLS failed: {error.reason or error}") from error
 
     def take(self) -> bytes:
         """Ciphertext for the network; empty if there is none."""
