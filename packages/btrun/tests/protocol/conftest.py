@@ -8,10 +8,17 @@ from typing import Any
 import anyio
 import pytest
 from btlib import Principal
-from btrun.protocol import MemoryChannel, channel_pair
+from btrun.protocol import MemoryChannel, Protocol, channel_pair
+from btrun.protocol.examples.chat import Chat
+from btrun.protocol.examples.files import Files
+from btrun.protocol.examples.news import News
+from btrun.protocol.examples.transfer import Transfer
+from btrun.protocol.examples.two_phase import TwoPhase
 
 ALICE = Principal(b"alice".ljust(32, b"\0"))
 BOB = Principal(b"bob".ljust(32, b"\0"))
+
+EXAMPLES = (Chat, Files, News, Transfer, TwoPhase)
 
 Main = Callable[[], Awaitable[Any]]
 
@@ -44,3 +51,9 @@ def alice() -> Principal:
 @pytest.fixture
 def bob() -> Principal:
     return BOB
+
+
+@pytest.fixture
+def examples() -> tuple[type[Protocol], ...]:
+    """All worked examples."""
+    return EXAMPLES

@@ -84,16 +84,16 @@ class Side(Generic[H_co]):
         *,
         fingerprint: int,
     ) -> None:
+        if fingerprint != protocol.fingerprint:
+            raise DeclarationError(
+                protocol.__name__, ("its handles were generated from another version; generate them again",)
+            )
         self.protocol = protocol
         self.role = role
         self.violations = ViolationCounts()
         self._table = protocol.tables[role]
         handles: tuple[type[Handle], ...] = (start, *others)
         self._handles = _by_row(self._table, {handle.state: handle for handle in handles})
-        if fingerprint != protocol.fingerprint:
-            raise DeclarationError(
-                protocol.__name__, ("its handles were generated from another version; generate them again",)
-            )
 
     @property
     def fingerprint(self) -> int:
