@@ -36,6 +36,7 @@ class Net:
     server: BlockingServer
     empty: MemoryStore  #: another store, with nothing in it, served without checks
     writable: bool = True
+    until: int | None = None
 
     @property
     def path(self) -> BlockPath:
@@ -109,7 +110,8 @@ def make_net() -> Iterator[MakeNet]:
                     inode=fs.root,
                     path=path,
                     writable=net.writable and not read_only,
-                    why_not="the test says so",
+                    writable_until=net.until,
+                    why_not="the test says so" if not net.writable else "",
                 )
 
             files = FsServer(attach, limits=limits or SessionLimits())

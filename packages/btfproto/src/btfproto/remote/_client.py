@@ -39,7 +39,7 @@ from btfproto.provider import (
 from ._checks import check_attributes, check_entries, check_target, check_xattr_names, lie
 from ._feed import ChangeFeed
 from ._link import FsSession, SessionLostError
-from ._memory import KEPT_FLAGS, Handles, Names, OpenHandle
+from ._memory import KEPT_FLAGS, Handles, Names, OpenHandle, bad_handle, lost
 
 RENEWALS = 3  #: how often a call survives a server that starts anew while it is under way
 FORGET_BATCH = 256  #: inodes told at once that the kernel forgot; a message each would double the traffic of `rm -r`
@@ -191,12 +191,12 @@ class FsClient:
         with self._lock:
             file = self._handles.pop(handle)
         if file is None:
-            raise _bad_handle(handle)
+            raise bad_handle(handle)
         try:
             self._session.call(files.Close(handle=file.remote), DONE, file.generation)
         except SessionLostError:
             if file.dirty:
-                raise _lost() from None
+                raise lost() from None
 
     def forget(self, inode: Inode) -> None:
         with self._lock:
@@ -266,6 +266,9 @@ class FsClient:
         self._feed.stop()
         try:
             self._session.close()
+        except SessionLostError:
+            if self._handles.any_dirty:
+                raise lost() from None
         finally:
             self._feed.join()
 
@@ -349,7 +352,7 @@ class FsClient:
         file = self._open_file(handle)
         if file.lost:
             file.lost = False
-            raise _lost()
+            raise lost()
 
     def _make(self, request: files.FsRequest, parent: Inode, name: str, kind: FileKind) -> Attributes:
         attributes = self._inode_call(request, files.Attributed, parent).attributes
@@ -374,7 +377,7 @@ class FsClient:
     def _open_file(self, handle: Handle) -> OpenHandle:
         file = self._handles.get(handle)
         if file is None:
-            raise _bad_handle(handle)
+            raise bad_handle(handle)
         return file
 
     def _read(self, handle: Handle, offset: int, size: int) -> bytes | memoryview:
@@ -391,12 +394,3 @@ class FsClient:
         ).value
         if count != len(data):
             raise lie(f"{count} bytes written where {len(data)} were sent")
-
-
-def _bad_handle(handle: Handle) -> FsError:
-    return FsError(Kind.BAD_HANDLE, f"handle {handle} is not open")
-
-
-def _lost() -> FsError:
-    what = "what was written to this file since its last sync, and its locks"
-    return FsError(Kind.IO, f"the server was started anew and may have lost {what}")

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from btlib.kinds import Kind
+
+from btfproto.errors import FsError
 from btfproto.provider import Handle, Inode, OpenFlags
 
 KEPT_FLAGS = OpenFlags.READ | OpenFlags.WRITE | OpenFlags.APPEND  #: those with which a file is opened again
@@ -81,8 +84,23 @@ class Handles:
         self._handles[number] = handle
         return number
 
+    @property
+    def any_dirty(self) -> bool:
+        return any(handle.dirty for handle in self._handles.values())
+
     def get(self, number: Handle) -> OpenHandle | None:
         return self._handles.get(number)
 
     def pop(self, number: Handle) -> OpenHandle | None:
         return self._handles.pop(number, None)
+
+
+def bad_handle(handle: Handle) -> FsError:
+    """The refusal of a handle that is not open."""
+    return FsError(Kind.BAD_HANDLE, f"handle {handle} is not open")
+
+
+def lost() -> FsError:
+    """What a program is told whose writes may not have survived a restart of the server."""
+    what = "what was written to this file since its last sync, and its locks"
+    return FsError(Kind.IO, f"the server was started anew and may have lost {what}")

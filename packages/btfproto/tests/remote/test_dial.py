@@ -1,0 +1,116 @@
+"""Lost links: what is repeated, how long, and what a user is told."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from btfproto._dial import Dialer
+from btfproto.errors import StoreError
+from btfproto.messages import stores
+from btfproto.store import Commit, Committed, StoreStatus
+from btfproto.store.remote import StoreClient
+from btlib import Kind
+from bttp import AuthenticationError, ConnectionLostError, RemoteError, UnreachableError
+
+from .evil import SERVICE, FakeLink, dialer_to, store_link
+
+
+def status_link() -> FakeLink:
+    return store_link(lambda request: stores.Status(StoreStatus(1, 2, 3, 4)))
+
+
+def lost() -> ConnectionLostError:
+    return ConnectionLostError("the connection was lost")
+
+
+def test_a_call_that_was_lost_with_its_link_goes_out_again_on_the_next() -> None:
+    dying, healthy = status_link(), status_link()
+    dying.fail = [lost()]
+    dying.closed = True
+    client = StoreClient(dialer_to(dying, healthy), SERVICE)
+    assert client.status().blocks == 1
+    client.close()
+
+
+def test_a_commit_is_repeated_with_the_same_request_id() -> None:
+    link = store_link(lambda request: stores.CommitDone(Committed(1)))
+    link.fail = [lost(), lost()]
+    client = StoreClient(dialer_to(link), SERVICE)
+    assert client.commit(Commit(request=b"r" * 16, changes=[])) == Committed(1)
+    assert len(link.bodies) == 3
+    assert len(set(link.bodies)) == 1
+    client.close()
+
+
+def test_when_patience_ends_the_error_names_the_endpoint_and_the_next_step() -> None:
+    moments = iter(range(0, 10_000, 3))
+
+    def connect(timeout: float) -> FakeLink:
+        raise UnreachableError("cannot connect: Connection refused")
+
+    dialer = Dialer(connect, "nas:7464", patience=5.0, clock=lambda: float(next(moments)), jitter=lambda: 0.0)
+    client = StoreClient(dialer, SERVICE)
+    with pytest.raises(StoreError) as refused:
+        client.status()
+    assert refused.value.kind is Kind.UNREACHABLE
+    assert "no connection to nas:7464 within 5 seconds: cannot connect: Connection refused" in str(refused.value)
+    assert "btfsd" in str(refused.value)
+    client.close()
+
+
+def test_a_refusal_is_not_tried_again() -> None:
+    attempts = []
+
+    def connect(timeout: float) -> FakeLink:
+        attempts.append(timeout)
+        raise AuthenticationError("you are not of this domain")
+
+    client = StoreClient(Dialer(connect, "nas:7464"), SERVICE)
+    with pytest.raises(StoreError, match="not of this domain") as refused:
+        client.status()
+    assert refused.value.kind is Kind.UNAUTHENTICATED
+    assert len(attempts) == 1
+    client.close()
+
+
+def test_an_answer_that_it_failed_is_not_tried_again() -> None:
+    link = status_link()
+    link.fail = [RemoteError("no such target", kind=Kind.NO_SUCH_TARGET)]
+    client = StoreClient(dialer_to(link), SERVICE)
+    with pytest.raises(StoreError) as refused:
+        client.status()
+    assert refused.value.kind is Kind.NO_SUCH_TARGET
+    client.close()
+
+
+def test_closing_ends_all_waiting() -> None:
+    refused: list[StoreError] = []
+    entered = threading.Event()
+
+    def connect(timeout: float) -> FakeLink:
+        entered.set()
+        raise UnreachableError("nobody there")
+
+    client = StoreClient(Dialer(connect, "nas:7464", patience=600.0), SERVICE)
+
+    def ask() -> None:
+        try:
+            client.status()
+        except StoreError as error:
+            refused.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    entered.wait()
+    client.close()
+    thread.join()
+    assert refused[0].kind is Kind.UNREACHABLE
+
+
+def test_pauses_grow_and_are_jittered() -> None:
+    dialer = dialer_to(status_link())
+    pauses = [dialer._pause(attempt) for attempt in range(10)]
+    assert pauses == sorted(pauses)
+    assert pauses[0] < 0.1
+    assert pauses[-1] == 1.0
