@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -65,3 +67,18 @@ def test_a_directory_with_content_is_refused_unless_asked_for(tmp_path: Path) ->
 def test_what_is_not_mounted_is_not_unmounted(tmp_path: Path) -> None:
     with pytest.raises(FuseError, match="nothing of btfuse is mounted"):
         unmount_and_wait(str(tmp_path))
+
+
+def test_a_server_that_dies_between_two_questions_leaves_a_mount_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scandir = os.scandir
+    answers = iter([OSError(errno.ENOTCONN, "Transport endpoint is not connected")])
+
+    def dying(path: str) -> os._ScandirIterator[str]:
+        for error in answers:
+            raise error
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", dying)
+    assert check_mountpoint(str(tmp_path)) == str(tmp_path)

@@ -75,8 +75,7 @@ def find_mount(mountpoint: str) -> MountEntry | None:
 def check_mountpoint(text: str, *, allow_nonempty: bool = False) -> str:
     """The absolute path of a directory that can be mounted on, its stale mounts mended. Raises FuseError."""
     mountpoint = _absolute(text)
-    _mend_stale(mountpoint)
-    empty = _is_empty(mountpoint)
+    empty = _mended_and_empty(mountpoint)
     entry = find_mount(mountpoint)
     if entry is not None and entry.kind.startswith("fuse"):
         raise FuseError(
@@ -98,9 +97,24 @@ def _absolute(text: str) -> str:
     return os.path.realpath(text)
 
 
+def _mended_and_empty(mountpoint: str) -> bool:
+    """Whether the place is empty once no stale mount lies on it."""
+    for _ in range(_STACK_LIMIT):
+        _mend_stale(mountpoint)
+        try:
+            return _is_empty(mountpoint)
+        except OSError as error:  # a server that was killed a moment ago goes stale between two questions
+            if error.errno not in _STALE_ERRORS:
+                raise
+    raise FuseError(
+        f"the mounts on {mountpoint} go stale one after the other", kind=Kind.BUSY, hint="see what mounts there"
+    )
+
+
 def _is_empty(mountpoint: str) -> bool:
     try:
-        entries = os.scandir(mountpoint)
+        with os.scandir(mountpoint) as entries:
+            return next(entries, None) is None
     except FileNotFoundError as error:
         raise FuseError(
             f"the mount point {mountpoint} does not exist", kind=Kind.NOT_FOUND, hint=f"run: mkdir -p {mountpoint}"
@@ -110,13 +124,13 @@ def _is_empty(mountpoint: str) -> bool:
             f"the mount point {mountpoint} is no directory", kind=Kind.NOT_DIRECTORY, hint="choose a directory"
         ) from error
     except OSError as error:
+        if error.errno in _STALE_ERRORS:
+            raise
         raise FuseError(
             f"the mount point {mountpoint} cannot be used: {error.strerror}",
             kind=Kind.IO,
             hint="choose a directory of your own",
         ) from error
-    with entries:
-        return next(entries, None) is None
 
 
 def is_stale(mountpoint: str) -> bool:
