@@ -24,6 +24,15 @@ def test_a_sector_opens_as_it_was_sealed(plain: bytes, index: int) -> None:
     assert buffer == plain
 
 
+def test_sealing_into_a_buffer_gives_the_same_bytes() -> None:
+    buffer = memoryview(bytearray(100))
+    CIPHER.seal_into(5, b"content", NONCE, buffer[10 : 10 + 7 + SEAL_SIZE])
+    assert buffer[10 : 10 + 7 + SEAL_SIZE] == CIPHER.seal(5, b"content", NONCE)
+    for size in (0, 12, 34, 36):
+        with pytest.raises(BlockError, match="does not fit"):
+            CIPHER.seal_into(5, b"content", NONCE, memoryview(bytearray(size)))
+
+
 def test_the_stored_form_is_as_specified() -> None:
     ad = Label.SECTOR.value + BLOCK + (3).to_bytes(4, "little") + (9).to_bytes(8, "little")
     assert CIPHER.seal(9, memoryview(b"plain"), NONCE) == NONCE + AESGCM(KEY).encrypt(NONCE, b"plain", ad)

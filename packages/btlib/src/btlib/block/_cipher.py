@@ -30,13 +30,23 @@ Buffer = bytes | bytearray | memoryview
 class SectorCipher:
     """The cipher of one block and key epoch. Immutable; may be shared between threads. Never shows its key."""
 
-    __slots__ = ("_attributes", "_decrypt", "_decrypt_into", "_encrypt", "_sector", "block", "key_epoch")
+    __slots__ = (
+        "_attributes",
+        "_decrypt",
+        "_decrypt_into",
+        "_encrypt",
+        "_encrypt_into",
+        "_sector",
+        "block",
+        "key_epoch",
+    )
 
     def __init__(self, key: bytes, block: bytes, key_epoch: int) -> None:
         if len(key) != KEY_SIZE or len(block) != BLOCK_ID_SIZE:
             raise BlockError(f"a block key has {KEY_SIZE} bytes and a block id {BLOCK_ID_SIZE}")
         aead = AESGCM(key)
-        self._encrypt, self._decrypt, self._decrypt_into = aead.encrypt, aead.decrypt, aead.decrypt_into
+        self._encrypt, self._encrypt_into = aead.encrypt, aead.encrypt_into
+        self._decrypt, self._decrypt_into = aead.decrypt, aead.decrypt_into
         bound = block + key_epoch.to_bytes(4, "little")
         self._sector = Label.SECTOR.value + bound
         self._attributes = Label.ATTRIBUTES.value + bound
@@ -46,6 +56,18 @@ class SectorCipher:
     def seal(self, index: int, plain: Buffer, nonce: bytes) -> bytes:
         """The stored form of a sector's content. `nonce` is 12 fresh random bytes."""
         return nonce + self._encrypt(nonce, plain, self._sector + index.to_bytes(8, "little"))
+
+    def seal_into(self, index: int, plain: Buffer, nonce: bytes, target: memoryview) -> None:
+        """Like `seal`, into a buffer of exactly the content's size and `SEAL_SIZE`.
+
+        Who seals many sectors before it lets go of them should reuse one large buffer: fresh memory costs several
+        times what the sealing does. Raises BlockError if the buffer has another size.
+        """
+        target[:NONCE_SIZE] = nonce
+        try:
+            self._encrypt_into(nonce, plain, self._sector + index.to_bytes(8, "little"), target[NONCE_SIZE:])
+        except ValueError as error:
+            raise BlockError(f"a sealed sector does not fit the buffer: {error}") from error
 
     def open(self, index: int, stored: Buffer) -> bytes:
         """The content of a stored sector. Raises IntegrityError."""
