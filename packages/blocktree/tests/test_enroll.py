@@ -81,6 +81,24 @@ def test_another_name_can_be_given_and_an_end(nas: Machine, laptop: Machine, ask
     assert (domain["host"], domain["server"]) == ("tablet", "nas:1")
 
 
+def test_a_machine_is_granted_to_under_the_name_it_was_given(nas: Machine, laptop: Machine, asked: Path) -> None:
+    nas("enroll", "sign", asked, "--yes", "--host", "tablet")
+    nas("grant", "tablet", "home:/", "read")
+    nas("grant", "laptop", "home:/", "read", code=1)
+
+
+def test_a_membership_is_renewed_and_keeps_keys_and_settings(
+    nas: Machine, laptop: Machine, answer: Path, tmp_path: Path, principal: str
+) -> None:
+    laptop("enroll", "accept", answer, "--yes")
+    nas("enroll", "sign", "laptop", "--yes", "--until", "5y", "--out", tmp_path / "again.response")
+    laptop("enroll", "accept", tmp_path / "again.response", "--yes")
+    (domain,) = json.loads(laptop("status", "--json").out)["domains"]
+    assert (domain["principal"], domain["server"], domain["host"]) == (principal, "nas:4433", "laptop")
+    chains = FileCredentialStore(laptop.directory / "credentials").unlock(PASSPHRASE).chains
+    assert len({chain.caps[-1].not_after for chain in chains}) == 2
+
+
 def test_nothing_secret_travels(nas: Machine, laptop: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seed = b"a seed of thirty-two known bytes"
     monkeypatch.setattr("btlib.credentials._interface.random_seed", lambda: seed)

@@ -1,12 +1,15 @@
 """Principals that this machine has met: the requests it signed, kept beside the domain's settings.
 
 A principal's name is a fingerprint; to give it a readcap one needs the keys behind it. A request file holds them,
-signed by themselves, so it is kept as it came: `<config>/domains/<petname>/principals/<bt1…>.request`.
+signed by themselves, so it is kept as it came, after a line with the name under which it was enrolled:
+`<config>/domains/<petname>/principals/<bt1…>.request`.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from btlib.errors import BlocktreeError
@@ -33,34 +36,51 @@ def read_text(file: Path) -> str:
         raise CommandError(f"{file} is no enrolment file: it holds other bytes than text") from error
 
 
-def remember(domain: Domain, request: Request, text: str) -> None:
-    """Keep a signed request, under its principal."""
+@dataclass(frozen=True)
+class Member:
+    """Somebody whose enrolment was signed here: the request, its text, and the name given."""
+
+    host: str
+    request: Request
+    text: str
+
+
+def read_member(file: Path) -> Member:
+    """Somebody by a request file, under the name that it wishes for. Raises BlocktreeError."""
+    text = read_text(file)
+    request = read_request(text)
+    return Member(request.terms.host, request, text)
+
+
+def remember(domain: Domain, member: Member) -> None:
+    """Keep somebody whose enrolment was signed."""
     directory = domain.directory / "principals"
     make_private_directory(directory)
-    file = directory / f"{request.principal}{SUFFIX}"
+    file = directory / f"{member.request.principal}{SUFFIX}"
     with local_errors(file):
-        file.write_text(text, encoding="ascii")
+        file.write_text(f"{json.dumps(member.host)}\n{member.text}", encoding="ascii")
 
 
-def known(domain: Domain) -> Iterator[Request]:
-    """All requests kept; a damaged one is left out, since it can be had again."""
+def members(domain: Domain) -> Iterator[Member]:
+    """All that are kept; a damaged one is left out, since it can be had again."""
     for file in sorted((domain.directory / "principals").glob(f"*{SUFFIX}")):
         try:
-            yield read_request(read_text(file))
-        except BlocktreeError:
+            host, _, text = read_text(file).partition("\n")
+            yield Member(str(json.loads(host)), read_request(text), text)
+        except (BlocktreeError, ValueError):
             continue
 
 
-def find_principal(domain: Domain, text: str) -> Request:
-    """Whom a user means by `bt1…`, by a host's name, or by the path of a request file. Raises CommandError."""
+def find_member(domain: Domain, text: str) -> Member:
+    """Whom a user means by `bt1…`, by a machine's name, or by the path of a request file. Raises CommandError."""
     if text.endswith(SUFFIX) or "/" in text:
-        return read_request(read_text(Path(text)))
+        return read_member(Path(text))
     wanted = Principal.parse(text) if text.startswith("bt1") else None
-    found = [request for request in known(domain) if text == request.terms.host or request.principal == wanted]
+    found = [member for member in members(domain) if text == member.host or member.request.principal == wanted]
     if len(found) == 1:
         return found[0]
     if found:
-        names = ", ".join(str(request.principal) for request in found)
+        names = ", ".join(str(member.request.principal) for member in found)
         raise CommandError(f"several machines are called {text}: {names}", hint="use the principal instead")
     raise CommandError(
         f"the keys of {text} are not known on this machine, where its enrolment was not signed",

@@ -16,7 +16,7 @@ from ..files.keys import keys_above
 from ..options import Json, PassphraseFile, TreePath
 from ..output import Json as Document
 from ..output import give, say, visible
-from ..principals import find_principal
+from ..principals import find_member
 from ..session import Session, now, open_store
 
 Answer = dict[str, Access]  # by power: read, write, execute
@@ -65,7 +65,7 @@ def _explain_own(domain: Domain, own: Identity, place: BlockPath) -> Answer:
 
 
 def _principal(domain: Domain, text: str) -> Principal:
-    return Principal.parse(text) if text.startswith("bt1") else find_principal(domain, text).principal
+    return Principal.parse(text) if text.startswith("bt1") else find_member(domain, text).request.principal
 
 
 def _explain_other(session: Session, domain: Domain, who: Principal, place: BlockPath) -> Answer:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import secrets
 import shutil
 import socket
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from btlib.credentials import Credentials, FileCredentialStore
+from btlib.credentials import Credentials, CredentialStore, FileCredentialStore
 from btlib.errors import BlocktreeError
 from btlib.home import Domain, DomainSettings, Home
 from btlib.kinds import Kind
@@ -24,12 +25,12 @@ from btlib.public_keys import Suite
 from ..asking import confirm, new_passphrase, passphrase
 from ..dates import parse_until
 from ..delegating import enrolment_chains
-from ..enrolment import Request, Response, ResponseTerms, make_request, make_response, read_request, read_response
+from ..enrolment import Request, Response, ResponseTerms, make_request, make_response, read_response
 from ..errors import CommandError
 from ..files.local import local_errors
 from ..options import Json, PassphraseFile, Petname
 from ..output import give, remark, say
-from ..principals import SUFFIX, read_text, remember
+from ..principals import SUFFIX, find_member, read_text, remember
 from ..session import Session, now
 
 RESPONSE_SUFFIX = ".response"
@@ -89,7 +90,12 @@ def request(
 
 
 def sign(
-    file: Annotated[Path, typer.Argument(metavar="REQUEST", help="The file that `bt enroll request` wrote.")],
+    wanted: Annotated[
+        str,
+        typer.Argument(
+            metavar="REQUEST", help="The file that `bt enroll request` wrote; to renew, a machine enrolled here."
+        ),
+    ],
     domain_name: Annotated[
         str | None, typer.Option("--domain", metavar="PETNAME", help="Which domain, where there are several.")
     ] = None,
@@ -108,13 +114,18 @@ def sign(
 ) -> None:
     """Then, on a machine of the domain: look at the fingerprint and sign.
 
-    Example: bt enroll sign laptop.request --server nas.example:4433
+    Before a machine's time is over, sign again; it keeps its keys and what it was granted.
+
+    Examples:
+
+      bt enroll sign laptop.request --server nas.example:4433
+
+      bt enroll sign laptop --until 1y
     """
     session = Session(passphrase_file)
     domain = session.home.domain(domain_name)
-    text = read_text(file)
-    asked = read_request(text)
-    name = check_name(host or asked.terms.host)
+    member = find_member(domain, wanted)
+    asked, name = member.request, check_name(host or member.host)
     _compare(
         f"{name} asks to join {domain.petname}",
         asked.principal,
@@ -123,9 +134,9 @@ def sign(
         yes=yes,
         option="--fingerprint",
     )
-    target = out or file.with_suffix(RESPONSE_SUFFIX)
+    target = out or _response_file(wanted, name)
     response, ends = _sign(session, domain, asked, name, server or domain.server, parse_until(until, now()))
-    remember(domain, asked, text)
+    remember(domain, replace(member, host=name))
     _write(target, response)
     if json:
         give(
@@ -163,7 +174,8 @@ def accept(
     """
     session = Session(passphrase_file)
     response = read_response(read_text(file), now())
-    petname = _pending_petname(session.home, response.terms.subject)
+    place = _find_place(session.home, response)
+    petname = place.petname
     _compare(
         f"{petname} will be the domain",
         response.root,
@@ -173,8 +185,8 @@ def accept(
         option="--root",
     )
     secret = passphrase(f"this machine in {petname}", passphrase_file)
-    _pending_credentials(session.home, petname).add_chains(secret, *response.terms.chains)
-    domain = session.home.admit(session.home.pending_domain(petname, _settings(response, server)))
+    place.credentials.add_chains(secret, *response.terms.chains)
+    domain = _join(session.home, place, response, server)
     if json:
         give({"petname": petname, "root": str(domain.root), "host": domain.host, "server": domain.server})
         return
@@ -204,14 +216,59 @@ def _sign(
     return make_response(identity.signer, terms), min(chain.caps[-1].not_after for chain in chains)
 
 
-def _settings(response: Response, server: str | None) -> DomainSettings:
-    terms = response.terms
-    return DomainSettings(
+@dataclass(frozen=True)
+class _Place:
+    """Where the keys lie that a response is for: in a pending enrolment, or in a domain that is being renewed."""
+
+    petname: str
+    credentials: CredentialStore
+    domain: Domain | None
+
+
+def _find_place(home: Home, response: Response) -> _Place:
+    subject = response.terms.subject
+    pending = [_Place(petname, _pending_credentials(home, petname), None) for petname in home.pending()]
+    joined = [_Place(domain.petname, domain.credentials, domain) for domain in _domains_of(home, response.root)]
+    for place in [*pending, *joined]:
+        try:
+            if place.credentials.public().principal == subject:
+                return place
+        except BlocktreeError:
+            continue
+    raise CommandError(
+        f"this response is for {subject}, and no request from here with that fingerprint is waiting",
+        kind=Kind.NOT_FOUND,
+        hint="begin with: bt enroll request",
+    )
+
+
+def _domains_of(home: Home, root: Principal) -> list[Domain]:
+    try:
+        return [home.domain(root)]
+    except BlocktreeError:
+        return []
+
+
+def _join(home: Home, place: _Place, response: Response, server: str | None) -> Domain:
+    """Write the settings that the response brings; a renewed domain keeps what it does not speak of."""
+    terms, known = response.terms, place.domain
+    settings = DomainSettings(
         root=response.root,
         host=terms.host,
-        server=server or terms.server,
+        store=known.settings.store if known else None,
+        server=server or terms.server or (known.server if known else None),
         server_path=BlockPath.parse(terms.server_path),
     )
+    if known is None:
+        return home.admit(home.pending_domain(place.petname, settings))
+    renewed = replace(known, settings=settings)
+    renewed.save()
+    return renewed
+
+
+def _response_file(wanted: str, name: str) -> Path:
+    file = Path(wanted)
+    return file.with_suffix(RESPONSE_SUFFIX) if file.suffix == SUFFIX else Path(f"{name}{RESPONSE_SUFFIX}")
 
 
 def _compare(what: str, shown: Principal, where: str, *, expected: str | None, yes: bool, option: str) -> None:
@@ -230,20 +287,6 @@ def _compare(what: str, shown: Principal, where: str, *, expected: str | None, y
 
 def _pending_credentials(home: Home, petname: str) -> FileCredentialStore:
     return FileCredentialStore(home.pending_directory(petname) / "credentials")
-
-
-def _pending_petname(home: Home, subject: Principal) -> str:
-    for petname in home.pending():
-        try:
-            if _pending_credentials(home, petname).public().principal == subject:
-                return petname
-        except BlocktreeError:
-            continue
-    raise CommandError(
-        f"this response is for {subject}, and no request from here with that fingerprint is waiting",
-        kind=Kind.NOT_FOUND,
-        hint="begin with: bt enroll request",
-    )
 
 
 def _write(file: Path, text: str) -> None:

@@ -24,7 +24,7 @@ from ..files.keys import inner_scope, keys_below, read_key
 from ..files.tree import Tree
 from ..options import Json, PassphraseFile, TreePath
 from ..output import give, iso_time, say
-from ..principals import find_principal
+from ..principals import find_member
 from ..session import Session, now
 
 _RIGHTS = {"read": Rights(0), "write": Rights.WRITE, "execute": Rights.EXECUTE}
@@ -70,7 +70,7 @@ def grant(
     session = Session(passphrase_file)
     read, wanted = parse_rights(rights)
     domain, place = session.home.resolve(path)
-    subject = find_principal(domain, principal).terms.public
+    subject = find_member(domain, principal).request.terms.public
     wish = Wish(subject, read, wanted, parse_until(until, now()), may_delegate)
     granted = _grant(session, domain, place, wish)
     _show(wish, f"{domain.petname}:/{'/'.join(place.names)}", rights, granted, as_json=json)
