@@ -63,8 +63,8 @@ class SectorCipher:
         Who seals many sectors before it lets go of them should reuse one large buffer: fresh memory costs several
         times what the sealing does. Raises BlockError if the buffer has another size.
         """
-        target[:NONCE_SIZE] = nonce
         try:
+            target[:NONCE_SIZE] = nonce
             self._encrypt_into(nonce, plain, self._sector + index.to_bytes(8, "little"), target[NONCE_SIZE:])
         except ValueError as error:
             raise BlockError(f"a sealed sector does not fit the buffer: {error}") from error
