@@ -23,6 +23,8 @@ from .errors import SessionEndedError
 
 #: A reason is shown to people; no more of a peer's text is kept.
 MAX_REASON = 1024
+#: Labels are names of classes; of a longer one, which cannot be one of ours, this much is told.
+MAX_LABEL = 64
 
 
 class Said(Struct, frozen=True, kw_only=True, tag=0):
@@ -98,7 +100,7 @@ def unpack(packet: bytes | memoryview, accepts: Accepts) -> Struct:
         raise _ended(content)
     expected = accepts.get(content.label)
     if expected is None:
-        raise UnexpectedMessageError(content.label[:MAX_REASON])
+        raise UnexpectedMessageError(content.label[:MAX_LABEL])
     try:
         return decode_value(content.body, expected)
     except DecodeError as error:

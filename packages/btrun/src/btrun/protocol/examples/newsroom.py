@@ -96,20 +96,29 @@ class Subscription:
     def __init__(self, subscribed: SubscriberSubscribed, at_once: int) -> None:
         self._subscribed: SubscriberSubscribed | None = subscribed
         self._at_once = at_once
+        self._events: deque[bytes] = deque()
         self.lost = 0
 
-    async def events(self) -> AsyncIterator[bytes]:
-        while (subscribed := self._subscribed) is not None:
-            self._subscribed = None
-            waiting = await subscribed.send(More(limit=self._at_once))
-            match await waiting.receive():
-                case SubscriberWaiting.Events(news, subscribed):
-                    self._subscribed = subscribed
-                    self.lost += news.lost
-                    for event in news.events:
-                        yield event
-                case SubscriberWaiting.Closed():
-                    return
+    def __aiter__(self) -> Subscription:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._events:
+            if self._subscribed is None:
+                raise StopAsyncIteration
+            await self._more(self._subscribed)
+        return self._events.popleft()
+
+    async def _more(self, subscribed: SubscriberSubscribed) -> None:
+        self._subscribed = None
+        waiting = await subscribed.send(More(limit=self._at_once))
+        match await waiting.receive():
+            case SubscriberWaiting.Events(news, subscribed):
+                self._subscribed = subscribed
+                self._events += news.events
+                self.lost += news.lost
+            case SubscriberWaiting.Closed():
+                pass
 
     async def stop(self) -> None:
         if self._subscribed is not None:

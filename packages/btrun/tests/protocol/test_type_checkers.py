@@ -1,0 +1,198 @@
+"""The type checkers on good and bad programs: a step that a state does not allow is an error before anything runs.
+
+Each program is a function body over the bank's or the client's handles. A bad line says after `# !` what mypy must
+report there, and nothing else may be reported. pyright, where it is installed, must find errors in the same lines.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+SOURCES = Path(__file__).parents[3]
+
+HEAD = """\
+from __future__ import annotations
+from typing import assert_never
+from btrun.protocol import Channel
+from btrun.protocol.examples.transfer import Abort, Ask, Commit, Held, Leave, Moved, Refused, Released
+from btrun.protocol.examples.transfer_handles import *
+from btrun.protocol.examples.two_phase_handles import CoordinatorStart, FirstVoting, as_coordinator
+from btrun.protocol.examples import two_phase
+
+ASK = Ask(source="a", target="b", amount=1)
+"""
+
+PROGRAMS = {
+    "a whole session": """
+async def main(channel: Channel) -> int:
+    async with as_client(channel) as ready:
+        asked = await ready.send(ASK)
+        match await asked.receive():
+            case ClientAsked.Held(offer, held):
+                moved, ready = await (await held.send(Commit())).receive()
+                await ready.send(Leave())
+                return offer.fee + moved.balance
+            case ClientAsked.Refused(refused, ready):
+                await ready.send(Leave())
+                return len(refused.reason)
+""",
+    "every case is handled": """
+async def main(asked: ClientAsked) -> None:
+    match await asked.receive():
+        case ClientAsked.Held():
+            pass
+        case ClientAsked.Refused():
+            pass
+        case never:
+            assert_never(never)
+""",
+    "a message of another state": """
+async def main(ready: ClientReady) -> None:
+    await ready.send(Commit())  # ! No overload variant of "send" of "ClientReady" matches argument type "Commit"
+""",
+    "a message of the other role": """
+async def main(committing: BankCommitting) -> None:
+    await committing.send(Commit())  # ! Argument 1 to "send" of "BankCommitting" has incompatible type "Commit"
+""",
+    "sending where it is the other's turn": """
+async def main(asked: ClientAsked) -> None:
+    await asked.send(ASK)  # ! "ClientAsked" has no attribute "send"
+""",
+    "receiving where it is our turn": """
+async def main(ready: ClientReady) -> None:
+    await ready.receive()  # ! "ClientReady" has no attribute "receive"
+""",
+    "going on after the end": """
+async def main(ready: ClientReady) -> None:
+    end = await ready.send(Leave())
+    await end.send(ASK)  # ! "Ended" has no attribute "send"
+""",
+    "the next state belongs to its message": """
+async def main(asked: ClientAsked) -> None:
+    match await asked.receive():
+        case ClientAsked.Refused(_, ready):
+            await ready.send(Commit())  # ! No overload variant of "send" of "ClientReady"
+        case ClientAsked.Held(_, held):
+            await held.send(ASK)  # ! No overload variant of "send" of "ClientHeld" matches argument type "Ask"
+""",
+    "a forgotten case": """
+async def main(asked: ClientAsked) -> int:  # ! Missing return statement
+    match await asked.receive():
+        case ClientAsked.Held():
+            return 1
+""",
+    "a forgotten case with assert_never": """
+async def main(asked: ClientAsked) -> None:
+    match await asked.receive():
+        case ClientAsked.Held():
+            pass
+        case never:
+            assert_never(never)  # ! Argument 1 to "assert_never" has incompatible type
+""",
+    "a case that cannot come": """
+async def main(asked: ClientAsked) -> None:
+    match await asked.receive():
+        case ClientAsked.Moved():  # ! has no attribute "Moved"
+            pass
+""",
+    "a field that the message lacks": """
+async def main(aborting: ClientAborting) -> None:
+    message, ready = await aborting.receive()
+    print(message.balance)  # ! "Released" has no attribute "balance"
+""",
+    "a step that nobody awaits": """
+async def main(ready: ClientReady) -> None:
+    ready.send(Leave())  # ! must be used
+""",
+    "a role's first state": """
+async def main(channel: Channel) -> None:
+    async with as_bank(channel) as start:
+        await start.send(ASK)  # ! "BankReady" has no attribute "send"
+""",
+    "a projected role": """
+async def main(start: CoordinatorStart, voting: FirstVoting) -> None:
+    asking = await start.send(two_phase.Prepare(change=b""))
+    await asking.receive()  # ! "CoordinatorAsking" has no attribute "receive"
+    refusing = await voting.send(two_phase.Unable(reason=""))
+    abort = await refusing.receive()
+    await abort.then.send(two_phase.Commit())  # ! Argument 1 to "send" of "FirstFirstDone" has incompatible type
+""",
+    "a misspelt state in a declaration": """
+from btrun.protocol import END, Protocol, Role, State
+class Ping(Protocol):
+    left = Role("")
+    right = Role("")
+    start = State("")
+    start.lets(left, {Leave: stat})  # ! Name "stat" is not defined
+    start.lets("left", {Leave: END})  # ! Argument 1 to "lets" of "State" has incompatible type "str"
+    start.lets(left, {int: END})  # ! has incompatible type "type[int]"
+""",
+}
+
+
+def expected(text: str) -> dict[int, str]:
+    """Line number → what must be reported there."""
+    marks = ((number, re.search(r"# ! (.*)$", line)) for number, line in enumerate(text.splitlines(), start=1))
+    return {number: mark[1] for number, mark in marks if mark}
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+    """All programs as files: one run of a checker for all of them."""
+    folder = tmp_path_factory.mktemp("programs")
+    paths = {}
+    for number, (name, body) in enumerate(PROGRAMS.items()):
+        paths[name] = folder / f"program_{number}.py"
+        paths[name].write_text(HEAD + body, encoding="utf-8")
+    return paths
+
+
+@pytest.fixture(scope="module")
+def mypy_reports(programs: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], str]:
+    """(file, line) → the errors that mypy has there."""
+    cache = tmp_path_factory.mktemp("cache")
+    files = [str(path) for path in programs.values()]
+    command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--cache-dir", str(cache), *files]
+    environment = {"MYPYPATH": ":".join(str(SOURCES / name / "src") for name in ("btrun", "bttp", "btlib", "btserde"))}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cache, check=False)
+    assert result.returncode in (0, 1), result.stdout + result.stderr
+    reports: dict[tuple[str, int], str] = {}
+    for path, line, text in re.findall(r"^(.+?):(\d+): error: (.*)$", result.stdout, re.MULTILINE):
+        key = (Path(path).name, int(line))
+        reports[key] = f"{reports.get(key, '')}{text}\n"
+    return reports
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_mypy_reports_exactly_the_marked_lines(
+    name: str, programs: Mapping[str, Path], mypy_reports: Mapping[tuple[str, int], str]
+) -> None:
+    path = programs[name]
+    marks = expected(path.read_text(encoding="utf-8"))
+    found = {line: text for (file, line), text in mypy_reports.items() if file == path.name}
+    assert set(found) == set(marks), found
+    for line, text in marks.items():
+        assert text in found[line]
+
+
+def test_pyright_finds_errors_in_the_same_lines(programs: Mapping[str, Path]) -> None:
+    pyright = shutil.which("pyright")
+    if pyright is None:
+        pytest.skip("pyright is not installed (npm install --global pyright)")
+    command = [pyright, "--outputjson", "--pythonpath", sys.executable, *map(str, programs.values())]
+    output = json.loads(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
+    found = {
+        (Path(report["file"]).name, report["range"]["start"]["line"] + 1)
+        for report in output["generalDiagnostics"]
+        if report["severity"] == "error"
+    }
+    marked = {(path.name, line) for path in programs.values() for line in expected(path.read_text(encoding="utf-8"))}
+    assert found == marked
