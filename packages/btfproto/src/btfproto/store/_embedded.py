@@ -226,9 +226,10 @@ def _head_answer(want: HeadWant, row: HeadRow | None, small: bytes | None) -> He
 
 def _make_directories(directory: Path, files: Files) -> None:
     try:
-        for path in (directory, directory / SEGMENTS_NAME):
+        wanted = [*reversed(directory.absolute().parents), directory, directory / SEGMENTS_NAME]
+        for path in wanted:
             if not path.is_dir():
-                path.mkdir(mode=0o700, parents=True, exist_ok=True)
+                path.mkdir(mode=0o700, exist_ok=True)
                 files.sync_directory(path.parent)
     except OSError as error:
         raise StoreError(Kind.IO, f"cannot make the store {directory}: {error.strerror}") from error

@@ -86,8 +86,10 @@ def memoryviews_are_stored_without_the_buffer_they_look_into(store: Store) -> No
     buffer = bytearray(b"0123456789")
     view = memoryview(buffer)
     must_commit(store, change(A, 0, run(0, 3, view[2:4], view[6:9])))
+    must_commit(store, change(B, 0, run(0, 0, view[1:5])))
     buffer[:] = b"xxxxxxxxxx"
     assert records_of(store, A, 0, 2, 4) == [None, b"23", b"678", None]
+    assert records_of(store, B, 0, 0, 1) == [b"1234"]
 
 
 @store_check

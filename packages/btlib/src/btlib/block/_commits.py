@@ -13,7 +13,6 @@ the siblings on its way to the root (32 bytes for each doubling of the count). W
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Sequence
 
 from ..errors import BlockError, IntegrityError
@@ -34,24 +33,27 @@ RootKey = tuple[bytes, bytes, bytes]
 
 
 class VerifiedRoots:
-    """Remembers which commit roots were verified under which key: bounded, oldest first out. Thread-safe."""
+    """Remembers which commit roots were verified under which key.
+
+    Bounded: of two generations the older is dropped. May be shared between threads without a lock.
+    """
 
     def __init__(self, limit: int = VERIFIED_ROOTS) -> None:
-        self._limit = limit
-        self._known: dict[RootKey, None] = {}
-        self._lock = threading.Lock()
+        self._half = max(1, limit // 2)
+        self._new: set[RootKey] = set()
+        self._old: set[RootKey] = set()
 
     def __contains__(self, key: RootKey) -> bool:
-        return key in self._known
+        return key in self._new or key in self._old
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._new | self._old)
 
     def add(self, key: RootKey) -> None:
-        with self._lock:
-            self._known[key] = None
-            if len(self._known) > self._limit:
-                del self._known[next(iter(self._known))]
+        """Note a root whose signature was verified."""
+        if len(self._new) >= self._half:
+            self._old, self._new = self._new, set()
+        self._new.add(key)
 
 
 def sign_commit(signer: Signer, headers: Sequence[Header]) -> list[SignedHeader]:
