@@ -223,7 +223,21 @@ def test_errors_as_json(nas: Machine) -> None:
 
 def test_a_traceback_only_where_it_was_asked_for(nas: Machine) -> None:
     assert "Traceback" not in nas.process("ls", "home:/none", code=1).err
-    assert "Traceback" in nas.process("ls", "home:/none", code=1, BLOCKTREE_DEBUG="1").err
+    debugged = nas.process("ls", "hone:/none", code=2, BLOCKTREE_DEBUG="1").err
+    assert "Traceback" in debugged
+    assert debugged.splitlines()[-1].startswith("bt: no domain is called 'hone'")
+
+
+def test_names_in_no_encoding_do_not_end_a_command(nas: Machine, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "größe").write_text("x")
+    Path(os.fsdecode(os.fsencode(tmp_path / "in") + b"/bad-\xff")).write_text("x")
+    done = nas.process("cp", "-r", "--json", tmp_path / "in", "home:/", code=2, PYTHONIOENCODING="ascii")
+    (failure,) = json.loads(done.out)["failures"]
+    assert failure["kind"] == "INVALID"
+    assert "is not valid UTF-8" in failure["message"]
+    assert "bad-\\udcff" in done.err
+    assert nas.process("ls", "home:/in", PYTHONIOENCODING="ascii").out == "gr\\xf6\\xdfe\n"
 
 
 def test_a_defect_is_said_to_be_one(nas: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

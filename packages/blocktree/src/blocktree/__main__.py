@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 from btlib.errors import BlocktreeError
@@ -12,7 +13,7 @@ from btlib.kinds import Kind
 
 from .app import build_app
 from .errors import CommandError
-from .output import complain, debugging, remark
+from .output import complain, debugging, prepare_streams, remark
 
 INTERRUPTED = 130  #: 128 + SIGINT, as shells count
 
@@ -20,6 +21,7 @@ INTERRUPTED = 130  #: 128 + SIGINT, as shells count
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    prepare_streams()
     sys.exit(run(words))
 
 
@@ -48,7 +50,7 @@ def run(words: Sequence[str]) -> int:
 
 def _failed(error: BlocktreeError, as_json: bool) -> int:
     if debugging():
-        raise error
+        traceback.print_exception(error)
     complain(error, as_json=as_json)
     return exit_code(error.kind)
 

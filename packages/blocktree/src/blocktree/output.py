@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -20,6 +21,13 @@ Json = str | int | float | bool | None | Sequence["Json"] | Mapping[str, "Json"]
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
+def prepare_streams() -> None:
+    """Let no character that the terminal's encoding lacks end a command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def say(text: str = "") -> None:
     """A line of the result, for people."""
     print(text, flush=True)
@@ -31,14 +39,14 @@ def remark(text: str) -> None:
 
 
 def give(document: Json) -> None:
-    """The result, for programs."""
-    print(json.dumps(document, indent=2, ensure_ascii=False), flush=True)
+    """The result, for programs. In ASCII, which carries any name through any locale."""
+    print(json.dumps(document, indent=2), flush=True)
 
 
 def complain(error: BlocktreeError, *, as_json: bool) -> None:
     """Say what went wrong, in one line."""
     if as_json:
-        print(json.dumps({"error": describe(error)}, ensure_ascii=False), file=sys.stderr, flush=True)
+        print(json.dumps({"error": describe(error)}), file=sys.stderr, flush=True)
     else:
         remark(f"bt: {visible(str(error))}")
 
