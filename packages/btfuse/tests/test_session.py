@@ -238,11 +238,17 @@ def test_a_symlink_that_stays_inside_is_given(kernel: Kernel, target: str) -> No
 
 
 @pytest.mark.parametrize("target", LEAVING)
-def test_what_this_identity_wrote_is_given_as_it_is(
-    kernel: Kernel, target: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(kernel.provider, "wrote", lambda inode: True, raising=False)
-    assert read_link(kernel, target) == (0, target.encode())
+def test_a_link_that_was_made_through_this_mount_is_given_as_it_is(kernel: Kernel, target: str) -> None:
+    error, content = kernel.ask(Opcode.SYMLINK, 1, b"l\0" + target.encode() + b"\0")
+    assert error == 0
+    node = ENTRY_OUT.unpack(content)[0]
+    assert kernel.ask(Opcode.READLINK, node) == (0, target.encode())
+
+
+def test_a_link_that_was_changed_behind_the_mount_is_not_taken_for_the_one_that_was_made(kernel: Kernel) -> None:
+    node = ENTRY_OUT.unpack(kernel.ask(Opcode.SYMLINK, 1, b"l\0/tmp\0")[1])[0]
+    kernel.provider.retarget(node, "/etc/passwd")
+    assert kernel.ask(Opcode.READLINK, node)[0] == errno.EPERM
 
 
 class TestAsWritten:

@@ -25,7 +25,7 @@ mount options (-o, comma-separated; all in docs/btfuse.md):
   thin                      with server: the server holds the keys as well
   ro                        no changes
   allow_other               other users of this machine may use the mount
-  symlinks=POLICY           contained (default), or as-written (also: unsafe_symlinks)
+  symlinks=POLICY           contained (with a server), or as-written (alone)
   passphrase_file=FILE      where the passphrase is read from
   home=DIR                  instead of BLOCKTREE_HOME
   commit=SECONDS            how much work a crash may cost where nobody calls fsync

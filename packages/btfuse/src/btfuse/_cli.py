@@ -15,7 +15,7 @@ from btlib.kinds import Kind
 
 from ._arguments import Arguments, parse_arguments
 from ._binding import VARIABLE, Binding, load_binding
-from ._context import Settings
+from ._context import Settings, Symlinks
 from ._daemon import run_in_background, run_in_foreground, say, set_up_logging
 from ._errors import FuseError
 from ._mount import run_mount
@@ -81,7 +81,7 @@ def _mount(asked: Arguments, binding: Binding, ready: Callable[[], None]) -> Non
     settings = Settings(
         mountpoint=asked.mountpoint,
         shared=opened.shared,
-        symlinks=options.symlinks,
+        symlinks=options.symlinks or (Symlinks.CONTAINED if opened.shared else Symlinks.AS_WRITTEN),
         remote_locks=opened.remote_locks,
         commit_on_close=not options.lazy_close,
         write_back=options.write_back and not opened.shared,

@@ -11,7 +11,6 @@ import enum
 import errno
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from btfproto.provider import Attributes, FileKind, FsProvider, Owner
 
@@ -38,7 +37,7 @@ GROUP_EXECUTE = 0o010
 class Symlinks(enum.Enum):
     """Which targets `readlink` gives away."""
 
-    CONTAINED = "contained"  #: those inside the mount, and those that this identity itself made
+    CONTAINED = "contained"  #: those inside the mount, and those that were made through this very mount
     AS_WRITTEN = "as-written"  #: all
 
 
@@ -56,12 +55,6 @@ class Settings:
     @property
     def valid_seconds(self) -> int:
         return SHARED_SECONDS if self.shared else EXCLUSIVE_SECONDS
-
-
-class Authorship(Protocol):
-    """What a provider may know beside `FsProvider`: whether this identity itself signed an object."""
-
-    def wrote(self, inode: int) -> bool: ...
 
 
 class Context:

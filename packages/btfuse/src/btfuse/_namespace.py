@@ -37,6 +37,8 @@ _KINDS = {
     0o060000: FileKind.BLOCK_DEVICE,
 }
 _EMPTY = b""
+#: Symlinks made through a mount that are remembered, some 200 bytes each; the oldest are forgotten.
+_MADE_LIMIT = 10_000
 
 
 class Namespace:
@@ -45,6 +47,8 @@ class Namespace:
         self._provider = context.provider
         self._lookup = context.provider.lookup
         self._absent = pack_absence(context.valid)
+        self._contained = context.settings.symlinks is Symlinks.CONTAINED
+        self._made: dict[int, str] = {}
         self._refused: set[int] = set()
 
     def handlers(self) -> Handlers:
@@ -97,6 +101,7 @@ class Namespace:
         parent = context.inode(head)
         name, target = context.two_names(head, buffer)
         attributes = self._provider.symlink(parent, name, target, context.owner(head, parent))
+        self._remember(attributes.inode, target)
         return context.entry(attributes, parent, name)
 
     def link(self, head: Head, buffer: memoryview) -> bytes:
@@ -144,15 +149,16 @@ class Namespace:
     def readlink(self, head: Head, _buffer: memoryview) -> bytes:
         inode = self._context.inode(head)
         target = self._provider.readlink(inode)
-        if not self._may_leave(inode):
+        # A link that was made through this mount has the target that its maker wrote, whoever keeps it now.
+        if self._contained and self._made.get(inode) != target:
             self._check_contained(inode, target)
         return target.encode()
 
-    def _may_leave(self, inode: int) -> bool:
-        if self._context.settings.symlinks is Symlinks.AS_WRITTEN:
-            return True
-        wrote = getattr(self._provider, "wrote", None)
-        return wrote is not None and bool(wrote(inode))
+    def _remember(self, inode: int, target: str) -> None:
+        if self._contained:
+            if len(self._made) >= _MADE_LIMIT:
+                del self._made[next(iter(self._made))]
+            self._made[inode] = target
 
     def _check_contained(self, inode: int, target: str) -> None:
         nodes = self._context.nodes
@@ -162,7 +168,7 @@ class Namespace:
         if inode not in self._refused:
             self._refused.add(inode)
             log.warning(
-                "symlink %s was refused: its target %r leads out of the mount, and another identity made it; "
+                "symlink %s was refused: its target %r leads out of the mount; "
                 "to follow it, mount with: -o symlinks=as-written",
                 nodes.describe(inode),
                 target,

@@ -40,7 +40,7 @@ class MountOptions:
     endpoint: str | None = None  #: where it listens, instead of what the domain says
     thin: bool = False  #: the keys do as well
     binding: str | None = None
-    symlinks: Symlinks = Symlinks.CONTAINED
+    symlinks: Symlinks | None = None
     allow_other: bool = False
     nonempty: bool = False
     write_back: bool = False

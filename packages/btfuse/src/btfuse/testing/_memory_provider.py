@@ -172,6 +172,10 @@ class MemoryProvider:
     def readlink(self, inode: int) -> str:
         return self._object(inode).target
 
+    def retarget(self, inode: int, target: str) -> None:
+        """Change a symlink as only a rogue server would."""
+        self._object(inode).target = target
+
     def readdir(self, inode: int, cookie: int, limit: int, plus: bool = False) -> list[Entry]:
         with self._guard:
             entries = []
