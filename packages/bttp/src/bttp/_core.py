@@ -38,6 +38,7 @@ from .errors import (
     UnreachableError,
 )
 
+_CLOSED = State.CLOSED  # looking a member up costs more than comparing it
 _TAKE = 256 * 1024  # plaintext encrypted at once: few calls into TLS, and a bound on what a small message waits for
 
 
@@ -85,7 +86,7 @@ class LinkCore:
 
     def receive_data(self, data: Buffer, now: float) -> None:
         """Take what came from the network."""
-        if self.state is State.CLOSED:
+        if self.state is _CLOSED:
             return
         self._heard, self._pings = now, 0
         self.statistics.bytes_received += len(data)
@@ -138,7 +139,7 @@ class LinkCore:
 
     def next_timeout(self) -> float | None:
         """When to call `handle_timeout` at the latest."""
-        if self.state is State.CLOSED:
+        if self.state is _CLOSED:
             return None
         if not self._talking:
             return self._began + self._limits.handshake_seconds
@@ -271,7 +272,7 @@ class LinkCore:
         tls, reader, handlers = self._tls, self._reader, self._exchange.handlers
         assert tls is not None
         buffer, more = reader.buffer, True
-        while more and self.state is not State.CLOSED:
+        while more and self.state is not _CLOSED:
             space = reader.space()
             count = tls.read_into(space)
             more = count == len(space)

@@ -1,14 +1,14 @@
 """Many deadlines under one timer: a heap with lazy removal. Pure; the time is an argument.
 
-Removing is marking; the heap is rebuilt when more than half of it is marked, so memory stays in proportion to what is
-pending and each operation costs amortized O(log n).
+Removing from `live` is enough: the heap is rebuilt when more than half of it is stale, so memory stays in proportion to
+what is pending and adding costs amortized O(log n).
 """
 
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
 
-_SLACK = 64  # marked entries that never trigger a rebuild: small heaps are cheaper left alone
+_SLACK = 64  # stale entries that never trigger a rebuild: small heaps are cheaper left alone
 
 
 class Deadlines:
@@ -16,21 +16,22 @@ class Deadlines:
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int]] = []
-        self.live: dict[int, float] = {}  #: by number; to look only
+        self.live: dict[int, float] = {}  #: by number; to look and to remove
 
     def __len__(self) -> int:
         return len(self.live)
 
     def add(self, number: int, when: float) -> None:
-        self.live[number] = when
-        heappush(self._heap, (when, number))
+        live, heap = self.live, self._heap
+        live[number] = when
+        heappush(heap, (when, number))
+        if len(heap) > 2 * len(live) + _SLACK:
+            heap[:] = [(when, number) for number, when in live.items()]
+            heapify(heap)
 
     def discard(self, number: int) -> None:
         """Forget it, if it is there."""
-        live = self.live
-        if live.pop(number, None) is not None and len(self._heap) > 2 * len(live) + _SLACK:
-            self._heap = [(when, number) for number, when in live.items()]
-            heapify(self._heap)
+        self.live.pop(number, None)
 
     def next(self) -> float | None:
         """The earliest one."""

@@ -47,6 +47,7 @@ class Exchange:
         self.outbox = Outbox()
         self.bodies = Bodies(limits.max_receiving)
         self.deadlines = Deadlines()
+        self._dues = self.deadlines.live
         self._frames = self.outbox.frames
         self.handlers: dict[int, Handler] = {
             FrameKind.ROUTE.value: self._on_route,
@@ -230,8 +231,7 @@ class Exchange:
                 self.fail(number, Kind.TOO_LARGE, f"the answer cannot be sent: {error.message}")
                 return
         self._serving.discard(number)
-        if number in self.deadlines.live:
-            self.deadlines.discard(number)
+        self._dues.pop(number, None)
 
     def fail(self, number: int, kind: Kind, text: str) -> None:
         """Answer a received call with an error."""
@@ -415,8 +415,7 @@ class Exchange:
         elif stop - start != 4 + total:
             raise RemoteProtocolError("a REPLY does not hold the body that it announces")
         else:
-            if stream in self.deadlines.live:
-                self.deadlines.discard(stream)
+            self._dues.pop(stream, None)
             if self.outbox.bulk:  # an answer may come before all of the request has left
                 self.outbox.drop_body(stream)
             self._events.append(ReplyReceived(self._calling.pop(stream), memoryview(buffer[start + 4 : stop])))

@@ -42,6 +42,8 @@ from .errors import BttpError, LocalProtocolError
 
 log = logging.getLogger("bttp")
 
+_INLINE = Mode.INLINE  # looking a member up costs as much as the rest of a message's way here
+
 _numbers = itertools.count(1)
 _shells: weakref.WeakSet[Shell] = weakref.WeakSet()
 
@@ -88,7 +90,6 @@ class Shell:
         self._handlers: dict[type, Callable[..., None]] = {
             CallReceived: self._on_call,
             SendReceived: self._on_send,
-            ReplyReceived: self._on_reply,
             CallFailed: self._on_failed,
             CallCancelled: self._on_cancelled,
             Writable: self._on_writable,
@@ -160,7 +161,12 @@ class Shell:
         handlers, next_event = self._handlers, events.popleft
         while events:
             event = next_event()
-            handlers[type(event)](event)
+            if type(event) is ReplyReceived:
+                waiter: Waiter = event.token  # type: ignore[assignment]
+                if not waiter.done():
+                    waiter.set_result(event.body)
+            else:
+                handlers[type(event)](event)
 
     def _on_call(self, event: CallReceived) -> None:
         route = event.route
@@ -172,7 +178,7 @@ class Shell:
             self._core.fail(event.number, target.kind, target.reason)
             return
         request = Request(route.path, event.body, self._core.peer, self, event.deadline)
-        if destination.mode is Mode.INLINE:
+        if destination.mode is _INLINE:
             try:
                 answer = destination.handler(request)
                 self._core.reply(event.number, b"" if answer is None else answer)  # type: ignore[arg-type]
@@ -194,7 +200,7 @@ class Shell:
             self._core.consumed(event.cost)
             return
         request = Request(route.path, event.body, self._core.peer, self, None)
-        if destination.mode is Mode.INLINE:
+        if destination.mode is _INLINE:
             try:
                 destination.handler(request)
                 self._core.consumed(event.cost)
@@ -231,11 +237,6 @@ class Shell:
         if work is not None:
             work.request.cancelled = True
             self._stop(event.number)
-
-    def _on_reply(self, event: ReplyReceived) -> None:
-        waiter: Waiter = event.token  # type: ignore[assignment]
-        if not waiter.done():
-            waiter.set_result(event.body)
 
     def _on_failed(self, event: CallFailed) -> None:
         waiter: Waiter = event.token  # type: ignore[assignment]
