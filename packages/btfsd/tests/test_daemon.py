@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from btfproto.opening import open_alone, open_files, open_thin, store_at
+from btfproto.opening import open_alone, open_end_to_end, open_files, open_thin, store_at
 from btfproto.provider import OpenFlags, Owner
 from btfproto.store.remote import StoreClient
 from btlib import Credentials
@@ -208,3 +208,22 @@ def test_an_emptied_store_is_not_served(machine: Machine) -> None:
     code, _, err = machine.run()
     assert code == 1
     assert "holds no domain" in err
+
+
+def test_an_end_to_end_client_and_a_thin_one_see_what_the_other_writes(machine: Machine) -> None:
+    process = machine.start()
+    root = machine.domain.root_path
+    keys_here = open_end_to_end(machine.domain, machine.identity, root, server=endpoint(machine))
+    thin = open_thin(machine.domain, machine.identity, root, server=endpoint(machine))
+    for writer, reader, name in ((keys_here, thin, "one"), (thin, keys_here, "two"), (keys_here, thin, "three")):
+        _, handle = writer.create(writer.root, name, 0o644, ME, OpenFlags.WRITE)
+        writer.write(handle, 0, name.encode())
+        writer.fsync(handle)
+        writer.close(handle)
+        found = reader.lookup(reader.root, name)
+        handle = reader.open(found.inode, OpenFlags.READ)
+        assert reader.read(handle, 0, 100) == name.encode()
+        reader.close(handle)
+    keys_here.shutdown()
+    thin.shutdown()
+    assert machine.stop(process)[0] == 0

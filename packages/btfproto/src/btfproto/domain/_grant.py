@@ -32,7 +32,7 @@ from ._create import CLOCK_SKEW, REQUEST_SIZE, SERIAL_SIZE, Random
 from ._drafts import Draft
 from ._open import directory_header, read_held
 from ._reader import DomainReader
-from ._records import SCOPE_SIZE, Grants, ScopeRecord, grants_block, scope_block
+from ._records import MAX_CHAINS, MAX_READCAPS, SCOPE_SIZE, Grants, ScopeRecord, grants_block, scope_block
 
 REHOME_BATCH = 1024  #: blocks of one commit: a server answers before any time-out, and progress can be shown
 
@@ -217,6 +217,13 @@ def _record(who: _Granter, subject: PublicKeys, read: bool, chain: Chain | None)
     chains = tuple(known for known in old.chains if known.last is not None and known.last.not_after >= who.now)
     if chain is not None:
         chains = (*chains, chain)
+    if len(readcaps) > MAX_READCAPS or len(chains) > MAX_CHAINS:
+        raise FsError(
+            Kind.LIMIT,
+            f"{subject.principal} holds {len(readcaps)} readcaps and {len(chains)} chains in this scope; "
+            f"{MAX_READCAPS} and {MAX_CHAINS} are the limits",
+            "grant a directory above instead of many below",
+        )
     draft = who.draft()
     grants = Grants(principal=subject.principal, readcaps=readcaps, chains=chains)
     draft.put_public(grants_block(scope, subject.principal), scope, grants, previous=header)

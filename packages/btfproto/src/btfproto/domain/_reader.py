@@ -38,6 +38,7 @@ from btfproto.store import Found, Head, HeadWant, RecordRef, Store
 
 from ._drafts import MAX_PUBLIC_SECTORS
 from ._records import (
+    FORMAT,
     MAX_LINEAGE,
     RECORD_LIMITS,
     DomainRecord,
@@ -231,6 +232,12 @@ class DomainReader:
         return None if record is None else bytes(record)
 
     def _record(self, header: Header, content: bytes, record: type[Record]) -> Record:
+        if content[:1] != bytes([FORMAT]):
+            raise IntegrityError(
+                f"the public block {header.block.hex()} is no {record.__name__} of format {FORMAT}",
+                kind=Kind.NOT_SUPPORTED if content else Kind.INTEGRITY,
+                hint="it may be of a newer version; update this program",
+            )
         try:
             return decode(content, record, RECORD_LIMITS)
         except (SerdeError, CapabilityError) as error:
