@@ -24,7 +24,7 @@ from btlib.public_keys import Suite
 
 from ..asking import confirm, new_passphrase, passphrase
 from ..dates import parse_until
-from ..delegating import enrolment_chains
+from ..delegating import Enrolment
 from ..enrolment import Request, Response, ResponseTerms, make_request, make_response, read_response
 from ..errors import CommandError
 from ..files.local import local_errors
@@ -199,9 +199,15 @@ def _sign(
 ) -> tuple[str, int]:
     """The response's text, and when the membership ends."""
     identity = session.unlock(domain)
-    chains = enrolment_chains(
-        identity, domain.root, asked.principal, host, now=now(), until=until, random=secrets.token_bytes
-    )
+    chains = Enrolment(
+        issuer=identity,
+        root=domain.root,
+        subject=asked.principal,
+        host=host,
+        now=now(),
+        until=until,
+        random=secrets.token_bytes,
+    ).chains()
     if server is None:
         remark("bt: no server is named, so the new machine has to: bt enroll accept --server HOST:PORT")
     terms = ResponseTerms(

@@ -24,6 +24,8 @@ from .copying import Item
 from .tree import PIECE
 
 PERMISSIONS = 0o777  #: the bits taken over from a tree
+#: Never through a symbolic link, and never waiting for somebody to read a pipe that lies there.
+WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 OWN_DIRECTORY = 0o700  #: what a directory gets while it is being filled
 
 _KINDS = {
@@ -104,7 +106,7 @@ class LocalTarget:
     def write(self, parent: Path, item: Item[object], pieces: Iterator[bytes]) -> None:
         path = _inside(parent, item)
         with local_errors(path):
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(path, WRITE_FLAGS, 0o600)
         try:
             for piece in pieces:
                 with local_errors(path):
