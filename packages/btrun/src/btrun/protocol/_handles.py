@@ -35,27 +35,30 @@ class Handle:
     """A state of a running session, seen by one role."""
 
     state: ClassVar[str] = END_NAME
+    cases: ClassVar[Mapping[type[Struct], type[tuple[Any, ...]]]] = {}  #: set by the side that the handle belongs to
 
     __slots__ = ("_session",)
 
     def __init__(self, session: Session) -> None:
         self._session: Session | None = session
 
-    async def _send(self, message: Struct) -> Any:
-        session = self._session
-        if session is None:
-            raise self._consumed()
-        step = session.check(message)
-        self._session = None
-        return await session.send(message, step)
+    def give_back(self, session: Session) -> None:
+        """Undo a step that was refused before anything left."""
+        self._session = session
 
-    async def _receive(self) -> Any:
+    def _send(self, message: Struct) -> Taking[Any]:
         session = self._session
         if session is None:
             raise self._consumed()
         self._session = None
-        message, then = await session.receive()
-        return getattr(self, message.__class__.__name__)(message, then)
+        return session.send(self, message)
+
+    def _receive(self) -> Taking[Any]:
+        session = self._session
+        if session is None:
+            raise self._consumed()
+        self._session = None
+        return session.receive(self.cases)
 
     def _consumed(self) -> ConsumedHandleError:
         return ConsumedHandleError(
@@ -163,10 +166,11 @@ class AnyVersion(Generic[H_co]):
 
 def _by_row(table: Table, handles: Mapping[str, type[Handle]]) -> tuple[type[Handle], ...]:
     """The handle class of each row. Raises DeclarationError where a row has none."""
-    return tuple(Ended if row.is_end else _checked(table, row, handles.get(row.name)) for row in table.rows)
+    return tuple(Ended if row.is_end else _fitted(table, row, handles.get(row.name)) for row in table.rows)
 
 
-def _checked(table: Table, row: Row, handle: type[Handle] | None) -> type[Handle]:
+def _fitted(table: Table, row: Row, handle: type[Handle] | None) -> type[Handle]:
     if handle is None or any(not hasattr(handle, label) for label in row.accepts):
         raise DeclarationError(table.protocol, (f"the {table.role} has no handle for its state {row.name}",))
+    handle.cases = {message: getattr(handle, label) for label, message in row.accepts.items()}
     return handle

@@ -8,7 +8,7 @@ a time. This is the only part of protocols that touches the clock, and only in s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from btlib import Kind
@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from ._channel import Channel, UnexpectedMessageError
 from ._monitor import Monitor
-from ._table import Step, Table
+from ._table import Table
 from ._violations import ViolationCounts
 from .errors import LocalViolationError, StateTimeoutError, ViolationError
 
@@ -46,37 +46,39 @@ class Session:
         """A fresh handle of the state that the session is in."""
         return self._handles[self.monitor.row.index](self)
 
-    def check(self, message: Struct) -> Step:
-        """Let the monitor take a message of ours, before anything leaves."""
-        if self._deadline is not None and anyio.current_time() > self._deadline:
-            raise self._timed_out(self.monitor.table.role)
+    async def send(self, handle: Handle, message: Struct) -> Handle:
+        """Let the monitor take the message, send it, and give the next handle; a refused one leaves all as it was."""
+        if self._deadline is not None:
+            self._check_time()
         try:
-            return self.monitor.sending(message)
+            step = self.monitor.sending(message)
         except LocalViolationError as error:
+            handle.give_back(self)
             self._counts.record(error.violation)
             raise
-
-    async def send(self, message: Struct, step: Step) -> Handle:
         await self._channels[step.peer].send(message)
-        return self._enter(step)
+        then = step.then
+        self._deadline = None if then.timeout is None else _deadline(then.timeout)
+        return self._handles[then.index](self)
 
-    async def receive(self) -> tuple[Struct, Handle]:
+    async def receive(self, cases: Mapping[type[Struct], type[tuple[Any, ...]]]) -> tuple[Struct, Handle]:
+        """The next message with the handle after it, as the case of its class."""
         row = self.monitor.row
         channel = self._channels[row.source]
         try:
             if self._deadline is None:
                 message = await channel.receive(row.accepts)
             else:
-                with anyio.fail_after(max(0.0, self._deadline - anyio.current_time())):
-                    message = await channel.receive(row.accepts)
+                message = await self._receive_in_time(channel, self._deadline)
             step = self.monitor.received(message)
         except UnexpectedMessageError as error:
             raise self._violated(self.monitor.violated(error.label, error.detail)) from None
         except ViolationError as error:
             raise self._violated(error) from None
-        except TimeoutError:
-            raise self._timed_out(row.source) from None
-        return message, self._enter(step)
+        then = step.then
+        self._deadline = None if then.timeout is None else _deadline(then.timeout)
+        # A case is a named tuple; its own constructor is a Python function around this call.
+        return tuple.__new__(cases[message.__class__], (message, self._handles[then.index](self)))
 
     def close(self, failed: bool) -> None:
         """Leave: silently at the end, else with a word to all others. Does nothing when the session is over already."""
@@ -88,10 +90,15 @@ class Session:
             word = f"the {role} {'failed' if failed else 'left'} in its state {row.name}"
             self._end(Kind.INTERNAL if failed else Kind.CANCELLED, word)
 
-    def _enter(self, step: Step) -> Handle:
-        then = step.then
-        self._deadline = None if then.timeout is None else _deadline(then.timeout)
-        return self._handles[then.index](self)
+    def _check_time(self) -> None:
+        if self._deadline is not None and anyio.current_time() > self._deadline:
+            raise self._timed_out(self.monitor.table.role)
+
+    async def _receive_in_time(self, channel: Channel, deadline: float) -> Struct:
+        row = self.monitor.row
+        with anyio.move_on_after(max(0.0, deadline - anyio.current_time())):
+            return await channel.receive(row.accepts)
+        raise self._timed_out(row.source)
 
     def _violated(self, error: ViolationError) -> ViolationError:
         self._counts.record(error.violation)
