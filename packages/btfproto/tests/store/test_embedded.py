@@ -51,6 +51,15 @@ def test_a_second_opener_learns_who_has_the_store(tmp_path: Path) -> None:
     EmbeddedStore(tmp_path).close()
 
 
+def test_a_store_where_nothing_can_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="cannot make the store"):
+        EmbeddedStore(tmp_path / "file" / "store")
+    (tmp_path / "lock").mkdir()
+    with pytest.raises(StoreError, match=r"cannot open .*lock"):
+        EmbeddedStore(tmp_path)
+
+
 def test_nobody_holds_a_store_that_does_not_exist(tmp_path: Path) -> None:
     assert lock_holder(tmp_path) is None
 

@@ -160,6 +160,13 @@ def test_a_rebuild_keeps_what_a_truncated_segment_still_has_and_names_the_rest(
     store.close()
 
 
+def test_a_directory_without_an_index_is_not_made_into_a_store(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="which holds all heads") as caught:
+        rebuild_placement(tmp_path)
+    assert caught.value.kind is Kind.NOT_FOUND
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_command_says_what_it_did(
     tmp_path: Path, content: dict[int, bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -31,8 +31,11 @@ class StoreLock:
     """A held lock. `release` it; a dead process releases it too."""
 
     def __init__(self, directory: Path, holder: LockHolder) -> None:
-        """Raises StoreError (BUSY) that names the holder and says what to do."""
-        self._fd = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Raises StoreError: BUSY, naming the holder and what to do; IO where the directory cannot be written."""
+        try:
+            self._fd = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreError(Kind.IO, f"cannot open {directory / LOCK_NAME}: {error.strerror}") from error
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

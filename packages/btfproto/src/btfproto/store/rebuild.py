@@ -19,11 +19,12 @@ from pathlib import Path
 import msgspec
 from btlib.block import HOLE, decode_header, decode_signed_header, record_hash, tree_height
 from btlib.errors import IntegrityError
+from btlib.kinds import Kind
 
 from ..errors import StoreError
 from ._embedded import SEGMENTS_NAME
 from ._files import SystemFiles
-from ._index import Index, SegmentRow
+from ._index import INDEX_NAME, Index, SegmentRow
 from ._lock import LockHolder, StoreLock
 from ._placement import Run
 from ._scrub import children
@@ -44,6 +45,8 @@ class Rebuilt(msgspec.Struct):
 
 def rebuild_placement(directory: Path) -> Rebuilt:
     """Place all records anew, in a closed store. Raises StoreError (BUSY, INTEGRITY if the index is unusable)."""
+    if not (directory / INDEX_NAME).exists():
+        raise StoreError(Kind.NOT_FOUND, f"there is no {INDEX_NAME} in {directory}, which holds all heads")
     lock = StoreLock(directory, LockHolder(os.getpid(), "rebuild"))
     try:
         index = Index(directory, b"")
