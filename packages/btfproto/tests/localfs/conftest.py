@@ -16,9 +16,13 @@ QUIET = FsOptions(commit_interval=None)  # commits only when told to: tests are 
 OpenFs = Callable[..., LocalFs]
 
 
+def make_world(store: Store | None = None) -> World:
+    return World.make(store, directory_attributes=empty_directory_attributes)
+
+
 @pytest.fixture
 def world() -> World:
-    return World.make(directory_attributes=empty_directory_attributes)
+    return make_world()
 
 
 @pytest.fixture

@@ -83,6 +83,15 @@ class StoredBlock:
             self._cipher = SectorCipher(self.key, self.block, self.key_epoch)
         return self._cipher
 
+    def rest(self) -> None:
+        """Give back what is quickly made again: a cipher takes 4 kB."""
+        self._cipher = None
+
+    def drop_tree(self) -> None:
+        """Give back the tree, unless a commit is under way."""
+        if self._staged is None:
+            self._tree = None
+
     def read(self, indexes: Sequence[int], read_records: ReadRecords) -> list[bytes]:
         """The content of some sectors, each verified and opened; b"" for a hole. Raises IntegrityError, StoreError."""
         hashes = self._expected(indexes, read_records)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from itertools import islice
 
 from btlib.block import BLOCK_ID_SIZE, KEY_SIZE
 from btlib.errors import BlocktreeError, IntegrityError
@@ -38,6 +39,7 @@ Random = Callable[[int], bytes]
 
 DIRTY_INODE = 2048  #: what a changed inode counts towards the dirty limit: its header and entry, and their sealed forms
 NODE_BYTES = 12 * 1024  #: what a changed directory node counts: a sector, most of it full
+TRIM_BATCH = 4096  #: inodes looked at in one go: some hundred microseconds
 SET_GROUP_ID = 0o2000
 
 
@@ -164,7 +166,31 @@ class Core:
                 raise refused(inode.path, IntegrityError("its inode number is that of another object"))
             self.adopt(inode, answer)
             self.table[inode.number] = inode
+        self.trim()
         return list(fresh.values())
+
+    def trim(self) -> None:
+        """Forget some of the inodes met first, where there are too many. Whoever still asks is told STALE."""
+        table = self.table
+        if len(table) <= self.options.inode_limit:
+            return
+        enough = self.options.inode_limit * 7 // 8
+        for number in list(islice(table, TRIM_BATCH)):
+            inode = table.pop(number)
+            if not self.may_forget(inode):
+                table[number] = inode
+            elif len(table) <= enough:
+                return
+
+    def may_forget(self, inode: Inode) -> bool:
+        """Whether nothing would be missed: it is not open, changed, or the way to something else."""
+        return not (
+            inode.kind is FileKind.DIRECTORY
+            or inode.opens
+            or inode.frozen
+            or inode.number in self.dirty
+            or not inode.links
+        )
 
     def adopt(self, inode: Inode, answer: HeadAnswer) -> None:
         """Verify a head and let a fresh object take it over. Raises FsError naming the path."""
@@ -222,6 +248,9 @@ class Core:
             return inode.store.read(indexes, self.read_records)
         except BlocktreeError as error:
             raise refused(inode.path, error) from error
+        finally:
+            if not inode.opens:
+                inode.store.rest()
 
     # Changes
 

@@ -53,8 +53,11 @@ class Files(Locking):
             opened = self.handles.remove(handle)
             self.drop_locks(handle, opened)
             inode = opened.inode
-            if not inode.opens and not inode.links:
-                self.release(inode)
+            if not inode.opens:
+                inode.store.rest()
+                inode.store.drop_tree()
+                if not inode.links:
+                    self.release(inode)
 
     def read(self, handle: Handle, offset: int, size: int) -> bytes:
         with self.mutex:

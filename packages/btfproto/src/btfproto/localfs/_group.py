@@ -154,6 +154,9 @@ def _seal_member(core: Core, member: Member, entropy: Entropy, now: int) -> Head
     assert attributes is not None
     if attributes.kind is FileKind.FILE:
         attributes.stored = max(attributes.stored + plan.gained, 0)
+    sealed = cipher.seal_attributes(member.version, encode_attributes(attributes), take(NONCE_SIZE))
+    if not member.inode.opens:
+        store.rest()
     return Header(
         block=store.block,
         scope=store.scope,
@@ -164,7 +167,7 @@ def _seal_member(core: Core, member: Member, entropy: Entropy, now: int) -> Head
         root=plan.root,
         chain=member.writer,
         written=now,
-        attributes=cipher.seal_attributes(member.version, encode_attributes(attributes), take(NONCE_SIZE)),
+        attributes=sealed,
     )
 
 
@@ -202,6 +205,7 @@ def settle(core: Core, group: Group) -> None:
             if inode.content.live.empty:
                 inode.content = None
     core.frozen_bytes = 0
+    core.trim()
 
 
 def _cache_layer(core: Core, inode: Inode, layer: Layer) -> None:

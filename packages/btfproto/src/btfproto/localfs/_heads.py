@@ -62,6 +62,7 @@ class Heads:
         self._check_scope(header, block.scope, kind)
         block.adopt(header, None if head.small is None else bytes(head.small))
         plain = block.cipher.open_attributes(header.version, header.attributes)
+        block.rest()
         attributes = decode_attributes(plain, header.sector_count, SECTOR_SIZE)
         if attributes.kind is not kind:
             raise IntegrityError(f"it is a {attributes.kind.name.lower()}, but its directory says {kind.name.lower()}")

@@ -126,17 +126,6 @@ class Metadata(Files):
             if found is not None and self.may_forget(found):
                 del self.table[inode]
 
-    def may_forget(self, inode: Inode) -> bool:
-        """Whether nothing would be missed."""
-        return not (
-            inode.kind is FileKind.DIRECTORY
-            or inode.opens
-            or inode.frozen
-            or inode.number in self.dirty
-            or not inode.links
-            or inode is self.attached
-        )
-
 
 def _check_times(changes: AttributeChanges) -> None:
     for time in (changes.accessed, changes.modified):
