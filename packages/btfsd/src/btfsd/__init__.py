@@ -1,5 +1,11 @@
 """The blocktree file server daemon: serves the store to end-to-end clients and files to thin ones."""
 
-__version__ = "0.1.0"
+from importlib.metadata import version
 
-__all__ = ["__version__"]
+from ._configuration import Configuration, load_configuration
+from ._settings import Settings
+from .errors import ConfigurationError
+
+__version__ = version("btfsd")
+
+__all__ = ["Configuration", "ConfigurationError", "Settings", "__version__", "load_configuration"]
