@@ -2,90 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
 import subprocess
-import sys
-import time
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Protocol
 
 import pytest
-from btfproto.opening import make_domain
-from btfuse._mountpoint import find_mount, unmount
-from btlib.credentials import Credentials, FileCredentialStore
+from btfuse._mountpoint import find_mount
 from btlib.exits import ExitCode
-from btlib.home import DomainSettings, Home
-from btlib.testing import QUICK_COST
+from btlib.home import Domain
 
 PASSPHRASE = "correct horse"
 PATIENCE = 30
 
 
-class Machine:
-    """A home with one domain, and the command run in it."""
+class Machine(Protocol):
+    """What `conftest` gives: a module of its own would be imported twice."""
 
-    def __init__(self, directory: Path) -> None:
-        self.home = directory / "home"
-        self.mountpoint = directory / "mnt"
-        self.mountpoint.mkdir()
-        root, machine = Credentials.generate(), Credentials.generate()
-        settings = DomainSettings(root=root.public.principal, host="here", store=Path("store"))
-        self.domain = Home.find({"BLOCKTREE_HOME": str(self.home)}).add("home", settings)
-        chain = make_domain(self.domain, root.identity(), machine.public, now=int(time.time()))
-        FileCredentialStore(self.domain.credentials_file, QUICK_COST).save(machine.with_chains(chain), PASSPHRASE)
+    home: Path
+    mountpoint: Path
+    domain: Domain
 
-    def environment(self, **changes: str) -> dict[str, str]:
-        return {"BLOCKTREE_HOME": str(self.home), "BLOCKTREE_PASSPHRASE": PASSPHRASE, "LANG": "C.UTF-8", **changes}
-
-    def run(self, *words: str, program: str | None = None, **changes: str) -> subprocess.CompletedProcess[str]:
-        environment = {name: value for name, value in self.environment(**changes).items() if value}
-        call = "import sys; from btfuse._cli import main; sys.argv[0] = sys.argv.pop(1); raise SystemExit(main())"
-        command = [sys.executable, "-c", call, program or "btfuse", *words]
-        return subprocess.run(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-
-    def mount(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return self.run("home:/", str(self.mountpoint), *words)
-
-    def unmount(self) -> subprocess.CompletedProcess[str]:
-        return self.run("-u", str(self.mountpoint))
-
-    @contextlib.contextmanager
-    def foreground(self, *words: str, **changes: str) -> Iterator[subprocess.Popen[str]]:
-        command = [sys.executable, "-m", "btfuse", "-f", *words, "home:/", str(self.mountpoint)]
-        with subprocess.Popen(command, env=self.environment(**changes), stderr=subprocess.PIPE, text=True) as process:
-            try:
-                yield process
-            finally:
-                self.end()
-                process.terminate()
-                process.wait(PATIENCE)
-
-    def end(self) -> None:
-        while find_mount(str(self.mountpoint)) is not None:
-            if self.unmount().returncode != 0:
-                unmount(str(self.mountpoint), lazy=True)
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Machine]:
-    if not Path("/dev/fuse").exists() or os.geteuid() != 0:
-        pytest.skip("no /dev/fuse, or not root")
-    made = Machine(tmp_path)
-    try:
-        yield made
-    finally:
-        made.end()
+    def run(self, *words: str, program: str | None = None, **changes: str) -> subprocess.CompletedProcess[str]: ...
+    def mount(self, *words: str) -> subprocess.CompletedProcess[str]: ...
+    def unmount(self) -> subprocess.CompletedProcess[str]: ...
+    def foreground(self, *words: str, **changes: str) -> AbstractContextManager[subprocess.Popen[str]]: ...
 
 
 def assert_refused(done: subprocess.CompletedProcess[str], code: ExitCode, *words: str) -> None:
