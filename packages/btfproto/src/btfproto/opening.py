@@ -65,6 +65,8 @@ def make_domain(
     random: Callable[[int], bytes] = os.urandom,
 ) -> Chain:
     """Make the domain in its embedded store; the chain that `machine` holds. Raises FsError, StoreError."""
+    if root.principal != domain.root:
+        raise FsError(Kind.INVALID, f"{root.principal} cannot make the domain of {domain.root}", "use the root's keys")
     store = _embedded(domain, PROGRAM)
     try:
         created = create_domain(
