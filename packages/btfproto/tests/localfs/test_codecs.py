@@ -46,7 +46,7 @@ def decode(data: bytes, level: int = 0, low: int = 0, high: int = MAX_KEY + 1) -
     return decode_node(data, level, low, high, HASHER)
 
 
-@given(st.lists(NAMES, max_size=20))
+@given(st.lists(NAMES, min_size=1, max_size=20))
 def test_a_leaf_round_trips(names: list[str]) -> None:
     data = leaf_of(*names)
     leaf = decode(data)

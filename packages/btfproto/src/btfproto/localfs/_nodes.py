@@ -148,6 +148,8 @@ def _decode_inner(data: bytes, level: int, count: int, low: int, high: int) -> I
 
 
 def _decode_leaf(data: bytes, count: int, low: int, high: int, hasher: NameHasher) -> Leaf:
+    if not count:
+        raise IntegrityError("a directory leaf has no entries")
     keys: list[int] = []
     names: list[str] = []
     records: list[bytes] = []
