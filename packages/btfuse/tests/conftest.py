@@ -114,20 +114,22 @@ class Machine:
         return self.run("-u", str(self.mountpoint))
 
     @contextlib.contextmanager
-    def foreground(self, *words: str, **changes: str) -> Iterator[subprocess.Popen[str]]:
-        command = [sys.executable, "-m", "btfuse", "-f", *words, "home:/", str(self.mountpoint)]
+    def foreground(self, *words: str, at: Path | None = None, **changes: str) -> Iterator[subprocess.Popen[str]]:
+        mountpoint = at or self.mountpoint
+        command = [sys.executable, "-m", "btfuse", "-f", *words, "home:/", str(mountpoint)]
         with subprocess.Popen(command, env=self.environment(**changes), stderr=subprocess.PIPE, text=True) as process:
             try:
                 yield process
             finally:
-                self.end()
+                self.end(mountpoint)
                 process.terminate()
                 process.wait(PATIENCE)
 
-    def end(self) -> None:
-        while find_mount(str(self.mountpoint)) is not None:
-            if self.unmount().returncode != 0:
-                unmount(str(self.mountpoint), lazy=True)
+    def end(self, mountpoint: Path | None = None) -> None:
+        place = str(mountpoint or self.mountpoint)
+        while find_mount(place) is not None:
+            if self.run("-u", place).returncode != 0:
+                unmount(place, lazy=True)
 
 
 @pytest.fixture
