@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from btrun.protocol import diagram, show
 from btrun.protocol.examples.transfer import Transfer
@@ -67,3 +69,8 @@ def test_an_unknown_role_is_an_error() -> None:
         show(Transfer, "thief")
     with pytest.raises(KeyError):
         diagram(Transfer, "thief")
+
+
+def test_the_diagram_in_the_documentation_is_the_one_that_is_made() -> None:
+    document = Path(__file__).parents[4] / "docs" / "protocols.md"
+    assert f"```mermaid\n{diagram(Transfer)}```\n" in document.read_text(encoding="utf-8")
