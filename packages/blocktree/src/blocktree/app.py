@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .commands import access, copying, enroll, files, grant, init, mounting, status
+from .commands import access, copying, enroll, files, grant, init, mounting, protocol, status
 
 HELP = """One tree of names for files, machines and messages.
 
@@ -48,4 +48,5 @@ def build_app() -> typer.Typer:
     app.command()(grant.grant)
     app.add_typer(enroll.build(), name="enroll")
     app.add_typer(access.build(), name="access")
+    app.add_typer(protocol.build(), name="protocol")
     return app
