@@ -468,6 +468,13 @@ def test_misuse_raises_at_the_caller() -> None:
             core.admit()
 
 
+def test_tls_bytes_are_never_taken_for_a_refusal() -> None:
+    for _ in range(20):  # the handshake's bytes are random: byte by byte, some piece begins like a refusal
+        pair = Pair(chunk=lambda: 1)
+        pair.run()
+        assert pair.client.state is State.OPEN
+
+
 def test_nothing_is_sent_before_the_link_is_open() -> None:
     pair = Pair()
     with pytest.raises(ConnectionLostError, match="not open yet"):

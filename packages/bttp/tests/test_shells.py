@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +16,7 @@ import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from btlib import BlockPath, Principal
 from btlib.identity import Identity
+from btlib.testing import make_domain_identities
 from bttp.testing import check_shell
 from bttp.testing._shell_suite import _CHECKS, LinkUnderTest, ShellUnderTest
 
@@ -107,6 +111,27 @@ def test_shell_conforms_over_tcp(name: str, check: Callable[[ShellUnderTest], No
 def test_shell_conforms_over_a_unix_socket(name: str, tmp_path: Path) -> None:
     check_shell(SHELLS[name](f"unix:{tmp_path}/socket"))
     assert not (tmp_path / "socket").exists()
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_server_survives_those_it_turns_away(backend: str) -> None:
+    domain = make_domain_identities("server", "alice")
+    root, router = domain.principal, bttp.Router()
+    tight = bttp.ServerLimits(max_handshakes=1)
+    with start_blocking_portal(backend) as portal:
+        serving = bttp.serve([TCP], domain["server"], router, roots=[root], server_limits=tight)
+        with portal.wrap_async_context_manager(serving) as server:
+            host, _, port = server.endpoints[0].rpartition(":")
+            with socket.create_connection((host, int(port))):
+                for _ in range(3):
+                    with pytest.raises(bttp.UnreachableError, match="max_handshakes"):
+                        bttp.blocking.connect(server.endpoints[0], domain["alice"], root=root)
+                    socket.create_connection((host, int(port))).close()
+            until = time.monotonic() + 10
+            while server.statistics.handshakes:
+                assert time.monotonic() < until
+                threading.Event().wait(0.005)
+            bttp.blocking.connect(server.endpoints[0], domain["alice"], root=root).close()
 
 
 def test_asyncio_shell_conforms_on_uvloop() -> None:

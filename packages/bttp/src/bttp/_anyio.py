@@ -25,7 +25,7 @@ from ._shell import Work
 from .errors import BttpError, ConnectionLostError
 
 _READ = 64 * 1024
-_LINGER = 2.0  # seconds that the last words of a closed link may take to leave
+LINGER = 2.0  # seconds that the last words of a closed link may take to leave
 
 
 class _Waiter:
@@ -167,7 +167,7 @@ class AnyioLink(Link):
             self._output = anyio.Event()
             while data := self._core.data_to_send():
                 self.handle_events()
-                with anyio.move_on_after(_LINGER if self._ended else None):
+                with anyio.move_on_after(LINGER if self._ended else None):
                     try:
                         await self._stream.send(data)
                     except (anyio.BrokenResourceError, anyio.ClosedResourceError):

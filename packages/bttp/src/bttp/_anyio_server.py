@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -10,7 +11,7 @@ import anyio
 import anyio.abc
 from btlib.kinds import Kind
 
-from ._anyio import AnyioLink
+from ._anyio import LINGER, AnyioLink
 from ._asyncio_server import address_of
 from ._events import LinkOpened
 from ._preface import refusal
@@ -50,8 +51,7 @@ class AnyioServer(Server):
         address = address_of(stream.extra(anyio.abc.SocketAttribute.remote_address, ""))
         reason = self.gate.enter(address)
         if reason is not None:
-            async with stream:
-                await stream.send(refusal(Kind.LIMIT, reason))
+            await self._turn_away(stream, reason)
             return
         link = _ServedLink(self, address, stream)
         self.add(link)
@@ -61,6 +61,14 @@ class AnyioServer(Server):
             refused = isinstance(link.reason, AuthenticationError)
             self.gate.left(address, was_open=link.was_open, refused=refused)
             self.discard(link)
+
+    async def _turn_away(self, stream: anyio.abc.SocketStream, reason: str) -> None:
+        """Say why, and close once the client's first bytes were read: unread, they would tear the answer down."""
+        gone = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
+        with anyio.move_on_after(LINGER), contextlib.suppress(*gone):
+            async with stream:
+                await stream.send(refusal(Kind.LIMIT, reason))
+                await stream.receive()
 
     async def aclose(self) -> None:
         """Close all links."""

@@ -26,7 +26,7 @@ from ._workers import Workers
 from .errors import BttpError, ConnectionLostError
 
 HIGH_WATER = 128 * 1024  # of the transport's own buffer; a larger one halves the throughput of bulk
-_LINGER = 2.0  # seconds that the last words of a closed link may take to leave
+LINGER = 2.0  # seconds that the last words of a closed link may take to leave
 
 
 class AsyncioLink(Link, asyncio.BufferedProtocol):
@@ -102,7 +102,7 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
         self._flush()
         if self._transport is not None:
             try:
-                async with asyncio.timeout(_LINGER):
+                async with asyncio.timeout(LINGER):
                     await self.wait_closed()
             except TimeoutError:
                 self._transport.abort()

@@ -11,7 +11,7 @@ from typing import cast
 
 from btlib.kinds import Kind
 
-from ._asyncio import AsyncioLink
+from ._asyncio import LINGER, AsyncioLink
 from ._core import LinkCore
 from ._events import LinkOpened
 from ._preface import refusal
@@ -37,13 +37,18 @@ class _ServedLink(AsyncioLink):
         self._address = address_of(transport.get_extra_info("peername"))
         reason = self._server.gate.enter(self._address)
         if reason is not None:
-            transport.write(refusal(Kind.LIMIT, reason))
-            transport.close()
-            self._core.abort(UnreachableError(reason, kind=Kind.LIMIT))
+            self._turn_away(transport, reason)
             return
         self._entered = True
         self._server.add(self)
         super().connection_made(transport)
+
+    def _turn_away(self, transport: asyncio.Transport, reason: str) -> None:
+        """Say why, and close once the client's first bytes were read: unread, they would tear the answer down."""
+        self._transport = transport
+        transport.write(refusal(Kind.LIMIT, reason))
+        self._core.abort(UnreachableError(reason, kind=Kind.LIMIT))
+        self._loop.call_later(LINGER, transport.abort)
 
     def _on_opened(self, event: LinkOpened) -> None:
         self._was_open = True

@@ -70,6 +70,7 @@ class LinkCore:
         self._reader = FrameReader(self._exchange.bodies.place)
         self._tls: TlsPump | None = None
         self._preface = bytearray()
+        self._answered = False  # the server's first bytes were TLS; clients only
         self._clear = b""  # what leaves unencrypted, before TLS
         self._peer_certificate = b""  # from the preface; servers only
         self._began = self._heard = now
@@ -249,7 +250,8 @@ class LinkCore:
 
     def _is_refusal(self, data: Buffer) -> bool:
         """Whether the server answers in the clear (no TLS record begins so). Raises what it says, once it is whole."""
-        if not self._preface and bytes(data[:1]) != REFUSAL[:1]:
+        if self._answered or not (self._preface or bytes(data[:1]) == REFUSAL[:1]):
+            self._answered = True
             return False
         self._preface += data
         if (said := read_refusal(self._preface)) is not None:

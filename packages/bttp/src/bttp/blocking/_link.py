@@ -184,10 +184,8 @@ class BlockingLink(Shell):
             sent = self._socket.send(data)
         except BlockingIOError:
             sent = 0
-        except OSError as error:
-            self._core.abort(ConnectionLostError(f"the connection to the peer was lost: {error.strerror or error}"))
-            sent = len(data)
-            self.handle_events()
+        except OSError:
+            sent = len(data)  # reading will tell the same, after the peer's last words
         self._unsent = memoryview(data)[sent:] if sent < len(data) else memoryview(b"")
 
     def _wake(self) -> None:
