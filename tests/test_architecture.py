@@ -77,7 +77,6 @@ SHELLS: dict[str, list[str]] = {
     "btserde": [],
     "btlib": [
         "_private_files.py",  # files that only their owner may read
-        "block/_commits.py",  # a lock around the memory of verified roots
         "credentials/_file.py",
         "home/*",
         "key_pairs.py",  # new keys need randomness
@@ -97,9 +96,11 @@ SHELLS: dict[str, list[str]] = {
     "btfproto": [
         "_bell.py",  # wakes waiters
         "_dial.py",  # connects again
+        "localfs/_coherence.py",  # the thread that hears of changes
         "localfs/_committer.py",  # the commit thread
         "localfs/_core.py",  # the lock
         "localfs/_fs.py",
+        "localfs/_lease.py",
         "localfs/_new_directory.py",
         "localfs/_pins.py",  # a file of pins
         "opening.py",
