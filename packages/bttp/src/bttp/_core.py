@@ -20,12 +20,12 @@ from btlib.kinds import Kind
 from . import _frames as wire
 from ._auth import Role
 from ._events import Event, LinkClosed, LinkOpened, PeerDraining, PeerProven
-from ._exchange import Exchange
 from ._frames import Buffer, FrameKind, FrameReader, frame
 from ._handshake import Introduction, TlsKeys
 from ._limits import Limits
 from ._peer import Peer
 from ._preface import REFUSAL, preface, read_preface, read_refusal
+from ._receiver import Receiver
 from ._states import FRAMES, TALKING, State, Step, step
 from ._statistics import LinkStatistics
 from ._tls import TlsPump
@@ -58,7 +58,7 @@ class LinkCore:
         self._limits = limits
         self._introduction = Introduction(role, keys.certificate, identities, limits)
         self.events: deque[Event] = deque()  #: what `next_event` takes from
-        self._exchange = exchange = Exchange(role, limits, self.statistics, self.events)
+        self._exchange = exchange = Receiver(role, limits, self.statistics, self.events)
         # What an open link does, is the exchange's; a call less matters here.
         self.call, self.send, self.cancel = exchange.call, exchange.send, exchange.cancel
         self.reply, self.fail, self.hold, self.consumed = (

@@ -30,7 +30,6 @@ CHUNK = 64 * 1024  #: most body bytes in a frame: bounds how long a large body h
 MAX_PAYLOAD = CHUNK + 16  #: a chunk and the longest fixed part
 MAX_TEXT = 1024  #: bytes of an error's text: a sentence or two, never a traceback
 READ_SIZE = 256 * 1024  #: plaintext taken in at once; four chunks, and more than a socket usually holds
-NO_ROUTE = 0xFFFFFFFF
 
 
 class FrameKind(enum.IntEnum):
