@@ -9,9 +9,9 @@ import pytest
 from btfproto.errors import FsError, StoreError
 from btfproto.localfs import FsOptions
 from btfproto.provider import AllocateMode, AttributeChanges, FileKind, OpenFlags, Owner
-from btfproto.store import Commit, CommitAnswer, MemoryStore, RecordRef, Records
+from btfproto.store import Commit, CommitAnswer, HeadAnswer, HeadWant, MemoryStore, RecordRef, Records
 from btfproto.testing.domains import World
-from btfproto.testing.provider import opened, read_file, read_tree, write_file
+from btfproto.testing.provider import list_names, opened, read_file, read_tree, write_file
 from btlib.kinds import Kind
 
 from .conftest import OpenFs, make_world
@@ -26,6 +26,7 @@ class CountingStore(MemoryStore):
         super().__init__()
         self.commits: list[Commit] = []
         self.reads = 0
+        self.head_requests = 0
         self.fault: Kind | None = None
         self.gate = threading.Event()
         self.gate.set()
@@ -42,6 +43,10 @@ class CountingStore(MemoryStore):
     def read_records(self, block: bytes, refs: Sequence[RecordRef]) -> Records:
         self.reads += 1
         return super().read_records(block, refs)
+
+    def read_heads(self, wants: Sequence[HeadWant]) -> list[HeadAnswer]:
+        self.head_requests += 1
+        return super().read_heads(wants)
 
     def sizes(self) -> list[int]:
         """Stored bytes of each commit."""
@@ -316,6 +321,19 @@ def test_a_sequential_reader_pays_few_requests(store: CountingStore, open_fs: Op
     before = store.reads
     assert len(read_file(other, inode)) == 8 << 20
     assert store.reads - before < 20
+
+
+@pytest.mark.parametrize("count", [40, 1000])
+def test_who_walks_a_directory_pays_few_requests(count: int, store: CountingStore, open_fs: OpenFs) -> None:
+    fs = open_fs()
+    for number in range(count):
+        fs.mknod(fs.root, f"n{number}", FileKind.FIFO, 0o600, ME)
+    fs.sync()
+    other = open_fs()
+    before = store.head_requests
+    for name in list_names(other, other.root):
+        other.lookup(other.root, name)
+    assert store.head_requests - before <= 3 + count // 50
 
 
 def test_inodes_that_nobody_uses_are_forgotten(open_fs: OpenFs) -> None:

@@ -191,6 +191,28 @@ def test_every_flipped_byte_of_a_head_is_refused(world: World, open_fs: OpenFs) 
         assert error.value.kind in (Kind.INTEGRITY, Kind.ROLLBACK)
 
 
+def test_a_damaged_head_does_not_hide_its_neighbours(world: World, open_fs: OpenFs) -> None:
+    fs = open_fs()
+    names = [f"f{number}" for number in range(10)]
+    for name in names:
+        write_file(fs, fs.root, name, name.encode())
+    fs.sync()
+    evil = EvilStore(world.store)
+    damaged = _block(fs, fs.root, "f3")
+    evil.heads[damaged] = Found(Head(damaged, 1, bytes(1000)))
+    reader = open_fs(store=evil)
+    listed = {entry.name: entry.attributes for entry in reader.readdir(reader.root, 0, 100, plus=True)}
+    assert [name for name, shown in listed.items() if shown is None] == ["f3"]
+    assert sorted(listed) == names
+    walker = open_fs(store=evil)
+    for name in names:
+        if name == "f3":
+            with pytest.raises(FsError, match=r"^/f3: "):
+                walker.lookup(walker.root, name)
+        else:
+            assert read_file(walker, walker.lookup(walker.root, name).inode) == name.encode()
+
+
 @pytest.mark.parametrize("name", ["..", ".", "a/b", "a\0b", "", "x" * 254 + "ö"])
 def test_an_impossible_name_in_a_directory_is_refused(name: str, open_fs: OpenFs) -> None:
     fs = open_fs()

@@ -27,9 +27,9 @@ from ._entropy import Entropy
 from ._handles import Handles
 from ._heads import Heads, refused
 from ._inode import Inode, number_of
-from ._names import NameHasher
+from ._names import ORDINAL_BITS, NameHasher
 from ._node_table import Nodes
-from ._nodes import Node, entry_block, entry_key, entry_kind
+from ._nodes import Node, entry_block, entry_key, entry_kind, entry_raw_name
 from ._pins import Pins
 from ._writers import Writers
 from .options import FsOptions
@@ -40,6 +40,7 @@ Random = Callable[[int], bytes]
 DIRTY_INODE = 2048  #: what a changed inode counts towards the dirty limit: its header and entry, and their sealed forms
 NODE_BYTES = 12 * 1024  #: what a changed directory node counts: a sector, most of it full
 TRIM_BATCH = 4096  #: inodes looked at in one go: some hundred microseconds
+NEIGHBOURS = 64  #: heads in one request when a directory is being walked
 SET_GROUP_ID = 0o2000
 
 
@@ -150,10 +151,39 @@ class Core:
         inode = self.table.get(number_of(record[2:10]))
         if inode is not None and inode.store.block == entry_block(record):
             return self._met(inode, parent, name, record)
+        self._load_neighbours(parent, name, record)
+        inode = self.table.get(number_of(record[2:10]))
+        if inode is not None and inode.store.block == entry_block(record):
+            return inode
         return self.load_children(parent, [(name, record)])[0]
 
-    def load_children(self, parent: Inode, entries: Sequence[tuple[str, bytes]]) -> list[Inode]:
-        """The objects, each once, of entries that are not known yet, in one request. Raises FsError."""
+    def _load_neighbours(self, parent: Inode, name: str, record: bytes) -> None:
+        """Who looks names up one by one asks for more: all of a small directory, or the next in the listing's order.
+
+        `parent.read_end` is the key of the last miss, `parent.window` counts misses.
+        """
+        tree = parent.directory
+        assert tree is not None
+        before = parent.read_end
+        parent.read_end = tree.hasher(entry_raw_name(record)) << ORDINAL_BITS | record[0]
+        parent.window += 1
+        if parent.window == 1:
+            return
+        if tree.entries <= NEIGHBOURS:
+            around = tree.after(0, NEIGHBOURS)
+        elif [entry[1] for entry in tree.after(before, 1)] == [name]:
+            around = tree.after(before, NEIGHBOURS)
+            parent.read_end = around[-1][0]
+        else:
+            return
+        unknown = [(name, record) for _, name, record in around if number_of(record[2:10]) not in self.table]
+        self.load_children(parent, unknown, lenient=True)
+
+    def load_children(self, parent: Inode, entries: Sequence[tuple[str, bytes]], lenient: bool = False) -> list[Inode]:
+        """The objects, each once, of entries that are not known yet, in one request. Raises FsError.
+
+        `lenient`: what cannot be trusted is left out, so that one damaged block does not hide its neighbours.
+        """
         fresh: dict[bytes, Inode] = {}
         for name, record in entries:
             block = entry_block(record)
@@ -161,13 +191,23 @@ class Core:
                 store = StoredBlock(block, entry_key(record), parent.store.scope)
                 fresh[block] = self.make_inode(store, FileKind(entry_kind(record)), parent, name)
         answers = self.read_heads([(block, 0) for block in fresh])
+        loaded = []
         for inode, answer in zip(fresh.values(), answers, strict=True):
-            if inode.number in self.table:
-                raise refused(inode.path, IntegrityError("its inode number is that of another object"))
-            self.adopt(inode, answer)
-            self.table[inode.number] = inode
+            try:
+                self._enter(inode, answer)
+            except FsError:
+                if not lenient:
+                    raise
+            else:
+                loaded.append(inode)
         self.trim()
-        return list(fresh.values())
+        return loaded
+
+    def _enter(self, inode: Inode, answer: HeadAnswer) -> None:
+        if inode.number in self.table:
+            raise refused(inode.path, IntegrityError("its inode number is that of another object"))
+        self.adopt(inode, answer)
+        self.table[inode.number] = inode
 
     def trim(self) -> None:
         """Forget some of the inodes met first, where there are too many. Whoever still asks is told STALE."""

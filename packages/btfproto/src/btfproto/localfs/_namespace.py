@@ -47,13 +47,18 @@ class Namespace(Committer):
     def _entries_with_attributes(self, directory: Inode, entries: list[tuple[int, str, bytes]]) -> list[Entry]:
         unknown = [(name, record) for _, name, record in entries if number_of(record[2:10]) not in self.table]
         if unknown:
-            self.load_children(directory, unknown)
-        found = []
-        for key, name, record in entries:
-            inode = self.child(directory, name, record)
-            shown = inode.attributes()
-            found.append(Entry(name=name, inode=inode.number, kind=inode.kind, cookie=key, attributes=shown))
-        return found
+            self.load_children(directory, unknown, lenient=True)
+        return [self._entry_with_attributes(directory, *entry) for entry in entries]
+
+    def _entry_with_attributes(self, directory: Inode, key: int, name: str, record: bytes) -> Entry:
+        """Without attributes where they cannot be trusted: a look-up of the name will say why."""
+        try:
+            shown = self.child(directory, name, record).attributes()
+        except FsError as error:
+            if error.kind not in (Kind.INTEGRITY, Kind.ROLLBACK):
+                raise
+            shown = None
+        return Entry(name=name, inode=number_of(record[2:10]), kind=_KINDS[record[1]], cookie=key, attributes=shown)
 
     @changing
     def create(self, parent: int, name: str, mode: int, owner: Owner, flags: OpenFlags) -> tuple[Attributes, Handle]:
