@@ -25,7 +25,7 @@ from ._sources import open_source
 log = logging.getLogger("btfuse")
 
 _DEVICE = Path("/dev/fuse")
-#: Threads where a miss waits for a network: a few, since all share one interpreter.
+#: Threads where a miss waits for a network: a few, since all share one interpreter. Alone there is one, and no lock.
 _REMOTE_THREADS = 4
 #: How long a thread may hold the interpreter while another waits. The default of 5 ms would be the latency of every
 #: request that comes while a commit is being sealed.
@@ -86,7 +86,7 @@ def _mount(asked: Arguments, binding: Binding, ready: Callable[[], None]) -> Non
         commit_on_close=not options.lazy_close,
         write_back=options.write_back and not opened.shared,
     )
-    threads = options.threads or (_REMOTE_THREADS if opened.shared else 1)
+    threads = (options.threads or _REMOTE_THREADS) if opened.shared else 1
 
     def announce() -> None:
         log.info("%s is mounted at %s (%s, libfuse %s)", opened.name, asked.mountpoint, opened.mode, binding.version)

@@ -6,9 +6,13 @@ the inode: its handle is opened at the first of them and kept for the next, with
 
 Nobody tells us whether an unlinked file is still open. So before its last name goes, a file that the kernel knows is
 *kept*: its handle stays, and its content with it, until the kernel forgets the inode.
+
+For one thread, as such a mount has.
 """
 
 from __future__ import annotations
+
+import contextlib
 
 from btfproto.errors import FsError
 from btfproto.provider import FileKind, FsProvider, OpenFlags
@@ -56,15 +60,14 @@ class InodeHandles:
             self._provider.close(handle)
 
     def keep_before_loss(self, parent: int, name: str) -> None:
-        """`name` is about to be removed or replaced: keep the file behind it. What is absent or no file is no loss."""
-        try:
+        """`name` is about to be removed or replaced: keep the file behind it.
+
+        What is absent, no file, or too damaged to be opened is no loss, and must not be in the way of its removal.
+        """
+        with contextlib.suppress(FsError):
             attributes = self._provider.lookup(parent, name)
-        except FsError as error:
-            if error.kind is Kind.NOT_FOUND:
-                return
-            raise
-        if attributes.kind is FileKind.FILE and attributes.links == 1:
-            self.keep(attributes.inode)
+            if attributes.kind is FileKind.FILE and attributes.links == 1:
+                self.keep(attributes.inode)
 
     def _open(self, inode: int) -> int:
         try:

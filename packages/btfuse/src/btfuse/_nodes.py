@@ -9,6 +9,7 @@ through which it was last reached, which for a symlink is the one that is being 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 from ._protocol import ROOT_NODE
@@ -18,6 +19,7 @@ class Nodes:
     def __init__(self, root: int, forgotten: Callable[[int], None]) -> None:
         self.root = root
         self._forgotten = forgotten
+        self._guard = threading.Lock()  # of the counts: several threads may serve one mount
         self._references: dict[int, int] = {}
         self._places: dict[int, tuple[int, str]] = {}
 
@@ -30,7 +32,8 @@ class Nodes:
     def hold(self, inode: int, parent: int, name: str) -> None:
         """The kernel is given this inode, found as `name` in `parent`."""
         references = self._references
-        references[inode] = references.get(inode, 0) + 1
+        with self._guard:
+            references[inode] = references.get(inode, 0) + 1
         self._places[inode] = (parent, name)
 
     def move(self, inode: int, parent: int, name: str) -> None:
@@ -40,12 +43,13 @@ class Nodes:
 
     def drop(self, inode: int, count: int) -> None:
         """The kernel gives references back."""
-        left = self._references.get(inode, 0) - count
-        if left > 0:
-            self._references[inode] = left
-            return
-        self._references.pop(inode, None)
-        self._places.pop(inode, None)
+        with self._guard:
+            left = self._references.get(inode, 0) - count
+            if left > 0:
+                self._references[inode] = left
+                return
+            self._references.pop(inode, None)
+            self._places.pop(inode, None)
         self._forgotten(inode)
 
     def parent(self, inode: int) -> int:

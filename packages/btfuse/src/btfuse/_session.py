@@ -134,8 +134,6 @@ class Session:
                 log.error("%s: %s", self._describe(head), error)
         elif isinstance(error, OSError) and error.errno is not None:
             number = error.errno
-            if number in (errno.ENOENT, errno.ENODEV) and head[1] == Opcode.INTERRUPT:
-                return
         else:
             number = errno.EIO
             log.error("%s: a defect of btfuse", self._describe(head), exc_info=error)
