@@ -7,7 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,13 +111,20 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def nas(machine_at: Callable[[Path], Machine], made_once: Path, tmp_path: Path) -> Machine:
-    """A machine with the domain `home`, whose tree is empty."""
-    shutil.copytree(made_once, tmp_path / "nas")
-    return machine_at(tmp_path / "nas")
+def homes() -> Iterator[Path]:
+    """A directory for homes, with a short name: the path of a Unix socket has at most 107 bytes, pytest's are longer."""
+    with tempfile.TemporaryDirectory(prefix="bt-") as name:
+        yield Path(name)
 
 
 @pytest.fixture
-def laptop(machine_at: Callable[[Path], Machine], tmp_path: Path) -> Machine:
+def nas(machine_at: Callable[[Path], Machine], made_once: Path, homes: Path) -> Machine:
+    """A machine with the domain `home`, whose tree is empty."""
+    shutil.copytree(made_once, homes / "nas")
+    return machine_at(homes / "nas")
+
+
+@pytest.fixture
+def laptop(machine_at: Callable[[Path], Machine], homes: Path) -> Machine:
     """Another machine, which knows no domain."""
-    return machine_at(tmp_path / "laptop")
+    return machine_at(homes / "laptop")
