@@ -306,6 +306,13 @@ class TestShared:
         kernel.send(Opcode.INTERRUPT, 0, INTERRUPT_IN.pack(waiting))
         assert kernel.receive()[:2] == (waiting, errno.EINTR)
 
+    def test_an_interrupt_that_comes_before_the_wait_is_not_lost(self, kernel: Kernel) -> None:
+        handle = self.open_file(kernel)
+        assert self.lock(kernel, handle, owner=1) == 0
+        waiting = kernel.send(Opcode.INTERRUPT, 0, INTERRUPT_IN.pack(8)) + 2
+        assert waiting == 8
+        assert kernel.ask(Opcode.SETLKW, 2, self.request(handle, owner=2))[0] == errno.EINTR
+
     def test_closing_gives_the_locks_of_a_process_back(self, kernel: Kernel) -> None:
         handle = self.open_file(kernel)
         assert self.lock(kernel, handle, owner=1) == 0

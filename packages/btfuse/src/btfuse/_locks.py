@@ -41,6 +41,7 @@ _TYPES = {kind: number for number, kind in _KINDS.items()}
 _LAST = (1 << 63) - 1  #: the kernel's "to the end", inclusive
 #: How often a wait for another client's lock looks again: a compromise between its delay and the requests it costs.
 RETRY_SECONDS = 0.1
+_EARLY_LIMIT = 256  #: far more than there are threads; the numbers of requests are never used twice
 
 #: Answers a request later: unique, error (0 or errno).
 Answer = Callable[[int, int], None]
@@ -60,6 +61,7 @@ class Locks:
         self._files = files
         self._answer = answer
         self._waiting: dict[int, _Waiting] = {}
+        self._early: dict[int, None] = {}  # interrupts of requests that did not wait when they came
         self._guard = threading.Lock()
         self._changed = threading.Event()
         self._closed = False
@@ -121,6 +123,11 @@ class Locks:
         (unique,) = INTERRUPT_IN.unpack_from(buffer, BODY)
         with self._guard:
             found = self._waiting.pop(unique, None)
+            if found is None:
+                # Either it is being answered anyway, or another thread is just about to let it wait.
+                if len(self._early) >= _EARLY_LIMIT:
+                    del self._early[next(iter(self._early))]
+                self._early[unique] = None
         if found is not None:
             self._answer(unique, errno.EINTR)
 
@@ -132,6 +139,8 @@ class Locks:
 
     def _wait(self, unique: int, waiting: _Waiting) -> None:
         with self._guard:
+            if unique in self._early:
+                raise OSError(errno.EINTR, os.strerror(errno.EINTR))
             self._waiting[unique] = waiting
             if self._thread is None:
                 self._thread = threading.Thread(target=self._retry_for_ever, name="btfuse-locks", daemon=True)

@@ -7,6 +7,7 @@ Nothing of a mount outlives `run_mount`, whichever way it ends: the kernel's mou
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -15,16 +16,18 @@ from collections.abc import Callable, Sequence
 
 from btfproto.provider import FsProvider
 from btlib.errors import BlocktreeError
+from btlib.kinds import Kind
 
 from ._attributes import ObjectAttributes
 from ._binding import Binding
 from ._context import Context, Settings
 from ._directories import Directories
+from ._errors import FuseError
 from ._files import ExclusiveFiles, Files
 from ._locks import Locks
 from ._mountpoint import raise_readahead, unmount
 from ._namespace import Namespace
-from ._protocol import INVALIDATE_INODE_OUT, NOTIFY_INVALIDATE_INODE
+from ._protocol import INVALIDATE_INODE_OUT, NOTIFY_INVALIDATE_INODE, ROOT_NODE
 from ._session import MAX_READAHEAD, Session
 
 log = logging.getLogger("btfuse")
@@ -54,6 +57,9 @@ def run_mount(
         descriptor = binding.mount(settings.mountpoint, options)
         try:
             _serve(provider, descriptor, settings, threads, ready, stop)
+        except BaseException:
+            _detach(settings.mountpoint)
+            raise
         finally:
             os.close(descriptor)
     finally:
@@ -68,7 +74,11 @@ def _serve(
     context = Context(provider, settings)
     session = Session(descriptor, context, initialized.set)
     locks = register_handlers(session, context)
-    tasks = [_task(_announce, mountpoint, initialized, ready), _task(_wait_for_signal, stop, mountpoint, ended)]
+    failures: list[OSError] = []
+    tasks = [
+        _task(_announce, mountpoint, initialized, ready, failures),
+        _task(_wait_for_signal, stop, mountpoint, ended),
+    ]
     if settings.shared:
         tasks.append(_task(_forget_changes, provider, session, ended))
     for task in tasks:
@@ -80,6 +90,10 @@ def _serve(
     finally:
         ended.set()
         locks.close()
+    for failure in failures:
+        raise FuseError(
+            f"the mount at {mountpoint} does not answer: {failure.strerror}", kind=Kind.IO, hint="run again with: -f -d"
+        ) from failure
 
 
 def _task(target: Callable[..., None], *arguments: object) -> threading.Thread:
@@ -97,13 +111,16 @@ def register_handlers(session: Session, context: Context) -> Locks:
     return locks
 
 
-def _announce(mountpoint: str, initialized: threading.Event, ready: Callable[[], None]) -> None:
+def _announce(
+    mountpoint: str, initialized: threading.Event, ready: Callable[[], None], failures: list[OSError]
+) -> None:
     """The mount is usable when it answers; only then does the kernel take a larger read-ahead."""
     initialized.wait()
     try:
         os.statvfs(mountpoint)
     except OSError as error:
-        log.error("the mount at %s does not answer: %s", mountpoint, error.strerror)
+        failures.append(error)
+        _detach(mountpoint)
         return
     raise_readahead(mountpoint, MAX_READAHEAD // 1024)
     ready()
@@ -154,6 +171,8 @@ def _detach(mountpoint: str) -> None:
 
 def _forget_changes(provider: FsProvider, session: Session, ended: threading.Event) -> None:
     while not ended.wait(CHANGES_SECONDS):
-        for inode in provider.changes():
-            node = 1 if inode == provider.root else inode
-            session.notify(NOTIFY_INVALIDATE_INODE, INVALIDATE_INODE_OUT.pack(node, 0, 0))
+        # A server that cannot be asked now is asked again; what the kernel remembers is a second old at the most.
+        with contextlib.suppress(BlocktreeError):
+            for inode in provider.changes():
+                node = ROOT_NODE if inode == provider.root else inode
+                session.notify(NOTIFY_INVALIDATE_INODE, INVALIDATE_INODE_OUT.pack(node, 0, 0))
