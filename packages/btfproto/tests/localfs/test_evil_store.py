@@ -209,6 +209,9 @@ def test_a_damaged_head_does_not_hide_its_neighbours(world: World, open_fs: Open
         if name == "f3":
             with pytest.raises(FsError, match=r"^/f3: "):
                 walker.lookup(walker.root, name)
+            walker.unlink(walker.root, name)
+            with pytest.raises(FsError, match="does not exist"):
+                walker.lookup(walker.root, name)
         else:
             assert read_file(walker, walker.lookup(walker.root, name).inode) == name.encode()
 

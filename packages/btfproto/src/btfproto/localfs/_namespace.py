@@ -159,11 +159,21 @@ class Namespace(Committer):
             if entry_kind(record) == DIRECTORY:
                 raise FsError(Kind.IS_DIRECTORY, f"{directory.path}/{name} is a directory")
             self._check_change(directory)
-            inode = self.child(directory, name, record)
+            inode = self._child_to_remove(directory, name, record)
             tree.remove(raw, name)
             now = self.clock()
             self._touch(directory, now)
-            self._drop_link(inode, now)
+            if inode is not None:
+                self._drop_link(inode, now)
+
+    def _child_to_remove(self, directory: Inode, name: str, record: bytes) -> Inode | None:
+        """None for a damaged file: its name can go, and what is left of its block is nobody's."""
+        try:
+            return self.child(directory, name, record)
+        except FsError as error:
+            if error.kind is not Kind.INTEGRITY:
+                raise
+            return None
 
     @changing
     def rmdir(self, parent: int, name: str) -> None:
