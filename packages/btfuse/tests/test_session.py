@@ -214,6 +214,27 @@ def test_an_unlinked_file_stays_until_the_kernel_forgets_it(kernel: Kernel) -> N
     assert kernel.ask(Opcode.GETATTR, made.inode, bytes(16))[0] == errno.ESTALE
 
 
+def test_what_the_provider_forgot_is_looked_up_again(kernel: Kernel) -> None:
+    made = kernel.provider.mknod(kernel.provider.root, "f", FileKind.FILE, 0o644, OWNER)
+    node = kernel.lookup(1, "f")
+    for opcode, on, body in (
+        (Opcode.GETATTR, node, bytes(16)),
+        (Opcode.READ, node, READ_IN.pack(0, 0, 4096, 0, 0, 0, 0)),
+        (Opcode.LINK, 1, struct.pack("=Q", node) + b"again\0"),
+    ):
+        kernel.provider.unknown.add(made.inode)
+        assert kernel.ask(opcode, on, body)[0] == 0
+
+
+def test_what_was_replaced_is_stale(kernel: Kernel) -> None:
+    made = kernel.provider.mknod(kernel.provider.root, "f", FileKind.FILE, 0o644, OWNER)
+    node = kernel.lookup(1, "f")
+    kernel.provider.unlink(kernel.provider.root, "f")
+    assert kernel.ask(Opcode.GETATTR, node, bytes(16))[0] == errno.ESTALE
+    kernel.provider.mknod(kernel.provider.root, "f", FileKind.FILE, 0o644, OWNER)
+    assert kernel.ask(Opcode.GETATTR, made.inode, bytes(16))[0] == errno.ESTALE
+
+
 LEAVING = ["/etc/passwd", "../../x", "a/../../../x"]
 
 

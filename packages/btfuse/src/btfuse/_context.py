@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from btfproto.provider import Attributes, FileKind, FsProvider, Owner
+from btlib.errors import BlocktreeError
 
 from ._handles import InodeHandles
 from ._nodes import Nodes
@@ -79,6 +80,17 @@ class Context:
     def inode(self, head: Head) -> int:
         node = head[3]
         return self.nodes.root if node == ROOT_NODE else node
+
+    def revive(self, inode: int) -> bool:
+        """Have the provider load again what the kernel still holds: it bounds its memory, and then answers STALE.
+
+        False where the name leads to nothing or to another object by now: then it is stale indeed.
+        """
+        place = self.nodes.place(inode)
+        try:
+            return place is not None and self.provider.lookup(*place).inode == inode
+        except BlocktreeError:
+            return False
 
     def name(self, head: Head, buffer: memoryview, skip: int = 0) -> str:
         """The one name that follows `skip` bytes of a request's body."""

@@ -108,7 +108,13 @@ class Namespace:
         context = self._context
         (node,) = LINK_IN.unpack_from(buffer, BODY)
         parent, name = context.inode(head), context.name(head, buffer, LINK_IN.size)
-        attributes = self._provider.link(context.nodes.inode(node), parent, name)
+        inode = context.nodes.inode(node)
+        try:
+            attributes = self._provider.link(inode, parent, name)
+        except FsError as error:
+            if error.kind is not Kind.STALE or not context.revive(inode):
+                raise
+            attributes = self._provider.link(inode, parent, name)
         return context.entry(attributes, parent, name)
 
     def unlink(self, head: Head, buffer: memoryview) -> bytes:

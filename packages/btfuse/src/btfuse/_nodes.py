@@ -57,6 +57,10 @@ class Nodes:
         place = self._places.get(inode)
         return self.root if place is None else place[0]
 
+    def place(self, inode: int) -> tuple[int, str] | None:
+        """Parent and name under which an inode was last reached; None for the root and what is not held."""
+        return self._places.get(inode)
+
     def path(self, inode: int) -> tuple[str, ...]:
         """The names from the root to an inode, as last seen."""
         names: list[str] = []

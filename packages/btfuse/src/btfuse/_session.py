@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable
 
 from btlib.errors import BlocktreeError
+from btlib.kinds import Kind
 
 from ._context import Context, Handler, Handlers, Head
 from ._errno import QUIET, errno_of
@@ -125,7 +126,24 @@ class Session:
                 else:
                     os.writev(descriptor, (pack(header_size + size, 0, head[2]), body))
             except Exception as error:  # the process entry of every request
-                self._fail(head, error)
+                self._recover(head, buffer, handler, error)
+
+    def _recover(self, head: Head, buffer: memoryview, handler: Handler | None, error: Exception) -> None:
+        """Once more, where the provider had only forgotten the object; else an errno."""
+        if handler is None or not self._revived(head, error):
+            self._fail(head, error)
+            return
+        try:
+            body = handler(head, buffer)
+        except Exception as again:
+            self._fail(head, again)
+            return
+        if body is not None:
+            self._write(OUT_HEADER.pack(OUT_HEADER.size + len(body), 0, head[2]) + body)
+
+    def _revived(self, head: Head, error: Exception) -> bool:
+        stale = isinstance(error, BlocktreeError) and error.kind is Kind.STALE
+        return stale and self._context.revive(self._context.inode(head))
 
     def _fail(self, head: Head, error: Exception) -> None:
         if isinstance(error, BlocktreeError):

@@ -54,7 +54,7 @@ class _Handle:
 
 
 class MemoryProvider:
-    """Thread-safe by one lock. `tampered` inodes answer INTEGRITY, to see what becomes of it."""
+    """Thread-safe by one lock. `tampered` inodes answer INTEGRITY; `unknown` ones STALE until they are looked up."""
 
     def __init__(self) -> None:
         self._numbers = itertools.count(2)
@@ -67,6 +67,7 @@ class MemoryProvider:
         self.forgotten: list[int] = []
         self.synced = 0
         self.tampered: set[int] = set()
+        self.unknown: set[int] = set()
         self.closed = False
 
     @property
@@ -93,6 +94,8 @@ class MemoryProvider:
         if inode in self.tampered:
             raise FsError(Kind.INTEGRITY, f"inode {inode} was tampered with")
         try:
+            if inode in self.unknown:
+                raise KeyError(inode)
             return self._objects[inode]
         except KeyError:
             raise FsError(Kind.STALE, f"there is no inode {inode}") from None
@@ -147,7 +150,9 @@ class MemoryProvider:
 
     def lookup(self, parent: int, name: str) -> Attributes:
         with self._guard:
-            return self._attributes(self._child(parent, name))
+            found = self._child(parent, name)
+            self.unknown.discard(found.inode)
+            return self._attributes(found)
 
     def getattr(self, inode: int) -> Attributes:
         with self._guard:
