@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -37,6 +38,7 @@ class Net:
     empty: MemoryStore  #: another store, with nothing in it, served without checks
     writable: bool = True
     until: int | None = None
+    held: threading.Event | None = None  #: what attaching waits for
 
     @property
     def path(self) -> BlockPath:
@@ -105,6 +107,8 @@ def make_net() -> Iterator[MakeNet]:
             net: Net
 
             def attach(path: BlockPath, peer: Peer, read_only: bool) -> Attachment:
+                if net.held is not None:
+                    net.held.wait()
                 return Attachment(
                     provider=fs,
                     inode=fs.root,

@@ -273,6 +273,18 @@ class TestSharing:
         mine.shutdown()
         other.lock(handle, whole)
 
+    def test_file_calls_that_wait_keep_nobody_from_the_store(self, net: Net) -> None:
+        """A thin client's call may wait for a lease; the client that holds it must be able to commit and release."""
+        held = net.held = threading.Event()
+        threads = [threading.Thread(target=net.client) for _ in range(12)]
+        for thread in threads:
+            thread.start()
+        assert net.store_client().status().blocks > 0
+        held.set()
+        for thread in threads:
+            thread.join()
+        assert len(net.files.sessions) == 12
+
     def test_what_one_client_changes_another_hears_of(self, net: Net) -> None:
         mine, other = net.client(), net.client(net.member(9))
         inode = write_file(mine, mine.root, "file", b"1")
@@ -331,7 +343,7 @@ class TestLosses:
 
     def test_after_a_restart_inodes_are_looked_up_again(self, worked: tuple[Net, FsClient, int]) -> None:
         net, client, inode = worked
-        net.files.close()
+        net.files.sessions.end_all()
         assert client.getattr(inode).size == 3
         assert client.lookup(client.root, "a").kind is FileKind.DIRECTORY
 
@@ -339,14 +351,14 @@ class TestLosses:
         net, client, inode = worked
         parent = client.lookup(client.root, "a").inode
         client.rename(client.lookup(parent, "b").inode, "file", client.root, "moved", RenameFlags.NONE)
-        net.files.close()
+        net.files.sessions.end_all()
         assert client.getattr(inode).size == 3
 
     def test_what_lost_its_name_is_stale(self, worked: tuple[Net, FsClient, int]) -> None:
         net, client, inode = worked
         parent = client.lookup(client.lookup(client.root, "a").inode, "b").inode
         client.unlink(parent, "file")
-        net.files.close()
+        net.files.sessions.end_all()
         with pytest.raises(FsError) as refused:
             client.getattr(inode)
         assert refused.value.kind is Kind.STALE
@@ -354,7 +366,7 @@ class TestLosses:
     def test_after_a_restart_open_files_are_opened_again(self, worked: tuple[Net, FsClient, int]) -> None:
         net, client, inode = worked
         handle = client.open(inode, OpenFlags.READ)
-        net.files.close()
+        net.files.sessions.end_all()
         assert client.read(handle, 0, 10) == b"123"
         client.flush(handle)
         client.close(handle)
@@ -363,7 +375,7 @@ class TestLosses:
         net, client, inode = worked
         handle = client.open(inode, READ_WRITE)
         client.write(handle, 0, b"new")
-        net.files.close()
+        net.files.sessions.end_all()
         with pytest.raises(FsError, match="started anew") as refused:
             client.fsync(handle)
         assert refused.value.kind is Kind.IO
@@ -375,7 +387,7 @@ class TestLosses:
         handle = client.open(inode, READ_WRITE)
         client.write(handle, 0, b"new")
         client.fsync(handle)
-        net.files.close()
+        net.files.sessions.end_all()
         client.flush(handle)
 
     def test_many_threads_survive_a_restart_together(self, worked: tuple[Net, FsClient, int]) -> None:
@@ -392,7 +404,7 @@ class TestLosses:
         threads = [threading.Thread(target=look) for _ in range(8)]
         for thread in threads:
             thread.start()
-        net.files.close()
+        net.files.sessions.end_all()
         for thread in threads:
             thread.join()
         assert failed == []

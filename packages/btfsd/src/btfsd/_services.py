@@ -39,7 +39,7 @@ class Services:
             self._stores = StoreServer(store, CommitChecker(store, reader, host.domain.root, time.time))
             attacher = VolumeAttacher(self._stores.store, host.identity, options=_options(settings))
             stack.callback(attacher.close)
-            self._files = FsServer(attacher, limits=_limits(settings))
+            self._files = FsServer(attacher, limits=_limits(settings), workers=settings.limits.max_workers)
             stack.callback(self._files.close)
             if settings.services.store:
                 self._stores.add_to(self.router, host.path.child(STORE_SERVICE))

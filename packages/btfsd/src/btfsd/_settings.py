@@ -38,7 +38,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_handshakes: Annotated[int, Count, Meta(description="connections that have not proven who they are yet")] = 128
     max_handshakes_per_address: Annotated[int, Count, Meta(description="the same, from one address")] = 16
     max_calls: Annotated[int, Count, Meta(description="requests of one connection served at once")] = 1024
-    max_workers: Annotated[int, Meta(ge=1, le=256, description="threads that answer requests")] = 8
+    max_workers: Annotated[int, Meta(ge=1, le=256, description="threads of each service that answer requests")] = 8
     max_sessions: Annotated[int, Count, Meta(description="thin clients' sessions at once")] = 1024
     max_sessions_per_principal: Annotated[int, Count, Meta(description="the same, of one principal")] = 32
     max_inodes: Annotated[int, Count, Meta(description="files that one session may refer to")] = 1_000_000

@@ -176,6 +176,9 @@ class FsClient:
         return len(view)
 
     def flush(self, handle: Handle) -> None:
+        file = self._open_file(handle)
+        if not (file.written or file.lost):
+            return  # nothing of this file can have failed
         self._handle_call(handle, lambda remote: files.Flush(handle=remote), DONE)
         self._report_lost(handle)
 
@@ -302,7 +305,8 @@ class FsClient:
             return self._session.call(request(file.remote), expected, generation)
 
         reply, _ = self._renewing(attempt)
-        file.dirty = file.dirty or dirty
+        if dirty:
+            file.dirty = file.written = True
         return reply
 
     def _renewing(self, attempt: Callable[[int], Reply]) -> tuple[Reply, int]:

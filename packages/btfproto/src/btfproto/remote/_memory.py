@@ -67,6 +67,7 @@ class OpenHandle:
     remote: int  #: the server's handle, in the session of `generation`
     generation: int
     dirty: bool = False  #: written since the last fsync
+    written: bool = False  #: written at any time
     locked: bool = False
     lost: bool = False  #: the server forgot it while it was dirty or locked; to be reported once
 

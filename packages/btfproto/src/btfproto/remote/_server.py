@@ -1,18 +1,23 @@
 """`FsServer`: serves file systems to clients by messages.
 
-    <server path>/fs            every request but `Changes`, in worker threads
+    <server path>/fs            every request but `Changes`, in threads of this service
     <server path>/fs/changes    `Changes`, in the event loop: a long poll must not hold a thread
 
 Who may attach where, and with which rights, is the attacher's decision; afterwards every call is checked against its
 session. The server knows no keys; the providers behind it do.
+
+The service has threads of its own, since a call may wait for a lease that an end-to-end client holds, and that client
+can give it back only while the store service answers.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from btlib.errors import BlocktreeError
 from btlib.kinds import Kind
@@ -31,6 +36,7 @@ from ._verbs import ONCE, VERBS, needs_write
 log = logging.getLogger("btfproto.files")
 
 CHANGES = "changes"  #: the name below the service where long polls go
+WORKERS = 8  #: threads of the service; more only fight for the interpreter
 POLL_SECONDS = 1.0  #: how often a waiting client's provider is asked for what it heard from the store
 
 Parts = list[bytes | memoryview]
@@ -46,8 +52,10 @@ class FsServer:
         limits: SessionLimits = SessionLimits(),  # noqa: B008 - a frozen value
         clock: Callable[[], float] = time.time,
         random: Callable[[int], bytes] = os.urandom,
+        workers: int = WORKERS,
     ) -> None:
         self._attach = attach
+        self._workers = ThreadPoolExecutor(workers, thread_name_prefix="btfproto-files")
         self._clock = clock
         self.sessions = SessionTable(limits, random)
         self._bells: set[Bell] = set()  # of the long polls under way; changed in the event loop only
@@ -65,11 +73,15 @@ class FsServer:
             bell.ring()
 
     def close(self) -> None:
-        """End all sessions; idempotent."""
+        """End all sessions and the threads; idempotent. Nothing must be served any more."""
         self.sessions.end_all()
+        self._workers.shutdown()
 
-    def handle(self, request: Request) -> Parts:
+    async def handle(self, request: Request) -> Parts:
         """Everything but `Changes`."""
+        return await asyncio.get_running_loop().run_in_executor(self._workers, self._respond, request)
+
+    def _respond(self, request: Request) -> Parts:
         try:
             reply = self._answer(request)
         except BlocktreeError as error:
