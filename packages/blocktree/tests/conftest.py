@@ -112,7 +112,7 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def homes() -> Iterator[Path]:
-    """A directory for homes, with a short name: the path of a Unix socket has at most 107 bytes, pytest's are longer."""
+    """A directory for homes, with a short name: a Unix socket's path has at most 107 bytes, and pytest's are longer."""
     with tempfile.TemporaryDirectory(prefix="bt-") as name:
         yield Path(name)
 
