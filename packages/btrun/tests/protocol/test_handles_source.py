@@ -6,8 +6,9 @@ import importlib
 from pathlib import Path
 
 import pytest
-from btrun.protocol import Protocol, Side, handles_source
-from btrun.protocol.examples.transfer import Transfer
+from btrun.protocol import END, Protocol, Role, Side, State, handles_source
+from btrun.protocol.errors import DeclarationError
+from btrun.protocol.examples.transfer import Leave, Transfer
 
 
 def test_the_handles_of_each_example_are_those_that_are_checked_in(examples: tuple[type[Protocol], ...]) -> None:
@@ -40,3 +41,16 @@ def test_each_role_has_a_side(examples: tuple[type[Protocol], ...]) -> None:
 )
 def test_handles_say_what_may_be_done(lines: str) -> None:
     assert lines in handles_source(Transfer).splitlines()
+
+
+def test_two_states_that_would_have_one_class_are_refused() -> None:
+    class Clash(Protocol):
+        a = Role("")
+        a_b = Role("")
+        b_c = State("")
+        c = State("")
+        b_c.lets(a, {Leave: c})
+        c.lets(a_b, {Leave: END})
+
+    with pytest.raises(DeclarationError, match="two handles would be called ABC"):
+        handles_source(Clash)

@@ -14,9 +14,10 @@ from btlib import BlocktreeError, Kind, Principal
 from btrun.protocol import UnexpectedMessageError, WireChannel
 from btrun.protocol._wire import MAX_REASON, Closed, Said, pack, pack_close, unpack
 from btrun.protocol.errors import SessionEndedError, VersionError, ViolationError
-from btrun.protocol.examples.files import Data, Files, Open, Quit, Write
+from btrun.protocol.examples.files import Close, Data, Files, Open, Quit, Read, Write
 from btrun.protocol.examples.files_handles import ServerClosed, as_client, as_server
-from hypothesis import given
+from btrun.protocol.examples.shelf import Shelf
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
@@ -199,3 +200,35 @@ def test_a_carrier_that_fails_fails_the_step(run: Run, bob: Principal) -> None:
                 await closed.send(Quit())
 
     run(main)
+
+
+ANY_PACKET = st.one_of(
+    st.sampled_from(
+        [
+            pack(Open(path="/notes", writing=True)),
+            pack(Read(offset=0, length=4)),
+            pack(Write(offset=0, content=b"x")),
+            pack(Close()),
+            pack(Quit()),
+            pack_close(None, ""),
+            pack_close(Kind.BUSY, "enough"),
+        ]
+    ),
+    st.binary(max_size=12),
+)
+
+
+@settings(deadline=None)
+@given(packets=st.lists(ANY_PACKET, max_size=12))
+def test_whatever_a_peer_sends_the_session_ends_with_its_own_error_and_a_last_word(packets: list[bytes]) -> None:
+    evil, end = pipes()
+    evil.outgoing.extend([pack(versions()), *packets, pack_close(None, "")])
+
+    async def main() -> None:
+        with suppress(ViolationError, SessionEndedError):
+            await Shelf({"/notes": b"abc"}).serve(WireChannel(end, Principal(bytes(32))))
+        assert end.closed
+        last = btserde.decode(evil.incoming[-1], Said | Closed)
+        assert isinstance(last, Closed)
+
+    anyio.run(main)

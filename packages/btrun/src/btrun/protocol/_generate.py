@@ -12,10 +12,14 @@ from collections.abc import Callable, Iterator, Mapping
 
 from ._declaration import Protocol
 from ._table import Row, Step, Table
+from .errors import DeclarationError
+
+#: Names that the module gets from elsewhere.
+IMPORTED = {"Any", "ClassVar", "Final", "Handle", "NamedTuple", "Side", "Struct", "Taking"}
 
 
 def handles_source(protocol: type[Protocol]) -> str:
-    """The text of the module with the handles of all roles."""
+    """The text of the module with the handles of all roles. Raises DeclarationError where names clash."""
     return "\n".join(_lines(protocol)) + "\n"
 
 
@@ -23,6 +27,7 @@ def _lines(protocol: type[Protocol]) -> Iterator[str]:
     module, name = protocol.__module__, protocol.__name__
     modules = _modules(protocol)
     classes = {role: _classes(table) for role, table in protocol.tables.items()}
+    _check_names(name, [found for names in classes.values() for found in names.values()])
     yield f'"""Handles of {name}: what each role may do in each of its states.'
     yield ""
     yield f"Generated from {module}; do not edit. To make it again:"
@@ -76,6 +81,15 @@ def _camel(name: str) -> str:
 def _classes(table: Table) -> dict[int, str]:
     """Row number → name of its handle class."""
     return {row.index: "Ended" if row.is_end else f"{_camel(table.role)}{_camel(row.name)}" for row in table.rows}
+
+
+def _check_names(protocol: str, classes: list[str]) -> None:
+    """Raises DeclarationError where two states come to the same class: `a` in `b_c` and `a_b` in `c`."""
+    taken = IMPORTED
+    for name in classes:
+        if name != "Ended" and name in taken:
+            raise DeclarationError(protocol, (f"two handles would be called {name}; rename a role or a state",))
+        taken = taken | {name}
 
 
 def _class(row: Row, table: Table, classes: Mapping[int, str], modules: Mapping[str, str]) -> Iterator[str]:

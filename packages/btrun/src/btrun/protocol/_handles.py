@@ -12,17 +12,18 @@ from types import TracebackType
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, cast
 
 import anyio
-from btlib import BlocktreeError, Kind
+from btlib import Kind
 from msgspec import Struct
 
 from ._channel import Channel
 from ._declaration import Protocol
 from ._graph import END_NAME
+from ._projection import project
 from ._session import Session
-from ._table import Row, Table
+from ._table import Table
 from ._versions import agree
 from ._violations import ViolationCounts
-from .errors import ConsumedHandleError, DeclarationError
+from .errors import ConsumedHandleError, DeclarationError, ProtocolError
 
 H_co = TypeVar("H_co", bound="Handle", covariant=True)
 T = TypeVar("T")
@@ -35,7 +36,6 @@ class Handle:
     """A state of a running session, seen by one role."""
 
     state: ClassVar[str] = END_NAME
-    cases: ClassVar[Mapping[type[Struct], type[tuple[Any, ...]]]] = {}  #: set by the side that the handle belongs to
 
     __slots__ = ("_session",)
 
@@ -58,7 +58,7 @@ class Handle:
         if session is None:
             raise self._consumed()
         self._session = None
-        return session.receive(self.cases)
+        return session.receive()
 
     def _consumed(self) -> ConsumedHandleError:
         return ConsumedHandleError(
@@ -94,9 +94,8 @@ class Side(Generic[H_co]):
         self.protocol = protocol
         self.role = role
         self.violations = ViolationCounts()
-        self._table = protocol.tables[role]
         handles: tuple[type[Handle], ...] = (start, *others)
-        self._handles = _by_row(self._table, {handle.state: handle for handle in handles})
+        self._table = _fitted(project(protocol.graph, role), {handle.state: handle for handle in handles})
 
     @property
     def fingerprint(self) -> int:
@@ -108,7 +107,7 @@ class Side(Generic[H_co]):
 
     def begin(self, channels: Mapping[str, Channel]) -> Session:
         """A session whose version is agreed already."""
-        return Session(self._table, channels, self._handles, self.violations)
+        return Session(self._table, channels, self.violations)
 
     def channels(self, given: Channel | Mapping[str, Channel]) -> Mapping[str, Channel]:
         """Channels by role. Raises LookupError when one is missing or too many."""
@@ -131,12 +130,18 @@ class Opening(Generic[H_co]):
         name = next(iter(self._sides.values())).protocol.__name__
         try:
             chosen = {await agree(channel, name, tuple(self._sides)) for channel in self._channels.values()}
-        except BaseException as error:
-            for channel in self._channels.values():
-                channel.close(error.kind if isinstance(error, BlocktreeError) else Kind.CANCELLED, str(error))
+        except ProtocolError as error:
+            self._refuse(error.kind, error.message)
+            raise
+        except BaseException:
+            self._refuse(Kind.CANCELLED, "the session was not begun")
             raise
         self._session = self._sides[chosen.pop()].begin(self._channels)
         return cast(H_co, self._session.handle())
+
+    def _refuse(self, kind: Kind, reason: str) -> None:
+        for channel in self._channels.values():
+            channel.close(kind, reason)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -164,13 +169,13 @@ class AnyVersion(Generic[H_co]):
         return Opening(self._sides, channel)
 
 
-def _by_row(table: Table, handles: Mapping[str, type[Handle]]) -> tuple[type[Handle], ...]:
-    """The handle class of each row. Raises DeclarationError where a row has none."""
-    return tuple(Ended if row.is_end else _fitted(table, row, handles.get(row.name)) for row in table.rows)
-
-
-def _fitted(table: Table, row: Row, handle: type[Handle] | None) -> type[Handle]:
-    if handle is None or any(not hasattr(handle, label) for label in row.accepts):
-        raise DeclarationError(table.protocol, (f"the {table.role} has no handle for its state {row.name}",))
-    handle.cases = {message: getattr(handle, label) for label, message in row.accepts.items()}
-    return handle
+def _fitted(table: Table, handles: Mapping[str, type[Handle]]) -> Table:
+    """The table with the handle of each row and the case of each message. Raises DeclarationError when one lacks."""
+    for row in table.rows:
+        handle = Ended if row.is_end else handles.get(row.name)
+        if handle is None or any(not hasattr(handle, label) for label in row.accepts):
+            raise DeclarationError(table.protocol, (f"the {table.role} has no handle for its state {row.name}",))
+        row.handle = handle
+        for step in row.receives.values():
+            step.case = getattr(handle, step.label)
+    return table

@@ -22,7 +22,7 @@ MAX_ROLES = 8
 #: More than anyone can read; a bound for the checks that grow with it.
 MAX_STATES = 256
 #: A handle has a class for each label that it may receive, beside these.
-RESERVED_LABELS = {"cases", "give_back", "receive", "send", "state"}
+RESERVED_LABELS = {"give_back", "receive", "send", "state"}
 
 
 def lint(graph: Graph) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""One end of a running session: the monitor, a channel to each other role, and the handles of the states.
+"""One end of a running session: the monitor, a channel to each other role, and a deadline where a state has one.
 
 A session begins when both sides agree on a version, and is over at its end, at a violation, a time-out, or when either
 side leaves. Whoever is left gets a `SessionEndedError` at its next step. Steps of one session are taken by one task at
@@ -7,8 +7,8 @@ a time. This is the only part of protocols that touches the clock, and only in s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import anyio
 from btlib import Kind
@@ -27,24 +27,22 @@ if TYPE_CHECKING:
 class Session:
     """Internal to the handles; programs hold handles only."""
 
-    __slots__ = ("_channels", "_counts", "_deadline", "_handles", "monitor")
+    __slots__ = ("_channels", "_counts", "_deadline", "monitor")
 
     def __init__(
         self,
         table: Table,
         channels: Mapping[str, Channel],
-        handles: Sequence[type[Handle]],
         counts: ViolationCounts,
     ) -> None:
         self.monitor = Monitor(table, {role: channel.peer for role, channel in channels.items()})
         self._channels = channels
-        self._handles = handles
         self._counts = counts
         self._deadline = _deadline(table.start.timeout)
 
     def handle(self) -> Handle:
         """A fresh handle of the state that the session is in."""
-        return self._handles[self.monitor.row.index](self)
+        return self.monitor.row.handle(self)
 
     async def send(self, handle: Handle, message: Struct) -> Handle:
         """Let the monitor take the message, send it, and give the next handle; a refused one leaves all as it was."""
@@ -59,9 +57,9 @@ class Session:
         await self._channels[step.peer].send(message)
         then = step.then
         self._deadline = None if then.timeout is None else _deadline(then.timeout)
-        return self._handles[then.index](self)
+        return then.handle(self)
 
-    async def receive(self, cases: Mapping[type[Struct], type[tuple[Any, ...]]]) -> tuple[Struct, Handle]:
+    async def receive(self) -> tuple[Struct, Handle]:
         """The next message with the handle after it, as the case of its class."""
         row = self.monitor.row
         channel = self._channels[row.source]
@@ -78,7 +76,7 @@ class Session:
         then = step.then
         self._deadline = None if then.timeout is None else _deadline(then.timeout)
         # A case is a named tuple; its own constructor is a Python function around this call.
-        return tuple.__new__(cases[message.__class__], (message, self._handles[then.index](self)))
+        return tuple.__new__(step.case, (message, then.handle(self)))
 
     def close(self, failed: bool) -> None:
         """Leave: silently at the end, else with a word to all others. Does nothing when the session is over already."""
