@@ -227,3 +227,9 @@ def test_an_end_to_end_client_and_a_thin_one_see_what_the_other_writes(machine: 
     keys_here.shutdown()
     thin.shutdown()
     assert machine.stop(process)[0] == 0
+
+
+def test_it_stops_also_when_the_signal_comes_at_once(machine: Machine) -> None:
+    for _ in range(3):
+        process = machine.start()
+        assert machine.stop(process)[0] == 0

@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from types import FrameType
 
 from bttp import Limits, ServerLimits
 from bttp.blocking import BlockingServer, serve
@@ -35,9 +34,8 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 def run_daemon(settings: Settings, host: Host, environ: Mapping[str, str]) -> None:
     """Serve until a signal comes. Raises BlocktreeError where it cannot start, or not commit at the end."""
-    stop = threading.Event()
     notifier = Notifier(environ, os.getpid())
-    with _signals(stop), _closing(Services(host, settings)) as services:
+    with _signals_kept(), _closing(Services(host, settings)) as services:
         endpoints = [*settings.listen, *([services.socket] if services.socket else [])]
         if services.socket is None:
             log.warning(
@@ -52,7 +50,7 @@ def run_daemon(settings: Settings, host: Host, environ: Mapping[str, str]) -> No
             server_limits=_server_limits(settings),
         ) as server:
             _announce(server, host, settings, notifier)
-            _wait(stop, notifier)
+            _wait(notifier)
             began = time.monotonic()
             notifier.stopping()
             _insist(settings.stop_seconds)
@@ -71,20 +69,16 @@ def _closing(services: Services) -> Iterator[Services]:
 
 
 @contextmanager
-def _signals(stop: threading.Event) -> Iterator[None]:
-    """Turn the stop signals into the event; a second one ends the process at once, as its sender wants."""
+def _signals_kept() -> Iterator[None]:
+    """Let the stop signals wait for `_wait`. All threads that start inside inherit this, so none of them is struck.
 
-    def handle(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
-            os._exit(128 + number)
-        stop.set()
-
-    before = {number: signal.signal(number, handle) for number in STOP_SIGNALS}
+    A handler could not set an event instead: it runs in the main thread, perhaps while that holds the event's lock.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _announce(server: BlockingServer, host: Host, settings: Settings, notifier: Notifier) -> None:
@@ -105,9 +99,19 @@ def _announce(server: BlockingServer, host: Host, settings: Settings, notifier: 
     notifier.ready(f"listening on {listening}")
 
 
-def _wait(stop: threading.Event, notifier: Notifier) -> None:
-    while not stop.wait(notifier.watchdog_seconds):
+def _wait(notifier: Notifier) -> None:
+    """Return when a stop signal comes. A second one ends the process at once, as its sender wants."""
+    while not _stop_signal(notifier.watchdog_seconds):
         notifier.alive()
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+
+
+def _stop_signal(seconds: float | None) -> bool:
+    if seconds is None:
+        return bool(signal.sigwait(STOP_SIGNALS))
+    return signal.sigtimedwait(STOP_SIGNALS, seconds) is not None
 
 
 def _insist(seconds: float) -> None:
