@@ -53,6 +53,25 @@ def test_more_heads_and_records_than_one_request_takes_are_asked_for_in_parts(
     assert [bytes(record or b"") for record in records] == [b"%d" % index for index in range(20)]
 
 
+def test_what_does_not_fit_a_reply_is_asked_for_in_smaller_parts(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = net.empty_client()
+    blocks = [block_id(number) for number in range(100)]
+    client.commit(commit_of(*(change(block, 0, run(0, 0, bytes(1000))) for block in blocks)))
+    must_commit(client, change(block_id("long"), 0, run(0, 0, *[bytes(1000)] * 100)))
+    monkeypatch.setattr(stores, "MAX_REPLY_BYTES", 20_000)
+    assert len(client.read_heads([HeadWant(block) for block in blocks])) == 100
+    assert len(client.read_records(block_id("long"), [RecordRef(0, index) for index in range(100)]).records) == 100
+
+
+def test_a_record_that_fits_no_reply_is_refused(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = net.empty_client()
+    must_commit(client, change(block_id("large"), 0, run(0, 0, bytes(9000))))
+    monkeypatch.setattr(stores, "MAX_REPLY_BYTES", 5000)
+    with pytest.raises(StoreError) as refused:
+        client.read_heads([HeadWant(block_id("large"))])
+    assert refused.value.kind is Kind.LIMIT
+
+
 def test_large_records_arrive_as_views(net: Net) -> None:
     client = net.empty_client()
     must_commit(client, change(block_id("large"), 0, run(0, 0, bytes(500_000))))
@@ -64,7 +83,7 @@ def test_large_records_arrive_as_views(net: Net) -> None:
 def test_more_than_a_request_may_ask_for_is_refused_with_the_limit(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
     client = net.empty_client()
     wants = [HeadWant(block_id(number)) for number in range(stores.MAX_HEADS + 1)]
-    with pytest.raises(StoreError, match="limit of 4096") as refused:
+    with pytest.raises(StoreError, match="limit of 1024") as refused:
         client._call(stores.ReadHeads(wants), stores.Heads)
     assert refused.value.kind is Kind.LIMIT
 

@@ -26,8 +26,9 @@ from btfproto.store import (
 
 from ._failure import Failed
 
-MAX_HEADS = 4096  #: heads of one request; with their small bodies they stay within a message (64 MiB)
-MAX_RECORDS = 1024  #: records of one request: 16 MiB of sectors
+MAX_HEADS = 1024  #: heads of one request: 16 MiB with the largest small bodies
+MAX_RECORDS = 1024  #: records of one request: 16 MiB of sectors of the default size
+MAX_REPLY_BYTES = 48 * 1024 * 1024  #: of heads or records in one reply; with more, a client asks in smaller parts
 MAX_SCAN = 4096  #: lines of one scan
 MAX_CHANGES = 65_536  #: block changes of one commit
 MAX_COMMIT_BYTES = 48 * 1024 * 1024  #: stored bytes of one commit: below the message limit, above any sensible group

@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from btlib.errors import BlocktreeError
@@ -63,6 +64,7 @@ class VolumeAttacher:
         self._clock = clock
         self._lock = threading.Lock()
         self._volumes: dict[BlockPath, tuple[LocalFs, Volume]] = {}
+        self._replaced: list[LocalFs] = []
 
     def __call__(self, path: BlockPath, peer: Peer, read_only: bool) -> Attachment:
         """Raises FsError: FORBIDDEN with what to ask for, NOT_FOUND, NOT_DIRECTORY."""
@@ -92,9 +94,11 @@ class VolumeAttacher:
     def close(self) -> None:
         """Commit and shut down all file systems; idempotent. Raises FsError where one could not commit."""
         with self._lock:
-            opened, self._volumes = list(self._volumes.values()), {}
-        for fs, _ in opened:
-            fs.shutdown()
+            opened = [*(fs for fs, _ in self._volumes.values()), *self._replaced]
+            self._volumes, self._replaced = {}, []
+        with ExitStack() as stack:  # all of them, also where one cannot commit
+            for fs in opened:
+                stack.callback(fs.shutdown)
 
     def _volume(self, path: BlockPath) -> tuple[LocalFs, Volume]:
         """The file system that serves a path: one for each of the server's own readcaps."""
@@ -112,8 +116,10 @@ class VolumeAttacher:
             known = self._volumes.get(found.path)
             if known is None or known[1].directory != found.directory or known[1].key_epoch != found.key_epoch:
                 volume = replace(found, rest=())
-                known = LocalFs(self._store, self._identity, volume, options=self._options), volume
-                self._volumes[found.path] = known
+                fresh = LocalFs(self._store, self._identity, volume, options=self._options)
+                if known is not None:
+                    self._replaced.append(known[0])  # its sessions go on with what they have open
+                known = self._volumes[found.path] = fresh, volume
         return known
 
 

@@ -41,6 +41,7 @@ from btfproto.store import (
     Unchanged,
 )
 
+from ._bounded import ATTEMPTS
 from ._server import WATCH
 
 CALL_SECONDS = 60.0  #: one call: a slow disk at the other end, not a dead one (the link notices that itself)
@@ -59,18 +60,26 @@ class StoreClient:
         self._watch_path = service.child(WATCH)
 
     def read_heads(self, wants: Sequence[HeadWant]) -> list[HeadAnswer]:
-        answers: list[HeadAnswer] = []
-        for start in range(0, len(wants), stores.MAX_HEADS):
-            part = list(wants[start : start + stores.MAX_HEADS])
-            reply = self._call(stores.ReadHeads(part), stores.Heads)
-            _check_heads(part, reply.answers)
-            answers += reply.answers
+        if len(wants) > stores.MAX_HEADS:
+            return self._in_halves(wants)
+        try:
+            answers = self._call(stores.ReadHeads(list(wants)), stores.Heads).answers
+        except StoreError as error:
+            if error.kind is not Kind.LIMIT or len(wants) < 2:
+                raise
+            return self._in_halves(wants)
+        _check_heads(wants, answers)
         return answers
 
     def read_records(self, block: bytes, refs: Sequence[RecordRef]) -> Records:
         if len(refs) > stores.MAX_RECORDS:
-            return self._read_many(block, refs)
-        records = self._call(stores.ReadRecords(block, list(refs)), stores.GotRecords).records
+            return self._read_halves(block, refs)
+        try:
+            records = self._call(stores.ReadRecords(block, list(refs)), stores.GotRecords).records
+        except StoreError as error:
+            if error.kind is not Kind.LIMIT or len(refs) < 2:
+                raise
+            return self._read_halves(block, refs)
         _require(len(records.records) == len(refs), f"{len(records.records)} records where {len(refs)} were asked for")
         return records
 
@@ -111,15 +120,18 @@ class StoreClient:
     def close(self) -> None:
         self._dialer.close()
 
-    def _read_many(self, block: bytes, refs: Sequence[RecordRef]) -> Records:
-        """More records than fit a request. They must be of one version, so a change in between starts over."""
-        while True:
-            parts = [
-                self.read_records(block, refs[start : start + stores.MAX_RECORDS])
-                for start in range(0, len(refs), stores.MAX_RECORDS)
-            ]
-            if len({part.version for part in parts}) == 1:
-                return Records(parts[0].version, [record for part in parts for record in part.records])
+    def _in_halves(self, wants: Sequence[HeadWant]) -> list[HeadAnswer]:
+        middle = len(wants) // 2
+        return [*self.read_heads(wants[:middle]), *self.read_heads(wants[middle:])]
+
+    def _read_halves(self, block: bytes, refs: Sequence[RecordRef]) -> Records:
+        """More than fits a reply. All must be of one version, so a change in between starts over."""
+        middle = len(refs) // 2
+        for _ in range(ATTEMPTS):
+            first, second = self.read_records(block, refs[:middle]), self.read_records(block, refs[middle:])
+            if first.version == second.version:
+                return Records(first.version, [*first.records, *second.records])
+        raise StoreError(Kind.CONFLICT, f"block {block.hex()} changed while it was read", "try again")
 
     def _call(
         self,

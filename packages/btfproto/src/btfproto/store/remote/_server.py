@@ -30,6 +30,7 @@ from btfproto.messages import (
 )
 from btfproto.store import Commit, CommitAnswer, Events, Store
 
+from ._bounded import check_limit, read_heads, read_records
 from ._desk import LeaseDesk, bound_holder
 from ._observed import ObservedStore
 
@@ -94,11 +95,9 @@ class StoreServer:
         message = decode_store_request(request.body)
         match message:
             case stores.ReadHeads():
-                _limit("heads of a request", len(message.wants), stores.MAX_HEADS)
-                return stores.Heads(self.store.read_heads(message.wants))
+                return stores.Heads(read_heads(self.store, message.wants))
             case stores.ReadRecords():
-                _limit("records of a request", len(message.refs), stores.MAX_RECORDS)
-                return stores.GotRecords(self.store.read_records(message.block, message.refs))
+                return stores.GotRecords(read_records(self.store, message.block, message.refs))
             case stores.DoCommit():
                 return stores.CommitDone(self._commit(message.commit, request))
             case stores.Scan():
@@ -114,9 +113,9 @@ class StoreServer:
                 raise MessageError(f"watches are answered at {request.path.child(WATCH)}")
 
     def _commit(self, commit: Commit, request: Request) -> CommitAnswer:
-        _limit("changes of a commit", len(commit.changes), stores.MAX_CHANGES)
+        check_limit("changes of a commit", len(commit.changes), stores.MAX_CHANGES)
         size = sum(len(record) for change in commit.changes for run in change.runs for record in run.records)
-        _limit("bytes of a commit", size, stores.MAX_COMMIT_BYTES)
+        check_limit("bytes of a commit", size, stores.MAX_COMMIT_BYTES)
         fenced = self._desk.foreign_fence(commit.fences, request.peer.principals)
         if fenced is not None:
             return fenced
@@ -165,8 +164,3 @@ class StoreServer:
                 self._watches[link] = count
             else:
                 self._watches.pop(link, None)
-
-
-def _limit(what: str, count: int, limit: int) -> None:
-    if count > limit:
-        raise StoreError(Kind.LIMIT, f"{count} {what} are more than the limit of {limit}", "ask in smaller parts")
