@@ -89,5 +89,5 @@ class Writers:
         return FsError(
             Kind.READ_ONLY,
             f"{path} can only be read here: {reason}",
-            f"ask an owner to run: bt grant {who} {path} --write",
+            f"ask an owner to run: bt grant {who} {path} write",
         )
