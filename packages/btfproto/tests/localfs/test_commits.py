@@ -301,6 +301,18 @@ def test_a_small_change_in_a_large_file_writes_a_sector(store: CountingStore, op
     assert inode
 
 
+def test_a_punched_range_is_one_hole(store: CountingStore, open_fs: OpenFs) -> None:
+    fs = open_fs()
+    inode = write_file(fs, fs.root, "a", b"x" * 3_000_000)
+    fs.sync()
+    with opened(fs, inode, OpenFlags.WRITE) as handle:
+        fs.fallocate(handle, AllocateMode.PUNCH_HOLE, 100_000, 2_000_000)
+        fs.fsync(handle)
+    holes = [hole for change in store.commits[-1].changes for hole in change.holes]
+    assert [(hole.level, hole.first, hole.count) for hole in holes] == [(0, 7, 121)]
+    assert fs.getattr(inode).blocks * 512 < 1_050_000
+
+
 def test_a_small_file_is_read_with_its_head(store: CountingStore, open_fs: OpenFs) -> None:
     fs = open_fs()
     write_file(fs, fs.root, "a", b"x" * 1000)

@@ -177,7 +177,7 @@ class StoredBlock:
                     del nodes[key]
             nodes.update(update.nodes)
         holes += [RecordHole(level, index, 1) for (level, index), node in nodes.items() if node is None]
-        holes += [RecordHole(0, index, 1) for index, leaf in leaves.items() if leaf == HOLE and index < cut]
+        holes += _holes(index for index, leaf in leaves.items() if leaf == HOLE and index < cut)
         plan = Plan(tree.root, sector_count)
         plan.nodes, plan.holes = nodes, holes
         return plan
@@ -229,6 +229,19 @@ class StoredBlock:
         if len(record) > SECTOR_SIZE + SEAL_SIZE or leaf_hash(index, record) != expected:
             raise IntegrityError(f"sector {index} does not match the hash that its writer signed")
         return self.cipher.open(index, record)
+
+
+def _holes(indexes: Iterable[int]) -> Iterable[RecordHole]:
+    """Sectors to drop, as ranges."""
+    first = end = -1
+    for index in sorted(indexes):
+        if index != end:
+            if end > first:
+                yield RecordHole(0, first, end - first)
+            first = index
+        end = index + 1
+    if end > first:
+        yield RecordHole(0, first, end - first)
 
 
 def _runs(level: int, records: Mapping[int, bytes]) -> Iterable[RecordRun]:
