@@ -20,7 +20,9 @@ class ServerPolicy(RootPolicy):
 
     def authorize(self, peer: Peer, path: BlockPath, now: int) -> Decision:
         who = peer.principals[0] if peer.principals else "PRINCIPAL"
-        return _advised(super().authorize(peer, path, now), f"ask an owner to run: bt grant {who} {path} execute")
+        return _advised(
+            super().authorize(peer, path, now), f"ask an owner to renew the membership of {who}: bt enroll sign"
+        )
 
 
 def _advised(decision: Decision, advice: str) -> Decision:
