@@ -287,7 +287,7 @@ def test_who_may_only_read_is_told_what_to_ask_for(world: World) -> None:
     stranger = person(77)
     with LocalFs(world.store, stranger, volume, options=FsOptions(commit_interval=None)) as fs:
         assert fs.statfs().read_only
-        with pytest.raises(FsError, match=r"bt grant .* --write") as error:
+        with pytest.raises(FsError, match=r"bt grant .* write") as error:
             fs.mkdir(fs.root, "d", 0o755, ME)
     assert error.value.kind is Kind.READ_ONLY
 

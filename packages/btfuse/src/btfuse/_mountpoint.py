@@ -135,7 +135,7 @@ def _is_empty(mountpoint: str) -> bool:
 
 def is_stale(mountpoint: str) -> bool:
     try:
-        Path(mountpoint).stat()
+        os.statvfs(mountpoint)  # stat may be answered from the cache of the kernel
     except OSError as error:
         return error.errno in _STALE_ERRORS
     return False
