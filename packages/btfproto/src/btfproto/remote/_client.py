@@ -189,6 +189,7 @@ class FsClient:
 
     def sync(self) -> None:
         self._inode_call(files.Sync(), DONE)
+        self._handles.all_synced()
 
     def close(self, handle: Handle) -> None:
         with self._lock:

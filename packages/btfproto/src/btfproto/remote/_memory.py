@@ -89,6 +89,10 @@ class Handles:
     def any_dirty(self) -> bool:
         return any(handle.dirty for handle in self._handles.values())
 
+    def all_synced(self) -> None:
+        for handle in list(self._handles.values()):
+            handle.dirty = False
+
     def get(self, number: Handle) -> OpenHandle | None:
         return self._handles.get(number)
 
