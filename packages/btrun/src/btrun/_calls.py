@@ -1,0 +1,121 @@
+"""A call under way: its message, who waits for it, until when, and who would wait for whom.
+
+    waiting in the mailbox -> handled by a worker -> done      (from anywhere, at any time: done by time-out or death)
+
+A call is done once; what comes later (the answer of a handler that was too slow) is dropped.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from ._loops import Wait
+from .errors import CallCycleError, CallTimeoutError, DiedError
+
+if TYPE_CHECKING:
+    from ._cell import Cell
+    from ._pool import Worker
+    from .reasons import Reason
+
+
+class Call:
+    """One call of a local actor."""
+
+    __slots__ = ("began", "caller", "deadline", "done", "message", "shielded", "target", "wait", "worker")
+
+    def __init__(
+        self,
+        message: object,
+        target: Cell,
+        caller: Cell | None,
+        wait: Wait,
+        began: float,
+        deadline: float,
+        shielded: bool,
+    ) -> None:
+        self.message = message
+        self.target = target
+        self.caller = caller
+        self.wait = wait
+        self.began = began
+        self.deadline = deadline
+        self.shielded = shielded
+        self.worker: Worker | None = None  # while it is handled
+        self.done = False
+
+    def answer(self, value: object) -> None:
+        if not self.done:
+            self._finish()
+            if not self.wait.done():
+                self.wait.set_result(value)
+
+    def fail(self, error: BaseException) -> None:
+        if not self.done:
+            self._finish()
+            if not self.wait.done():
+                self.wait.set_exception(error)
+
+    def died(self, reason: Reason, cause: BaseException | None = None) -> None:
+        """The target ended first."""
+        state = "while it handled" if self.worker is not None else "before it handled"
+        error = DiedError(f"{self.target.path} ended {state} {type(self.message).__name__}: {reason}")
+        error.__cause__ = cause
+        self.fail(error)
+
+    def expire(self) -> None:
+        """Its time is over."""
+        target, name = self.target, type(self.message).__name__
+        waited = self.deadline - self.began
+        if self.worker is None:
+            what = f"{name} still waits behind {len(target.mailbox)} messages in the mailbox of {target.path}"
+        else:
+            what = f"{target.path} still handles {name}"
+        hint = "raise the time-out, or look at what the actor waits for: runtime.inspect().blocked"
+        self.done = True
+        if not self.wait.done():
+            self.wait.set_exception(CallTimeoutError(f"no answer after {waited:g} s: {what}", hint=hint))
+        self._cancel_handler()
+
+    def abandon(self) -> None:
+        """The caller does not wait any more. Never waits."""
+        if not self.done:
+            self._finish()
+            self._cancel_handler()
+
+    def _finish(self) -> None:
+        self.done = True
+        if self.deadline != math.inf:
+            self.target.runtime.loop.deadlines.forget()
+
+    def _cancel_handler(self) -> None:
+        if self.worker is not None and not self.shielded:
+            self.worker.cancel()
+
+
+def check_cycle(caller: Cell, target: Cell, message: object) -> None:
+    """Raises CallCycleError if `target` waits, directly or through others, for an answer of `caller`."""
+    waits_for: dict[Cell, Cell] = {}
+    stack = [target]
+    while stack:
+        cell = stack.pop()
+        if cell is caller:
+            chain = [caller, *_way(waits_for, caller, target)]
+            names = " → ".join(str(link.path) for link in reversed(chain))
+            raise CallCycleError(
+                f"{caller.path} calls {target.path} with {type(message).__name__}, which waits for it: {names}",
+                hint="send instead of calling, or declare the actor that is called back as reentrant",
+            )
+        for call in cell.outgoing or ():
+            if call.target not in waits_for and call.target is not target:
+                waits_for[call.target] = cell
+                stack.append(call.target)
+
+
+def _way(waits_for: dict[Cell, Cell], last: Cell, first: Cell) -> list[Cell]:
+    """From the last one back to the first."""
+    way = []
+    while last is not first:
+        last = waits_for[last]
+        way.append(last)
+    return way

@@ -1,0 +1,334 @@
+"""The runtime's side of an actor: its mailbox, the messages' way to its handlers, and the calls to it.
+
+Ordinary messages wait in `mailbox`, notices in `system`, which goes first. `scheduled` is true while the cell is queued
+or run by a worker, and while it must not be run; whoever makes it false has found both empty. Its life (starting,
+ending, being watched) is in `_life`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from btlib.errors import BlocktreeError
+
+from ._calls import Call, check_cycle
+from ._handlers import Route, find_route
+from ._life import Life, State, StopRequest
+from ._pool import TURN, Worker, current_worker
+from ._timers import Timer
+from .errors import MailboxFullError, UnhandledMessageError
+from .mailboxes import WhenFull
+from .messages import Envelope
+from .reasons import Down
+from .refs import UNSET, Unset
+
+if TYPE_CHECKING:
+    from .actor import Actor
+
+
+class Cell(Life):
+    """One actor. Everything is called in its loop's thread."""
+
+    __slots__ = ()
+
+    # --- what senders do
+
+    def send(self, message: object) -> bool:
+        """See Ref.send."""
+        if message.__class__ not in self.routes:
+            self._learn(message)
+        mailbox = self.mailbox
+        if len(mailbox) < self.limit:
+            mailbox.append(message)
+            if not self.scheduled:
+                self.schedule()
+            return True
+        return self._no_room(message)
+
+    async def call(self, message: object, timeout: float | Unset | None, shielded: bool) -> object:
+        """See Ref.call."""
+        if message.__class__ not in self.routes:
+            self._learn(message)
+        call = self._make_call(message, timeout, shielded)
+        caller = call.caller
+        if caller is None:
+            self._queue_call(call)
+            try:
+                return await call.wait
+            except BaseException:
+                call.abandon()
+                raise
+        if self.outgoing or caller is self:
+            again = self._comes_back(caller, message)
+        else:
+            again = False
+        if caller.outgoing is None:
+            caller.outgoing = [call]
+        else:
+            caller.outgoing.append(call)
+        try:
+            if again:
+                self.runtime.pool.add(Reentry(self, call))
+            else:
+                self._queue_call(call)
+            return await call.wait
+        except BaseException:
+            call.abandon()
+            raise
+        finally:
+            caller.outgoing.remove(call)
+
+    def _make_call(self, message: object, timeout: float | Unset | None, shielded: bool) -> Call:
+        runtime = self.runtime
+        loop = runtime.loop
+        worker = current_worker.get()
+        if timeout is UNSET:
+            timeout = runtime.call_timeout
+        began = loop.now()
+        deadline = math.inf if timeout is None else began + timeout  # type: ignore[operator]
+        caller = None
+        if worker is not None:
+            caller = worker.cell
+            if worker.call is not None and worker.call.deadline < deadline:
+                deadline = worker.call.deadline
+        call = Call(message, self, caller, loop.make_wait(), began, deadline, shielded)
+        if deadline != math.inf:
+            loop.at(deadline, call)
+        return call
+
+    def _queue_call(self, call: Call) -> None:
+        mailbox = self.mailbox
+        if len(mailbox) < self.limit:
+            mailbox.append(call)
+            if not self.scheduled:
+                self.schedule()
+        elif self.state is State.ENDED:
+            self.runtime.dead_letters.add(self.path, call.message, f"the actor ended: {self.ended}")
+            call.died(self.ended)
+        else:
+            call.fail(self._full())
+
+    def _comes_back(self, caller: Cell, message: object) -> bool:
+        """Whether this call belongs to one that waits already, and may be handled beside it. Raises CallCycleError."""
+        if not self.actor_class.reentrant:
+            check_cycle(caller, self, message)
+            return False
+        try:
+            check_cycle(caller, self, message)
+        except BlocktreeError:
+            return True
+        return False
+
+    def _no_room(self, message: object) -> bool:
+        dead_letters = self.runtime.dead_letters
+        if self.state is State.ENDED:
+            dead_letters.add(self.path, message, f"the actor ended: {self.ended}")
+            return False
+        policy = self.when_full
+        if policy is WhenFull.RAISE:
+            raise self._full()
+        why = f"the mailbox was full ({self.limit})"
+        if policy is WhenFull.DROP_OLD:
+            oldest = next((item for item in self.mailbox if item.__class__ not in (Call, DrainRequest)), None)
+            if oldest is not None:
+                self.mailbox.remove(oldest)
+                self.mailbox.append(message)
+                dead_letters.add(self.path, oldest, why)
+                return True
+        dead_letters.add(self.path, message, why)
+        return False
+
+    def _full(self) -> MailboxFullError:
+        return MailboxFullError(
+            f"the mailbox of {self.path} is full: {self.limit} messages wait (its limit)",
+            hint="send slower, call instead of sending, or raise Mailbox(limit=…) of the actor",
+        )
+
+    def _learn(self, message: object) -> None:
+        """Find the route of a class of messages that was not met before. Raises UnhandledMessageError."""
+        cls = type(message)
+        route = find_route(self.actor_class._handlers, cls)
+        if route is None and isinstance(message, Envelope):
+            route = _ENVELOPE
+        if route is None:
+            known = ", ".join(sorted(known.__name__ for known in self.actor_class._handlers))
+            raise UnhandledMessageError(
+                f"{self.path} ({self.actor_class.__name__}) has no handler for {cls.__name__}",
+                hint=f"it takes {known or 'nothing'}",
+            )
+        self.routes[cls] = route
+
+    def stop(self, *, drain: bool = False) -> None:
+        """See Ref.stop."""
+        if drain and self.state in (State.STARTING, State.RUNNING):
+            self.routes.setdefault(DrainRequest, _DRAIN)
+            self.mailbox.append(DrainRequest())
+            self.schedule()
+        else:
+            self.request_stop()
+
+    def send_later(self, delay: float, message: object, interval: float | None) -> Timer:
+        """A timer that sends to this actor; it ends with this life."""
+
+        def tick() -> None:
+            try:
+                self.send(message)
+            except MailboxFullError as error:
+                self.runtime.dead_letters.add(self.path, message, error.message)
+
+        if message.__class__ not in self.routes:
+            self._learn(message)
+        return self.own_timer(Timer(self.runtime.loop, delay, tick, interval))
+
+    # --- what workers do
+
+    async def work(self, worker: Worker) -> None:
+        """Handle what waits. Leaves the cell idle, ended, or (if the worker is doomed) to be scheduled again."""
+        worker.cell = self
+        self.worker = worker
+        handled = 0
+        try:
+            if self.state is State.STARTING and not (self.system and isinstance(self.system[0], StopRequest)):
+                await self.begin()
+            mailbox, routes, actor = self.mailbox, self.routes, self.actor
+            take = mailbox.popleft
+            while not worker.doomed:
+                if self.system:
+                    if not await self._attend():
+                        return
+                elif mailbox:
+                    message = take()
+                    if message.__class__ is Call:
+                        if not message.done:
+                            await self.answer(message, worker)
+                    else:
+                        route = routes[message.__class__]
+                        if route.is_async:
+                            await route.function(actor, message)
+                        else:
+                            route.function(actor, message)
+                    handled += 1
+                    if not handled % TURN:
+                        await self.runtime.loop.pause()
+                else:
+                    self.scheduled = False
+                    return
+        except Refused as refused:
+            self.runtime.dead_letters.add(self.path, refused.envelope, str(refused.error))
+            self.runtime.pool.add(self)
+        except Exception as error:  # the supervisor's business
+            await self.fail(error)
+        finally:
+            self.worker = None
+            self.handled += handled
+            worker.handled += handled
+
+    def interrupted(self) -> None:
+        """What it did was cancelled. The next message, or its end, goes on in a new scope."""
+        if self.state is not State.ENDED:
+            self.runtime.pool.add(self)
+
+    async def answer(self, call: Call, worker: Worker) -> None:
+        """Handle a call."""
+        route = self.routes[call.message.__class__]
+        if route.shielded:
+            call.shielded = True
+        worker.call = call
+        call.worker = worker
+        try:
+            result = route.function(self.actor, call.message)
+            if route.is_async:
+                result = await result
+        except Refused as refused:
+            call.fail(refused.error)
+        except BlocktreeError as error:
+            call.fail(error)
+        except Exception as error:
+            call.died(self.reason_of(error), error)
+            raise
+        else:
+            call.answer(result)
+        finally:
+            worker.call = call.worker = None
+
+    async def _attend(self) -> bool:
+        """Take one notice. False: it has ended."""
+        assert self.system is not None
+        assert self.actor is not None
+        notice = self.system.popleft()
+        if isinstance(notice, StopRequest):
+            await self.end(notice.reason)
+            return False
+        if isinstance(notice, Down):
+            route = find_route(self.actor_class._handlers, Down)
+            if route is None:
+                self.runtime.dead_letters.add(self.path, notice, "the actor has no handler for Down")
+            elif route.is_async:
+                await route.function(self.actor, notice)
+            else:
+                route.function(self.actor, notice)
+        else:
+            await self.actor.on_exit(notice.down)
+        return True
+
+
+class Reentry:
+    """A call that is handled beside the handler that waits for it."""
+
+    def __init__(self, cell: Cell, call: Call) -> None:
+        self._cell = cell
+        self._call = call
+
+    async def work(self, worker: Worker) -> None:
+        cell, call = self._cell, self._call
+        if call.done or cell.actor is None:
+            call.died(cell.ended)
+            return
+        worker.cell = cell
+        cell.reentries = [*(cell.reentries or ()), worker]
+        try:
+            await cell.answer(call, worker)
+            cell.handled += 1
+        except Exception as error:  # the supervisor's business
+            cell.fail_soon(error)
+        finally:
+            cell.reentries.remove(worker)
+
+    def interrupted(self) -> None:
+        """The call is done already."""
+
+
+class DrainRequest:
+    """In a mailbox: stop when this is reached."""
+
+    __slots__ = ()
+
+
+class Refused(Exception):
+    """An envelope did not open."""
+
+    def __init__(self, envelope: Envelope, error: BlocktreeError) -> None:
+        super().__init__(str(error))
+        self.envelope = envelope
+        self.error = error
+
+
+async def _open(actor: Actor, envelope: Envelope) -> object:
+    try:
+        message = envelope.open(actor)
+        if message.__class__ not in actor._routes:
+            actor._cell._learn(message)
+    except BlocktreeError as error:
+        raise Refused(envelope, error) from error
+    route = actor._routes[message.__class__]
+    result = route.function(actor, message)
+    return await result if route.is_async else result
+
+
+def _stop(actor: Actor, request: DrainRequest) -> None:
+    actor.stop()
+
+
+_ENVELOPE = Route(_open, shielded=False, answer=None)
+_DRAIN = Route(_stop, shielded=False, answer=None)

@@ -1,0 +1,390 @@
+"""The life of an actor: how it starts, stops, fails, and who is told.
+
+    STARTING -> RUNNING -> STOPPING -> ENDED          from any state, at last
+                               \\-> WAITING -> STARTING     its supervisor starts it anew, after a pause
+
+While it is WAITING the mailbox collects; the actor's object is gone. `reference`, name, mailbox and monitors outlive
+restarts; state does not. When ENDED, what waited has become dead letters and failed calls.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import anyio
+
+from ._calls import Call
+from ._handlers import Route
+from ._supervision import Restart
+from ._timers import Timer
+from .actor import Actor, LinkedExitError
+from .mailboxes import Mailbox
+from .reasons import Crashed, Down, Killed, LinkedExit, Reason, Stopped
+from .refs import Ref, make_ref
+
+if TYPE_CHECKING:
+    from ._loops import Wait
+    from ._pool import Worker
+    from ._runtime import Runtime
+
+log = logging.getLogger("btrun")
+
+Watcher: TypeAlias = Callable[[Down], None]
+
+
+class State(enum.Enum):
+    """See the module."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    WAITING = "waiting"
+    ENDED = "ended"
+
+
+class StopRequest:
+    """A notice: end, for this reason."""
+
+    __slots__ = ("reason",)
+
+    def __init__(self, reason: Reason) -> None:
+        self.reason = reason
+
+
+class ExitNotice:
+    """A notice: a linked actor ended."""
+
+    __slots__ = ("down",)
+
+    def __init__(self, down: Down) -> None:
+        self.down = down
+
+
+class Owner(Protocol):
+    """Who decides what follows the end of a child: a supervisor."""
+
+    def child_ended(self, child: Any, reason: Reason) -> bool:
+        """Whether it will be started again."""
+        ...
+
+    def forget(self, child: Any) -> None:
+        """It was ended for good while it waited for its next life."""
+        ...
+
+
+class Life:
+    """An actor without its messages. See `_cell`."""
+
+    __slots__ = (
+        "__weakref__", "_ref", "actor", "actor_class", "arguments", "busy_since", "ended", "halting", "handled",
+        "incarnation", "limit", "mailbox", "name", "outgoing", "owner", "reentries", "restart", "restarts", "routes",
+        "runtime", "scheduled", "state", "system", "timers", "waiters", "watchers", "watching", "when_full", "worker",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        owner: Owner,
+        name: str,
+        actor_class: type[Actor],
+        arguments: tuple[tuple[object, ...], Mapping[str, object]],
+        restart: Restart,
+        mailbox: Mailbox | None,
+    ) -> None:
+        """Raises what the constructor of the actor raises."""
+        mailbox = actor_class.mailbox if mailbox is None else mailbox
+        self.runtime = runtime
+        self.owner = owner
+        self.name = name
+        self.actor_class = actor_class
+        self.arguments = arguments
+        self.restart = restart
+        self.routes: dict[type, Route] = actor_class._routes
+        self.mailbox: deque[Any] = deque()
+        self.limit = mailbox.limit
+        self.when_full = mailbox.when_full
+        self.incarnation = runtime.next_incarnation()
+        self.scheduled = True
+        self.busy_since = 0.0
+        self.handled = 0
+        self.restarts = 0
+        self.worker: Worker | None = None
+        self.halting: bool | None = None  # asked to end by its supervisor; True: to be started again
+        self.ended: Reason = Stopped()  # why it ended, once it has
+        self.system: deque[StopRequest | ExitNotice | Down] | None = None
+        self.outgoing: list[Call] | None = None
+        self.reentries: list[Worker] | None = None
+        self.timers: list[Timer] | None = None
+        self.watchers: list[Watcher] | None = None
+        self.watching: list[tuple[Life, Watcher]] | None = None
+        self.waiters: list[Wait] | None = None
+        self._ref: Ref | None = None
+        self.actor: Actor | None = None
+        self._create()
+
+    @property
+    def path(self) -> str:
+        """Where it is, as text."""
+        return f"{self.runtime.prefix}/{self.name}"
+
+    @property
+    def ref(self) -> Ref:
+        if self._ref is None:
+            self._ref = make_ref(self.path, self.incarnation, self)  # type: ignore[arg-type]
+        return self._ref
+
+    def schedule(self) -> None:
+        """Have a worker look at it, unless one does or must not."""
+        if not self.scheduled:
+            self.scheduled = True
+            self.busy_since = self.runtime.loop.now()
+            self.runtime.pool.add(self)  # type: ignore[arg-type]
+
+    # --- starting
+
+    def _create(self) -> None:
+        cls = self.actor_class
+        positional, named = self.arguments
+        actor = self.actor = cls.__new__(cls)
+        actor._cell = self  # type: ignore[assignment]
+        self.state = State.RUNNING if cls.on_start is Actor.on_start else State.STARTING
+        try:
+            actor.__init__(*positional, **named)  # type: ignore[misc]
+        except BaseException:
+            self._drop_timers()
+            self.state, self.actor = State.ENDED, None
+            raise
+        self.scheduled = False
+        if self.state is State.STARTING or self.mailbox or self.system:
+            self.schedule()
+
+    async def begin(self) -> None:
+        """Before the first message of a life."""
+        assert self.actor is not None
+        self.state = State.RUNNING  # from here on the end calls on_stop, for what on_start may have taken
+        await self.actor.on_start()
+
+    def revive(self) -> None:
+        """Start anew, if it waits for that. A constructor that fails is a failure like others."""
+        if self.state is not State.WAITING:
+            return
+        self.restarts += 1
+        self.halting = None
+        try:
+            self._create()
+        except Exception as error:  # the supervisor's business
+            self._log_failure(error)
+            self._gone(self.reason_of(error), error)
+
+    # --- ending
+
+    def request_stop(self, reason: Reason | None = None) -> None:
+        """End after the message under way; by force when the grace is over."""
+        if self.state is State.ENDED:
+            return
+        if self.state is State.WAITING:
+            self.owner.forget(self)
+            self.finalize(reason or Stopped())
+            return
+        if not self.scheduled and self.actor_class.on_stop is Actor.on_stop:
+            self._gone(reason or Stopped(), None)  # it is idle, and has no last word
+            return
+        self._notice(StopRequest(reason or Stopped()))
+        if self.worker is not None or self.state is State.STARTING:
+            self.own_timer(Timer(self.runtime.loop, self.actor_class.grace, self.kill))
+
+    def kill(self) -> None:
+        """See Ref.kill."""
+        if self.state is State.WAITING:
+            self.request_stop(Killed())
+        elif self.state is not State.ENDED and self.state is not State.STOPPING:
+            if self.system is None:
+                self.system = deque()
+            self.system.appendleft(StopRequest(Killed()))
+            if self.worker is None:
+                self.schedule()
+            else:
+                if self.worker.call is not None:
+                    self.worker.call.died(Killed())
+                self.worker.cancel()
+
+    async def end(self, reason: Reason) -> None:
+        """The last thing of a life."""
+        await self._finish(reason)
+        self._gone(reason, None)
+
+    async def fail(self, error: Exception) -> None:
+        """A handler or hook raised."""
+        reason = self.reason_of(error)
+        self._log_failure(error)
+        await self._finish(reason)
+        self._gone(reason, error)
+
+    def fail_soon(self, error: Exception) -> None:
+        """Something beside the ordinary flow raised: end what runs, with that reason."""
+        self._log_failure(error)
+        if self.state is State.RUNNING:
+            self.kill()
+            assert self.system is not None
+            self.system[0] = StopRequest(self.reason_of(error))
+
+    async def _finish(self, reason: Reason) -> None:
+        cls, started = self.actor_class, self.state is State.RUNNING
+        self.state = State.STOPPING
+        if cls.on_stop is Actor.on_stop or self.actor is None or not started:
+            return
+        with anyio.move_on_after(cls.grace, shield=True) as scope:
+            try:
+                await self.actor.on_stop(reason)
+            except Exception:  # it ends anyhow; why it ends stays what it was
+                log.exception("on_stop of %s failed", self.path)
+        if scope.cancelled_caught:
+            log.warning("on_stop of %s was cancelled after its grace of %g s", self.path, cls.grace)
+
+    def _gone(self, reason: Reason, cause: BaseException | None) -> None:
+        """This life is over."""
+        self.scheduled = True
+        self.state = State.STOPPING
+        self.actor = None
+        self._drop_timers()
+        for worker in self.reentries or ():
+            if worker.call is not None:
+                worker.call.died(reason, cause)
+            worker.cancel()
+        restarting = self.owner.child_ended(self, reason) if self.halting is None else self.halting
+        if restarting:
+            self.state = State.WAITING
+            self.system = deque(item for item in self.system or () if isinstance(item, Down)) or None
+            self._tell(Down(ref=self.ref, reason=reason, restarting=True))
+        else:
+            self.finalize(reason, cause)
+        for wait in self.waiters or ():
+            if not wait.done():
+                wait.set_result(None)
+        self.waiters = None
+
+    def finalize(self, reason: Reason, cause: BaseException | None = None) -> None:
+        """It does not come back."""
+        self.state = State.ENDED
+        self.ended = reason
+        self.limit = 0
+        self.actor = None
+        runtime = self.runtime
+        while self.mailbox:
+            message = self.mailbox.popleft()
+            if isinstance(message, Call):
+                message.died(reason, cause)
+            else:
+                runtime.dead_letters.add(self.path, message, f"the actor ended: {reason}")
+        self.system = None
+        runtime.forget_name(self)
+        for target, watcher in self.watching or ():
+            target.unwatch(watcher)
+        self.watching = None
+        self._tell(Down(ref=self.ref, reason=reason))
+        self.watchers = None
+
+    async def wait_halted(self) -> None:
+        """Wait until this life is over."""
+        if self.state in (State.ENDED, State.WAITING):
+            return
+        wait = self.runtime.loop.make_wait()
+        self.waiters = [*(self.waiters or ()), wait]
+        await wait
+
+    def halt(self, restarting: bool) -> None:
+        """Asked by the supervisor: end this life, without asking back."""
+        self.halting = restarting
+        if self.state is State.WAITING:
+            if not restarting:
+                self.finalize(Stopped())
+        else:
+            self.request_stop()
+
+    # --- watching
+
+    def monitor(self) -> None:
+        """See Ref.monitor."""
+        observer = self.runtime.current_cell()
+        observer.watch(self, observer.take_down)
+
+    def link(self) -> None:
+        """See Ref.link."""
+        observer = self.runtime.current_cell()
+        observer.watch(self, observer.take_exit)
+        self.watch(observer, self.take_exit)
+
+    def watch(self, target: Life, watcher: Watcher) -> None:
+        """Let `watcher`, one of this actor's, be told of the end of `target`."""
+        if target.watchers is None or watcher not in target.watchers:
+            self.watching = [*(self.watching or ()), (target, watcher)]
+            target.add_watcher(watcher)
+
+    def add_watcher(self, watcher: Watcher) -> None:
+        """Tell it of the end of each life; at once if that was the last."""
+        if self.state is State.ENDED:
+            watcher(Down(ref=self.ref, reason=self.ended))
+        else:
+            self.watchers = [*(self.watchers or ()), watcher]
+
+    def unwatch(self, watcher: Watcher) -> None:
+        if self.watchers is not None and watcher in self.watchers:
+            self.watchers.remove(watcher)
+
+    def take_down(self, down: Down) -> None:
+        """A monitored actor ended."""
+        self._notice(down)
+
+    def take_exit(self, down: Down) -> None:
+        """A linked actor ended."""
+        self._notice(ExitNotice(down))
+
+    async def wait_down(self) -> Down:
+        """See Ref.wait_down."""
+        wait = self.runtime.loop.make_wait()
+
+        def watcher(down: Down) -> None:
+            if not down.restarting and not wait.done():
+                wait.set_result(down)
+
+        self.add_watcher(watcher)
+        try:
+            down = await wait
+        finally:
+            self.unwatch(watcher)
+        assert isinstance(down, Down)
+        return down
+
+    def own_timer(self, timer: Timer) -> Timer:
+        """End it with this life."""
+        self.timers = [*(kept for kept in self.timers or () if not kept.done), timer]
+        return timer
+
+    def reason_of(self, error: BaseException) -> Reason:
+        if isinstance(error, LinkedExitError):
+            return LinkedExit(error.down.ref.path)
+        return Crashed(type(error).__name__, str(error))
+
+    def _tell(self, down: Down) -> None:
+        for watcher in list(self.watchers or ()):
+            watcher(down)
+
+    def _notice(self, notice: StopRequest | ExitNotice | Down) -> None:
+        if self.state is State.ENDED:
+            return
+        if self.system is None:
+            self.system = deque()
+        self.system.append(notice)
+        self.schedule()
+
+    def _drop_timers(self) -> None:
+        for timer in self.timers or ():
+            timer.cancel()
+        self.timers = None
+
+    def _log_failure(self, error: Exception) -> None:
+        log.error("%s (%s) failed", self.path, self.actor_class.__name__, exc_info=error)

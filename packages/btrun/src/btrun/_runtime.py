@@ -1,0 +1,180 @@
+"""The runtime: one task group, the tree of supervisors in it, and the names of its actors.
+
+    async with Runtime() as rt:
+        counter = rt.spawn(Counter, name="counter")
+        counter.send(Add(amount=1))
+
+Leaving the context stops all actors, the youngest first, each with its grace; then timers and workers. What then still
+waits is a dead letter or a failed call. If the top supervisor gives up, the context raises EscalationError.
+"""
+
+from __future__ import annotations
+
+import random as _random
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
+from typing import TypeVarTuple
+
+import anyio
+from btlib.identity import Identity
+from btlib.paths import BlockPath
+
+from ._cell import Cell
+from ._gone import Gone
+from ._life import Life
+from ._loops import Loop, running_loop
+from ._pool import Pool, current_worker
+from ._starter import Starter
+from ._supervision import Restart, Supervision
+from ._supervisor import Supervisor
+from .dead_letters import DeadLetters
+from .errors import EscalationError, NoSuchActorError, UsageError
+from .reasons import Crashed, Reason
+from .refs import Ref, bind
+
+Ts = TypeVarTuple("Ts")
+
+CALL_SECONDS = 30.0  #: default time-out of calls: long against work, short against a person's patience
+LOCAL = "local:"  #: stands for the path of a runtime that has none
+
+
+class Runtime(Supervisor):
+    """An actor runtime. Use it as an async context manager; it belongs to the event loop that entered it."""
+
+    default_restart = Restart.TEMPORARY
+
+    def __init__(
+        self,
+        identity: Identity | None = None,
+        path: BlockPath | None = None,
+        *,
+        supervision: Supervision = Supervision(),  # noqa: B008 - a frozen value
+        call_timeout: float | None = CALL_SECONDS,
+        random: Callable[[], float] = _random.random,
+    ) -> None:
+        """`identity` and `path`: as whom and where it is reached by other runtimes; a local one needs neither.
+
+        `supervision`: of the actors that are spawned directly. `random` gives jitter; simulations replace it.
+        """
+        self.identity = identity
+        self.prefix = LOCAL if path is None else str(path)
+        self.block_path = path
+        self.call_timeout = call_timeout
+        self.random = random
+        self.dead_letters = DeadLetters()
+        self.loop: Loop
+        self.pool: Pool
+        self._starter: Starter
+        self._scope: anyio.CancelScope
+        self._cells: dict[str, Cell] = {}
+        self._incarnations = int(random() * 2**40) << 20  # differs from what an earlier process at this path gave
+        self._open = False
+        self._failure: EscalationError | None = None
+        self._context: AbstractAsyncContextManager[Runtime] | None = None
+        super().__init__(self, _Top(self), "", supervision, Restart.TEMPORARY)
+
+    async def __aenter__(self) -> Runtime:
+        if self._context is not None:
+            raise UsageError("a runtime can be entered once", hint="make a new one")
+        self._context = self._life()
+        return await self._context.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        assert self._context is not None
+        return await self._context.__aexit__(kind, error, traceback)
+
+    @asynccontextmanager
+    async def _life(self) -> AsyncIterator[Runtime]:
+        body: Exception | None = None
+        async with anyio.create_task_group() as group:
+            self.loop = running_loop()
+            self.loop.start(group)
+            self._starter = Starter(self.loop, group)
+            self.pool = Pool(self.loop, self._starter, self)
+            self._open = True
+            try:
+                with anyio.CancelScope() as self._scope:
+                    try:
+                        yield self
+                    except Exception as error:  # it passes on, outside of the task group that would wrap it
+                        body = error
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await self.halt_children(restarting=False)
+                self._open = False
+                self.loop.stop()
+                self.pool.close()
+                self._starter.close()
+        if body is not None:
+            raise body
+        if self._failure is not None:
+            raise self._failure
+
+    # --- what users call
+
+    def ref(self, name: str) -> Ref:
+        """The actor of this name, as it lives now. Raises NoSuchActorError."""
+        cell = self._cells.get(name)
+        if cell is None:
+            raise NoSuchActorError(f"{self.prefix}/{name} does not exist", hint="runtime.inspect() lists what does")
+        return cell.ref
+
+    def bind(self, ref: Ref) -> Ref:
+        """Let a reference that came from elsewhere be used here."""
+        cell = self._cells.get(ref.path.removeprefix(f"{self.prefix}/"))
+        if cell is not None and cell.incarnation == ref.incarnation:
+            bind(ref, cell)
+        else:
+            bind(ref, Gone(self, ref))
+        return ref
+
+    # --- what its parts call
+
+    def check_open(self) -> None:
+        """Raises UsageError outside of the context."""
+        if not self._open:
+            raise UsageError("the runtime does not run", hint="use it inside of: async with Runtime() as rt")
+
+    def start_task(self, function: Callable[[*Ts], Coroutine[object, object, None]], *arguments: *Ts) -> None:
+        """In the runtime's task group, from anywhere. It must end by itself."""
+        self._starter.start(lambda: function(*arguments))
+
+    def next_incarnation(self) -> int:
+        self._incarnations += 1
+        return self._incarnations
+
+    def remember(self, cell: Cell) -> None:
+        self._cells[cell.name] = cell
+
+    def forget_name(self, cell: Life) -> None:
+        self._cells.pop(cell.name, None)
+
+    def current_cell(self) -> Cell:
+        """The actor whose handler runs this. Raises UsageError outside of actors."""
+        worker = current_worker.get()
+        if worker is None or worker.cell is None:
+            raise UsageError("only an actor can monitor or link", hint="elsewhere: await ref.wait_down()")
+        return worker.cell
+
+    def give_up(self, reason: Reason) -> None:
+        """Its own supervisor gave up: end the context with that."""
+        assert isinstance(reason, Crashed)
+        self._failure = EscalationError(reason.text, hint="see the log for each failure")
+        self._scope.cancel()
+
+
+class _Top:
+    """Above the top supervisor."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def child_ended(self, child: Supervisor, reason: Reason) -> bool:
+        self._runtime.give_up(reason)
+        return False
+
+    def forget(self, child: Supervisor) -> None:
+        raise AssertionError("the top supervisor is never asked to end by its owner")

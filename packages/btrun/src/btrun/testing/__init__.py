@@ -1,0 +1,9 @@
+"""Test kit of btrun: programs of actors under a virtual clock, and several runtimes on a simulated network.
+
+Nothing here sleeps: when nothing can run, the clock jumps to the next deadline; when there is none, the run fails and
+says so, for it would hang for ever.
+"""
+
+from ._clock import HangError, VirtualLoop, run_virtually
+
+__all__ = ["HangError", "VirtualLoop", "run_virtually"]
