@@ -2,16 +2,22 @@
 
 Each turn is one message each way between two ends in one task, so that no event loop is measured. The bare contender
 does what the session does with the channel, and checks nothing. The figures are microseconds a message, both ends
-together; the cost is the difference. The last row is the monitor alone: the step at the sender and at the receiver.
+together; the cost is the difference. The second row is the monitor alone: the step at the sender and at the receiver.
+The third is a message over a socket between two tasks, encoded, with a session and with a bare channel; a link would
+add encryption to both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+import asyncio
+import socket
+import struct
+import time
+from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar, NamedTuple
 
 from btlib import Principal
-from btrun.protocol import END, Handle, MemoryChannel, Protocol, Role, Side, State, Taking, channel_pair
+from btrun.protocol import END, Channel, Handle, Protocol, Role, Side, State, Taking, WireChannel, channel_pair
 from btrun.protocol._monitor import Monitor
 from msgspec import Struct
 
@@ -100,6 +106,7 @@ def run(rounds: int) -> list[Result]:
     return [
         *compare("protocol-monitor a message", "µs", _sessions(), {"bare channel": _bare()}, rounds),
         *compare("protocol-monitor both checks", "µs", _monitors(), {"one bare dict hop": _hop()}, rounds),
+        *compare("protocol-monitor over a socket", "µs", _remote(True), {"bare channel": _remote(False)}, rounds),
     ]
 
 
@@ -139,7 +146,7 @@ def _bare() -> Measurement:
     return timed(operation, scale=1e6 / (2 * TURNS))
 
 
-async def _unmonitored(left: MemoryChannel, right: MemoryChannel) -> None:
+async def _unmonitored(left: Channel, right: Channel) -> None:
     for _ in range(TURNS):
         await left.send(PING)
         await right.receive(ACCEPTS)
@@ -169,3 +176,71 @@ def _hop() -> Measurement:
             table[PONG.__class__]
 
     return timed(operation, scale=1e6 / (2 * TURNS))
+
+
+class SocketPackets:
+    """Packets with their length before them, over one end of a socket pair."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def send(self, packet: bytes) -> None:
+        self._writer.write(struct.pack("<I", len(packet)) + packet)
+
+    async def receive(self) -> bytes:
+        (length,) = struct.unpack("<I", await self._reader.readexactly(4))
+        return await self._reader.readexactly(length)
+
+    def close(self, last: bytes) -> None:
+        self._writer.close()
+
+
+def _remote(monitored: bool) -> Measurement:
+    """Microseconds a message of a ping-pong between two tasks over a socket pair."""
+    both = _session_tasks if monitored else _bare_tasks
+
+    def measure() -> float:
+        return asyncio.run(_over_socket(both)) / (2 * TURNS) * 1e6
+
+    return measure
+
+
+async def _over_socket(both: Callable[[Channel, Channel], tuple[Coroutine[Any, Any, None], ...]]) -> float:
+    ends = [SocketPackets(*await asyncio.open_connection(sock=end)) for end in socket.socketpair()]
+    tasks = both(*(WireChannel(end, PRINCIPAL) for end in ends))
+    started = time.perf_counter()
+    await asyncio.gather(*tasks)
+    taken = time.perf_counter() - started
+    for end in ends:
+        end.close(b"")
+    return taken
+
+
+def _session_tasks(first: Channel, second: Channel) -> tuple[Coroutine[Any, Any, None], ...]:
+    async def left(handle: Handle) -> None:
+        for _ in range(TURNS):
+            assert isinstance(handle, LeftStart)
+            handle = (await (await handle.send(PING)).receive()).then
+
+    async def right(handle: Handle) -> None:
+        for _ in range(TURNS):
+            assert isinstance(handle, RightStart)
+            _, answering = await handle.receive()
+            handle = await answering.send(PONG)
+
+    return left(LEFT.begin({"right": first}).handle()), right(RIGHT.begin({"left": second}).handle())
+
+
+def _bare_tasks(first: Channel, second: Channel) -> tuple[Coroutine[Any, Any, None], ...]:
+    async def left() -> None:
+        for _ in range(TURNS):
+            await first.send(PING)
+            await first.receive(ACCEPTS)
+
+    async def right() -> None:
+        for _ in range(TURNS):
+            await second.receive(ACCEPTS)
+            await second.send(PONG)
+
+    return left(), right()
