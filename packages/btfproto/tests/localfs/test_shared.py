@@ -134,6 +134,39 @@ def test_both_may_write_at_once(two: tuple[LocalFs, LocalFs]) -> None:
     assert found == {f"{n}-{s}": bytes([n, s]) * 3000 for n in range(2) for s in range(15)}
 
 
+def test_a_reader_never_takes_a_writers_commits_for_damage(two: tuple[LocalFs, LocalFs]) -> None:
+    one, other = two
+    names = [f"n{number}" for number in range(300)]
+    for name in names:
+        one.mkdir(one.root, name, 0o755, Owner(1, 1))
+    write_file(one, one.root, "a", bytes([0]) * 200_000)
+    one.sync()
+    stop = threading.Event()
+    failures: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            for step in range(1, 40):
+                write_file(one, one.root, "a", bytes([step]) * 200_000)
+                one.rmdir(one.root, names[step])
+                one.sync()
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            stop.set()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    while not stop.is_set():
+        inode = other.lookup(other.root, "a").inode
+        handle = other.open(inode, OpenFlags.READ)
+        assert len(set(other.read(handle, 0, 200_000))) <= 1
+        other.close(handle)
+        assert len(list_names(other, other.root)) > 250
+    thread.join()
+    assert failures == []
+
+
 def test_changes_under_a_lost_lease_are_refused_and_reported(world: World, open_fs: OpenFs) -> None:
     sleepy = SleepyStore(world.store)
     one, other = open_fs(options=SHARED, store=sleepy), open_fs(options=SHARED)

@@ -36,6 +36,39 @@ class Plan:
         self.gained = 0  #: sectors that were holes and are none any more, minus those that became holes
 
 
+class SectorRequest:
+    """Some sectors of one version of a block, before they are read. Immutable."""
+
+    __slots__ = ("_cipher", "_hashes", "_indexes", "_small")
+
+    def __init__(
+        self, cipher: SectorCipher, indexes: Sequence[int], hashes: Sequence[bytes], small: bytes | None
+    ) -> None:
+        self._cipher = cipher
+        self._indexes = indexes
+        self._hashes = hashes
+        self._small = small
+
+    def load(self, read_records: ReadRecords) -> list[bytes]:
+        """Read, verify and open them. Raises IntegrityError, StoreError."""
+        hashes = dict(zip(self._indexes, self._hashes, strict=True))
+        wanted = [index for index, expected in hashes.items() if expected != HOLE]
+        if self._small is not None and wanted == [0]:
+            records: Sequence[bytes | memoryview | None] = [self._small]
+        else:
+            refs = [RecordRef(0, index) for index in wanted]
+            records = read_records(self._cipher.block, refs).records if refs else []
+        found = {i: self._open(i, record, hashes[i]) for i, record in zip(wanted, records, strict=True)}
+        return [found.get(index, b"") for index in self._indexes]
+
+    def _open(self, index: int, record: bytes | memoryview | None, expected: bytes) -> bytes:
+        if record is None:
+            raise IntegrityError(f"sector {index} is missing from the store")
+        if len(record) > SECTOR_SIZE + SEAL_SIZE or leaf_hash(index, record) != expected:
+            raise IntegrityError(f"sector {index} does not match the hash that its writer signed")
+        return self._cipher.open(index, record)
+
+
 class StoredBlock:
     """One block as the store has it; version 0: not yet."""
 
@@ -94,20 +127,11 @@ class StoredBlock:
 
     def read(self, indexes: Sequence[int], read_records: ReadRecords) -> list[bytes]:
         """The content of some sectors, each verified and opened; b"" for a hole. Raises IntegrityError, StoreError."""
-        hashes = self._expected(indexes, read_records)
-        wanted = [index for index, expected in zip(indexes, hashes, strict=True) if expected != HOLE]
-        if not wanted:
-            return [b""] * len(indexes)
-        if self.small is not None and wanted == [0]:
-            records: Sequence[bytes | memoryview | None] = [self.small]
-            self.small = None
-        else:
-            answer = read_records(self.block, [RecordRef(0, index) for index in wanted])
-            records = answer.records
-            if len(records) != len(wanted):
-                raise IntegrityError(f"the store gave {len(records)} records instead of {len(wanted)}")
-        stored = dict(zip(wanted, records, strict=True))
-        return [self._open(i, stored[i], h) if h != HOLE else b"" for i, h in zip(indexes, hashes, strict=True)]
+        return self.request(indexes, read_records).load(read_records)
+
+    def request(self, indexes: Sequence[int], read_records: ReadRecords) -> SectorRequest:
+        """What it takes to read some sectors, for a caller who does not want to hold a lock meanwhile."""
+        return SectorRequest(self.cipher, indexes, self._expected(indexes, read_records), self.small)
 
     def present(self, first: int, count: int, read_records: ReadRecords) -> list[bool]:
         """Which of some consecutive sectors are no holes."""
@@ -222,13 +246,6 @@ class StoredBlock:
             return
         found = read_records(self.block, [RecordRef(*key) for key in missing]).records
         tree.supply({key: node for key, node in zip(missing, found, strict=True) if node is not None})
-
-    def _open(self, index: int, record: bytes | memoryview | None, expected: bytes) -> bytes:
-        if record is None:
-            raise IntegrityError(f"sector {index} is missing from the store")
-        if len(record) > SECTOR_SIZE + SEAL_SIZE or leaf_hash(index, record) != expected:
-            raise IntegrityError(f"sector {index} does not match the hash that its writer signed")
-        return self.cipher.open(index, record)
 
 
 def _holes(indexes: Iterable[int]) -> Iterable[RecordHole]:

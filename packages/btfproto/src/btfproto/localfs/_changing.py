@@ -6,6 +6,10 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
+from btlib.kinds import Kind
+
+from ..errors import FsError
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -19,6 +23,9 @@ class LeaseNeededError(Exception):
 
 
 class Changeable(Protocol):
+    reloads: int
+
+    def heard_since(self, reloads: int) -> bool: ...
     def make_room(self) -> None: ...
     def acquire(self, scope: bytes) -> None: ...
 
@@ -33,9 +40,13 @@ def changing(call: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P]
     def run(fs: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
         fs.make_room()
         while True:
+            heard = fs.reloads
             try:
                 return call(fs, *args, **kwargs)
             except LeaseNeededError as needed:
                 fs.acquire(needed.scope)
+            except FsError as error:  # without the lease, others may have changed what was just being read
+                if error.kind is not Kind.INTEGRITY or not fs.heard_since(heard):
+                    raise
 
     return run

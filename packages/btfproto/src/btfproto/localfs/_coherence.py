@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from btlib.errors import BlocktreeError
 from btlib.kinds import Kind
@@ -22,6 +23,9 @@ from ._inode import Inode, number_of
 from ._metadata import Metadata
 
 HOLDER_SIZE = 16
+STALE_TRIES = 16  #: how often others may change what is just being read before the caller is told
+
+R = TypeVar("R")
 RELOAD_BATCH = 1024  #: heads asked for at once
 
 
@@ -57,6 +61,22 @@ class Coherence(Metadata):
         with self._hearing:
             if self._heard < asked:  # else somebody asked the store after we came: that serves us too
                 self.hear(0.0)
+
+    def heard_since(self, reloads: int) -> bool:
+        if self.options.shared:
+            self.refresh()
+        return self.reloads != reloads
+
+    def retrying(self, call: Callable[[], R], *kinds: Kind) -> R:
+        """Make a call; again, as long as it fails with one of these kinds and others changed something meanwhile."""
+        for _ in range(STALE_TRIES):
+            heard = self.reloads
+            try:
+                return call()
+            except FsError as error:
+                if error.kind not in kinds or not self.heard_since(heard):
+                    raise
+        return call()
 
     def hear(self, timeout: float) -> None:
         """Take over what others committed. Raises FsError."""
@@ -113,6 +133,7 @@ class Coherence(Metadata):
     def _reload(self, inode: Inode, answer: HeadAnswer) -> None:
         """Drop what is known and take over what the store has now. Under the lock."""
         self._foreign[inode.number] = None
+        self.reloads += 1
         inode.content, inode.shown, inode.group, inode.cache_base = None, None, 0, 0
         old = inode.store
         if not isinstance(answer, Found) or answer.head.removed:

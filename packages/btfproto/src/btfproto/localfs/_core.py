@@ -76,6 +76,7 @@ class Core:
         self.dirty_bytes = 0
         self.frozen_bytes = 0
         self.writable: set[bytes] = set()  # scopes in which this identity may write
+        self.reloads = 0  # objects reloaded because others changed them
         self.live_group = 1  #: the number of the group that collects now
         self.closed = False
         self.attached: Inode  # the directory that was opened, once it was found
@@ -307,6 +308,10 @@ class Core:
 
     def check_lease(self, scope: bytes) -> None:
         """Raises LeaseNeededError. (`Lease` implements it.)"""
+
+    def heard_since(self, reloads: int) -> bool:
+        """Whether others changed anything since `self.reloads` was this; asks the store. Never with the lock held."""
+        return False
 
     def acquire(self, scope: bytes) -> None:
         """Get the lease of a scope; without the lock. (`Lease` implements it.)"""

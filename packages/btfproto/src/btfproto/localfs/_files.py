@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+from btlib.errors import BlocktreeError
 from btlib.kinds import Kind
 
 from ..errors import FsError
 from ..provider import AllocateMode, FileKind, Handle, OpenFlags, Seek
 from ._attributes import MAX_SIZE
-from ._blocks import SECTOR_MASK, SECTOR_SIZE
+from ._blocks import SECTOR_MASK, SECTOR_SIZE, SectorRequest
 from ._cache import new_base
 from ._changing import changing
 from ._content import SECTOR_SHIFT, Buffer, Content
 from ._handles import OpenFile
+from ._heads import refused
 from ._inode import Inode
 from ._locking import Locking
 
 SEEK_STEP = 256  #: sectors looked at in one go for a hole: one Merkle node
+UNLOCKED_TRIES = 4  #: reads from the store without the lock before the lock is kept for one
 FIRST_WINDOW = 8  #: sectors read ahead once a reader is sequential; doubled up to `read_ahead`
+
+
+class Miss:
+    """Sectors of a file that are not in memory: how to fetch them, and, afterwards, what was found."""
+
+    __slots__ = ("_version", "found", "indexes", "inode", "request")
+
+    def __init__(self, inode: Inode, indexes: list[int], request: SectorRequest) -> None:
+        self.inode = inode
+        self.indexes = indexes
+        self.request = request
+        self.found: dict[int, bytes] = {}
+        self._version = inode.store.version
+
+    def is_old(self) -> bool:
+        """Whether the file was committed or reloaded since."""
+        return self.inode.store.version != self._version
 
 
 class Files(Locking):
@@ -60,6 +80,25 @@ class Files(Locking):
                     self.release(inode)
 
     def read(self, handle: Handle, offset: int, size: int) -> bytes:
+        loaded: Miss | None = None
+        for _ in range(UNLOCKED_TRIES):
+            found = self._read_known(handle, offset, size, loaded)
+            if type(found) is bytes:
+                return found
+            assert isinstance(found, Miss)
+            loaded = found if self._load(found) else None
+        with self.mutex:  # somebody commits to this very file all the time
+            found = self._read_known(handle, offset, size, None, whole=True)
+            if isinstance(found, Miss):
+                found.found = dict(zip(found.indexes, self.fetch(found.inode, found.indexes), strict=True))
+                found = self._read_known(handle, offset, size, found, whole=True)
+        assert type(found) is bytes
+        return found
+
+    def _read_known(
+        self, handle: Handle, offset: int, size: int, loaded: Miss | None, whole: bool = False
+    ) -> bytes | Miss:
+        """What was read, or what has to be fetched from the store first (`whole`: whatever the cache holds)."""
         with self.mutex:
             opened = self.handles.get(handle)
             inode = opened.inode
@@ -71,31 +110,28 @@ class Files(Locking):
             if offset < 0 or end <= offset:
                 return b""
             first, last = offset >> SECTOR_SHIFT, end - 1 >> SECTOR_SHIFT
+            pieces = self._sectors(inode, first, last + 1, loaded, whole)
+            if isinstance(pieces, Miss):
+                return pieces
             if first == last:
-                return self._read_within(inode, first, offset & SECTOR_MASK, end - offset)
-            return self._read_across(inode, first, last, offset, end)
+                return _cut_one(pieces[0], offset & SECTOR_MASK, end - offset)
+            return _join(pieces, offset & SECTOR_MASK, (last + 1 << SECTOR_SHIFT) - end)
 
-    def _read_within(self, inode: Inode, index: int, start: int, size: int) -> bytes:
-        data = self._sectors(inode, index, index + 1)[0]
-        piece = bytes(data[start : start + size])
-        return piece if len(piece) == size else piece + bytes(size - len(piece))
+    def _load(self, miss: Miss) -> bool:
+        """Fetch it; False where it has to be asked for again, because others changed it. Raises FsError."""
+        heard = self.reloads
+        try:
+            miss.found = dict(zip(miss.indexes, miss.request.load(self.read_records), strict=True))
+        except BlocktreeError as error:
+            if error.kind is Kind.INTEGRITY and (miss.is_old() or self.heard_since(heard)):
+                return False
+            raise refused(miss.inode.path, error) from error
+        return True
 
-    def _read_across(self, inode: Inode, first: int, last: int, offset: int, end: int) -> bytes:
-        pieces: list[Buffer] = self._sectors(inode, first, last + 1)
-        for position, piece in enumerate(pieces):
-            if len(piece) != SECTOR_SIZE:
-                pieces[position] = bytes(piece) + bytes(SECTOR_SIZE - len(piece))
-        tail = (last + 1 << SECTOR_SHIFT) - end
-        if tail:
-            pieces[-1] = pieces[-1][:-tail]
-        head = offset & SECTOR_MASK
-        if head:
-            pieces[0] = pieces[0][head:]
-        return b"".join(pieces)
-
-    def _sectors(self, inode: Inode, first: int, end: int) -> list[Buffer]:
-        """The content of consecutive sectors, from the layers, the cache or the store."""
-        content, base, get = inode.content, inode.cache_base, self.sectors.get
+    def _sectors(self, inode: Inode, first: int, end: int, loaded: Miss | None, whole: bool) -> list[Buffer] | Miss:
+        """The content of consecutive sectors, from the layers, the cache or what was loaded; or what is missing."""
+        content, base, get = inode.content, 0 if whole else inode.cache_base, self.sectors.get
+        fresh = {} if loaded is None or loaded.is_old() else loaded.found
         found: list[Buffer] = []
         missing: list[int] = []
         for index in range(first, end):
@@ -103,30 +139,36 @@ class Files(Locking):
             if data is None:
                 data = get(base + index) if base else None
                 if data is None:
-                    missing.append(index)
-                    data = b""
+                    data = fresh.get(index)
+                    if data is None:
+                        missing.append(index)
+                        continue
             found.append(data)
         if missing:
-            for index, plain in self._fetch_ahead(inode, missing, first, end).items():
-                if first <= index < end:
-                    found[index - first] = plain
+            return self._miss(inode, missing, first, end)
+        if fresh:
+            self._keep(inode, fresh)
         inode.read_end = end
         return found
 
-    def _fetch_ahead(self, inode: Inode, missing: list[int], first: int, end: int) -> dict[int, bytes]:
-        """Sectors from the store, and more behind them where somebody reads in sequence. They go to the cache."""
-        wanted = missing
+    def _keep(self, inode: Inode, fresh: dict[int, bytes]) -> None:
+        """What was loaded goes to the cache."""
+        base = inode.cache_base = inode.cache_base or new_base()
+        for index, plain in fresh.items():
+            self.sectors.put(base + index, plain, len(plain) + 64)
+
+    def _miss(self, inode: Inode, missing: list[int], first: int, end: int) -> Miss:
+        """Sectors to fetch, and more behind them where somebody reads in sequence."""
         if inode.read_end - 1 <= first <= inode.read_end:
             inode.window = min(max(inode.window * 2, FIRST_WINDOW), self.options.read_ahead)
             stop = min(end + inode.window, inode.store.sector_count)
-            wanted = missing + [index for index in range(end, stop) if self._cached(inode, index) is None]
+            missing += [index for index in range(end, stop) if self._cached(inode, index) is None]
         else:
             inode.window = 0
-        found = dict(zip(wanted, self.fetch(inode, wanted), strict=True))
-        base = inode.cache_base = inode.cache_base or new_base()
-        for index, plain in found.items():
-            self.sectors.put(base + index, plain, len(plain) + 64)
-        return found
+        try:
+            return Miss(inode, missing, inode.store.request(missing, self.read_records))
+        except BlocktreeError as error:
+            raise refused(inode.path, error) from error
 
     def _cached(self, inode: Inode, index: int) -> Buffer | None:
         data = None if inode.content is None else inode.content.find(index)
@@ -259,6 +301,24 @@ class Files(Locking):
         error, inode.error = inode.error, None
         if error is not None:
             raise FsError(error.kind, f"{inode.path}: {error.message}", error.hint)
+
+
+def _cut_one(data: Buffer, start: int, size: int) -> bytes:
+    """A part of a sector, with zeros for what is not stored of it."""
+    piece = bytes(data[start : start + size])
+    return piece if len(piece) == size else piece + bytes(size - len(piece))
+
+
+def _join(pieces: list[Buffer], head: int, tail: int) -> bytes:
+    """Sectors one after the other, without what lies before and after the range."""
+    for position, piece in enumerate(pieces):
+        if len(piece) != SECTOR_SIZE:
+            pieces[position] = bytes(piece) + bytes(SECTOR_SIZE - len(piece))
+    if tail:
+        pieces[-1] = pieces[-1][:-tail]
+    if head:
+        pieces[0] = pieces[0][head:]
+    return b"".join(pieces)
 
 
 def _not_a_file(inode: Inode) -> FsError:

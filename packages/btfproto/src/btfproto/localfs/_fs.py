@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from types import TracebackType
 
 from btlib.identity import Identity
@@ -70,23 +71,26 @@ class LocalFs(Lease):
             return super().lookup(parent, name)
         if self._may_be_old(parent):
             self.refresh(self.options.fresh_seconds)
-        try:
-            return super().lookup(parent, name)
-        except FsError as error:
-            if error.kind not in (Kind.NOT_FOUND, Kind.STALE, Kind.INTEGRITY) or not self._may_be_old(parent):
-                raise
-        self.refresh()  # somebody may have made, moved or removed it this very moment
-        return super().lookup(parent, name)
+        call = partial(super().lookup, parent, name)
+        return self.retrying(call, Kind.NOT_FOUND, Kind.STALE, Kind.INTEGRITY)
 
     def readdir(self, inode: int, cookie: int, limit: int, plus: bool = False) -> list[Entry]:
-        if self.options.shared and not cookie and self._may_be_old(inode):
+        call = partial(super().readdir, inode, cookie, limit, plus)
+        if not self.options.shared:
+            return call()
+        if not cookie and self._may_be_old(inode):
             self.refresh()
-        return super().readdir(inode, cookie, limit, plus)
+        return self.retrying(call, Kind.INTEGRITY)
 
     def open(self, inode: int, flags: OpenFlags) -> int:
         if self.options.shared and self._may_be_old(inode):
             self.refresh()
         return super().open(inode, flags)
+
+    def read(self, handle: int, offset: int, size: int) -> bytes:
+        if not self.options.shared:
+            return super().read(handle, offset, size)
+        return self.retrying(partial(super().read, handle, offset, size), Kind.INTEGRITY)
 
     def getattr(self, inode: int) -> Attributes:
         if self.options.shared and self._may_be_old(inode):
