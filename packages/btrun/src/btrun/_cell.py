@@ -17,6 +17,7 @@ from ._handlers import Route, find_route
 from ._life import Life, State, StopRequest
 from ._pool import TURN, Worker, current_worker
 from ._timers import Timer
+from ._traces import Trace
 from .errors import MailboxFullError, UnhandledMessageError
 from .mailboxes import WhenFull
 from .messages import Envelope
@@ -24,6 +25,8 @@ from .reasons import Down
 from .refs import UNSET, Unset
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .actor import Actor
 
 
@@ -192,14 +195,16 @@ class Cell(Life):
             if self.state is State.STARTING and not (self.system and isinstance(self.system[0], StopRequest)):
                 await self.begin()
             mailbox, routes, actor = self.mailbox, self.routes, self.actor
-            take = mailbox.popleft
+            take, tracer = mailbox.popleft, self.runtime.tracer
             while not worker.doomed:
                 if self.system:
                     if not await self._attend():
                         return
                 elif mailbox:
                     message = take()
-                    if message.__class__ is Call:
+                    if tracer is not None:
+                        await self._handle_traced(message, worker, tracer)
+                    elif message.__class__ is Call:
                         if not message.done:
                             await self.answer(message, worker)
                     else:
@@ -211,6 +216,7 @@ class Cell(Life):
                     handled += 1
                     if not handled % TURN:
                         await self.runtime.loop.pause()
+                        tracer = self.runtime.tracer
                 else:
                     self.scheduled = False
                     return
@@ -251,6 +257,26 @@ class Cell(Life):
             call.answer(result)
         finally:
             worker.call = call.worker = None
+
+    async def _handle_traced(self, message: object, worker: Worker, tracer: Callable[[Trace], None]) -> None:
+        """The same as in `work`, told to a listener."""
+        loop, error = self.runtime.loop, None
+        began = loop.now()
+        try:
+            if isinstance(message, Call):
+                if not message.done:
+                    await self.answer(message, worker)
+            else:
+                route = self.routes[message.__class__]
+                result = route.function(self.actor, message)
+                if route.is_async:
+                    await result
+        except BaseException as raised:
+            error = type(raised).__name__
+            raise
+        finally:
+            plain = message.message if isinstance(message, Call) else message
+            tracer(Trace(path=self.path, message=plain, seconds=loop.now() - began, error=error))
 
     async def _attend(self) -> bool:
         """Take one notice. False: it has ended."""

@@ -30,6 +30,7 @@ from ._supervision import Restart, Supervision
 from ._supervisor import Supervisor
 from .dead_letters import DeadLetters
 from .errors import EscalationError, NoSuchActorError, UsageError
+from .inspection import Inspection, Trace, inspect_runtime
 from .reasons import Crashed, Reason
 from .refs import Ref, bind
 
@@ -63,6 +64,7 @@ class Runtime(Supervisor):
         self.call_timeout = call_timeout
         self.random = random
         self.dead_letters = DeadLetters()
+        self.tracer: Callable[[Trace], None] | None = None
         self.loop: Loop
         self.pool: Pool
         self._starter: Starter
@@ -121,6 +123,17 @@ class Runtime(Supervisor):
         if cell is None:
             raise NoSuchActorError(f"{self.prefix}/{name} does not exist", hint="runtime.inspect() lists what does")
         return cell.ref
+
+    def inspect(self) -> Inspection:
+        """What lives here, and who waits for whom."""
+        return inspect_runtime(self, tuple(self._cells.values()))
+
+    def trace(self, listener: Callable[[Trace], None] | None) -> None:
+        """Call it with each message that was handled; None ends that. It must neither block nor raise.
+
+        An actor that is busy now begins (or ends) to be traced when it has handled what waits, or 256 messages.
+        """
+        self.tracer = listener
 
     def bind(self, ref: Ref) -> Ref:
         """Let a reference that came from elsewhere be used here."""

@@ -1,0 +1,92 @@
+"""A synchronous facade, for scripts: the runtime lives in a thread of its own.
+
+    with open_runtime() as rt:
+        counter = rt.spawn(Counter)
+        print(counter.call(Add(1)))
+
+It costs two thread switches a use, so it is for scripts, tests and the edge of a program. Any thread may use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TypeVar, overload
+
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from ._runtime import Runtime
+from .actor import Actor
+from .messages import Ask
+from .reasons import Down
+from .refs import UNSET, Ref, Unset
+
+R = TypeVar("R")
+
+__all__ = ["BlockingRef", "BlockingRuntime", "open_runtime"]
+
+
+class BlockingRef:
+    """A reference to use from threads. `ref` is the one to put into messages."""
+
+    def __init__(self, portal: BlockingPortal, ref: Ref) -> None:
+        self._portal = portal
+        self.ref = ref
+
+    def send(self, message: object) -> bool:
+        """See Ref.send."""
+        return self._portal.call(self.ref.send, message)
+
+    @overload
+    def call(self, message: Ask[R], *, timeout: float | Unset | None = ...) -> R: ...
+    @overload
+    def call(self, message: object, *, timeout: float | Unset | None = ...) -> object: ...
+    def call(self, message: object, *, timeout: float | Unset | None = UNSET) -> object:
+        """See Ref.call. An interrupt of this thread does not reach the handler; its deadline does."""
+
+        async def run() -> object:
+            return await self.ref.call(message, timeout=timeout)
+
+        return self._portal.call(run)
+
+    def stop(self, *, drain: bool = False) -> None:
+        """See Ref.stop."""
+        self._portal.call(partial(self.ref.stop, drain=drain))
+
+    def wait_down(self) -> Down:
+        """See Ref.wait_down."""
+        return self._portal.call(self.ref.wait_down)
+
+
+class BlockingRuntime:
+    """A runtime to use from threads. `run` reaches all that has no method here."""
+
+    def __init__(self, portal: BlockingPortal, runtime: Runtime) -> None:
+        self._portal = portal
+        self._runtime = runtime
+
+    def spawn(self, actor_class: Callable[..., Actor], *arguments: object, **named: object) -> BlockingRef:
+        """See Runtime.spawn; the same keywords. The constructor runs in the runtime's thread."""
+        spawn = partial(self._runtime.spawn, actor_class, *arguments, **named)  # type: ignore[arg-type]
+        return BlockingRef(self._portal, self._portal.call(spawn))
+
+    def ref(self, name: str) -> BlockingRef:
+        """See Runtime.ref."""
+        return BlockingRef(self._portal, self._portal.call(self._runtime.ref, name))
+
+    @overload
+    def run(self, function: Callable[[Runtime], Awaitable[R]]) -> R: ...
+    @overload
+    def run(self, function: Callable[[Runtime], R]) -> R: ...
+    def run(self, function: Callable[[Runtime], object]) -> object:
+        """Call a function (`def` or `async def`) with the runtime, in its thread."""
+        return self._portal.call(function, self._runtime)
+
+
+@contextmanager
+def open_runtime(runtime: Runtime | None = None, *, backend: str = "asyncio") -> Iterator[BlockingRuntime]:
+    """Run a runtime (by default a local one) in a thread, until the context ends. Raises what the runtime raises."""
+    runtime = Runtime() if runtime is None else runtime
+    with start_blocking_portal(backend) as portal, portal.wrap_async_context_manager(runtime):
+        yield BlockingRuntime(portal, runtime)

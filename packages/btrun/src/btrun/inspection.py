@@ -1,0 +1,115 @@
+"""What a runtime looks like from outside: values to print, filter, or send. Looking changes nothing.
+
+rt.inspect().actors        state, mailbox depth, how long busy, counters of every actor
+rt.inspect().blocked       who waits for whom, for how long: where a program hangs
+rt.trace(print)            each message as it is handled
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ._calls import Call
+from ._cell import Cell
+from ._life import State
+from ._traces import Trace
+
+if TYPE_CHECKING:
+    from ._runtime import Runtime
+
+__all__ = ["ActorView", "BlockedCall", "Inspection", "Trace", "inspect_runtime"]
+
+
+class ActorView(msgspec.Struct, frozen=True, kw_only=True):
+    """One actor."""
+
+    path: str
+    kind: str  #: its class
+    state: str
+    waiting: int  #: messages in its mailbox
+    busy_seconds: float  #: since when it has not been idle; long and `waiting` means overload or a slow handler
+    oldest_call_seconds: float  #: how long the oldest call in its mailbox waits
+    handled: int
+    restarts: int
+
+
+class BlockedCall(msgspec.Struct, frozen=True, kw_only=True):
+    """One call that waits for its answer."""
+
+    caller: str  #: the actor that waits; empty for code outside of actors
+    target: str
+    message: str  #: its class
+    seconds: float  #: how long it waits
+    left: float  #: until its deadline; infinite without one
+    handled: bool  #: whether a handler is at it; otherwise it waits in the mailbox
+
+    def __str__(self) -> str:
+        where = "which handles it" if self.handled else "where it is queued"
+        return f"{self.caller or 'outside'} waits {self.seconds:.1f} s for {self.target}, {where}: {self.message}"
+
+
+class Inspection(msgspec.Struct, frozen=True, kw_only=True):
+    """A runtime at one moment."""
+
+    actors: tuple[ActorView, ...]
+    blocked: tuple[BlockedCall, ...]  #: longest first
+    dead_letters: int
+    workers: int  #: tasks that run actors now, or are parked to do so
+    timers: int  #: pending timers and deadlines
+
+
+def inspect_runtime(runtime: Runtime, cells: tuple[Cell, ...]) -> Inspection:
+    """See Runtime.inspect."""
+    now = runtime.loop.now()
+    calls = {id(call): call for call in _calls(runtime, cells)}
+    blocked = sorted((_blocked(call, now) for call in calls.values()), key=lambda view: -view.seconds)
+    return Inspection(
+        actors=tuple(_view(cell, now) for cell in cells),
+        blocked=tuple(blocked),
+        dead_letters=runtime.dead_letters.count,
+        workers=len(runtime.pool),
+        timers=len(runtime.loop.deadlines),
+    )
+
+
+def _calls(runtime: Runtime, cells: tuple[Cell, ...]) -> Iterator[Call]:
+    for _, entry in runtime.loop.deadlines.pending():
+        if isinstance(entry, Call):
+            yield entry
+    for cell in cells:  # those without a deadline
+        for item in cell.mailbox:
+            if isinstance(item, Call) and not item.done:
+                yield item
+        yield from cell.outgoing or ()
+        if cell.worker is not None and cell.worker.call is not None:
+            yield cell.worker.call
+
+
+def _view(cell: Cell, now: float) -> ActorView:
+    idle = not cell.scheduled or cell.state is State.WAITING
+    oldest = min((item.began for item in cell.mailbox if isinstance(item, Call)), default=now)
+    return ActorView(
+        path=cell.path,
+        kind=cell.actor_class.__name__,
+        state=cell.state.value,
+        waiting=len(cell.mailbox),
+        busy_seconds=0.0 if idle else now - cell.busy_since,
+        oldest_call_seconds=now - oldest,
+        handled=cell.handled,
+        restarts=cell.restarts,
+    )
+
+
+def _blocked(call: Call, now: float) -> BlockedCall:
+    return BlockedCall(
+        caller="" if call.caller is None else call.caller.path,
+        target=call.target.path,
+        message=type(call.message).__name__,
+        seconds=now - call.began,
+        left=math.inf if call.deadline == math.inf else call.deadline - now,
+        handled=call.worker is not None,
+    )

@@ -1,0 +1,48 @@
+"""The facade for scripts."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from btrun import DiedError, EscalationError, Restart, Runtime, Supervision
+from btrun.blocking import open_runtime
+from btrun.reasons import Stopped
+
+from .test_actor import Add, Break, Counter, Total
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_script_spawns_sends_and_calls(backend: str) -> None:
+    with open_runtime(backend=backend) as rt:
+        counter = rt.spawn(Counter, 1, name="counter")
+        assert counter.send(Add(1))
+        total: int = counter.call(Add(1))
+        assert total == 3
+        assert rt.ref("counter").call(Total()) == 3
+        assert rt.run(lambda runtime: len(runtime.inspect().actors)) == 1
+        counter.stop()
+        assert counter.wait_down().reason == Stopped()
+        with pytest.raises(DiedError):
+            counter.call(Total())
+
+
+def test_many_threads_may_use_it() -> None:
+    with open_runtime() as rt:
+        counter = rt.spawn(Counter)
+        threads = [threading.Thread(target=lambda: [counter.call(Add(1)) for _ in range(20)]) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert counter.call(Total()) == 80
+
+
+def test_an_escalation_raises_out_of_the_context() -> None:
+    with (  # noqa: PT012 - the whole life of the runtime is the subject
+        pytest.raises(EscalationError),
+        open_runtime(Runtime(supervision=Supervision(intensity=0))) as rt,
+    ):
+        counter = rt.spawn(Counter, restart=Restart.PERMANENT)
+        counter.send(Break())
+        counter.wait_down()
