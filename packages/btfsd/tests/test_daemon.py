@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from btfproto.errors import FsError
 from btfproto.opening import open_alone, open_end_to_end, open_files, open_thin, store_at
 from btfproto.provider import OpenFlags, Owner
 from btfproto.store.remote import StoreClient
@@ -233,3 +234,60 @@ def test_it_stops_also_when_the_signal_comes_at_once(machine: Machine) -> None:
     for _ in range(3):
         process = machine.start()
         assert machine.stop(process)[0] == 0
+
+
+def test_clients_go_on_after_the_server_was_killed_and_started_again(machine: Machine) -> None:
+    process = machine.start()
+    root, where = machine.domain.root_path, endpoint(machine)
+    thin = open_thin(machine.domain, machine.identity, root, server=where)
+    keys_here = open_end_to_end(machine.domain, machine.identity, root, server=where)
+    shown, handle = thin.create(thin.root, "kept", 0o644, ME, OpenFlags.READ | OpenFlags.WRITE)
+    thin.write(handle, 0, b"synced")
+    thin.fsync(handle)
+    assert machine.stop(process, signal.SIGKILL)[0] == -signal.SIGKILL
+    again = machine.start()
+    assert thin.read(handle, 0, 100) == b"synced"
+    assert thin.getattr(shown.inode).size == 6
+    assert keys_here.lookup(keys_here.root, "kept").size == 6
+    keys_here.mkdir(keys_here.root, "after", 0o755, ME)
+    keys_here.sync()
+    assert thin.lookup(thin.root, "after").inode
+    thin.shutdown()
+    keys_here.shutdown()
+    assert machine.stop(again)[0] == 0
+
+
+def test_a_write_that_a_killed_server_lost_is_reported_by_the_next_fsync(machine: Machine) -> None:
+    process = machine.start(environ={"BTFSD_FILES_COMMIT_SECONDS": "3600"})
+    thin = open_thin(machine.domain, machine.identity, machine.domain.root_path, server=endpoint(machine))
+    _, handle = thin.create(thin.root, "file", 0o644, ME, OpenFlags.READ | OpenFlags.WRITE)
+    thin.write(handle, 0, b"synced")
+    thin.fsync(handle)
+    thin.write(handle, 0, b"LOST!!")
+    machine.stop(process, signal.SIGKILL)
+    again = machine.start()
+    with pytest.raises(FsError, match="started anew"):
+        thin.fsync(handle)
+    assert thin.read(handle, 0, 100) == b"synced"
+    thin.fsync(handle)
+    thin.close(handle)
+    thin.shutdown()
+    assert machine.stop(again)[0] == 0
+
+
+def test_garbage_at_the_door_disturbs_nobody(machine: Machine) -> None:
+    process = machine.begin("--listen", "127.0.0.1:0", environ={"NOTIFY_SOCKET": str(machine.top / "notify")})
+    status = machine.wait_notice("READY=1", process)
+    host, _, port = status.split("listening on ")[1].split(",")[0].rpartition(":")
+    for garbage in (b"", b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 70_000, bytes(70_000)):
+        with socket.create_connection((host, int(port)), timeout=10) as sock, contextlib.suppress(OSError):
+            sock.sendall(garbage)
+            sock.shutdown(socket.SHUT_WR)
+            while sock.recv(4096):
+                pass
+    client = store_at(f"{host}:{port}", machine.identity, machine.domain.server_path)
+    assert client.status().blocks > 0
+    client.close()
+    code, err = machine.stop(process)
+    assert code == 0
+    assert "Traceback" not in err
