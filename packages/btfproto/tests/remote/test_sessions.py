@@ -300,7 +300,8 @@ class TestSharing:
         mine, other = net.client(), net.client(net.member(9))
         inode = write_file(mine, mine.root, "file", b"1")
         other.lookup(other.root, "file")
-        ask(mine, files.Forget(inodes=[inode]))
+        ask(mine, files.Forget(inodes=[inode] * 5))
+        assert net.files.sessions._shared[net.fs]._kept[inode] == 1
         assert other.getattr(inode).size == 1
 
 

@@ -117,9 +117,9 @@ class Session:
     def forget(self, inodes: Iterable[Inode]) -> None:
         """The client does not refer to these any more."""
         with self._lock:
-            mine = [inode for inode in inodes if inode in self._inodes and inode != self.attachment.inode]
-            self._inodes.difference_update(mine)
-        self.shared.release(mine)
+            mine = self._inodes.intersection(inodes) - {self.attachment.inode}  # each once, however often it is named
+            self._inodes -= mine
+        self.shared.release(list(mine))
 
     # --- open files
 
