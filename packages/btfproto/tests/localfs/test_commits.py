@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 from btfproto.errors import FsError, StoreError
 from btfproto.localfs import FsOptions
+from btfproto.localfs._entropy import Entropy
 from btfproto.provider import AllocateMode, AttributeChanges, FileKind, OpenFlags, Owner
 from btfproto.store import Commit, CommitAnswer, HeadAnswer, HeadWant, MemoryStore, RecordRef, Records
 from btfproto.testing.domains import World
@@ -233,6 +234,22 @@ def test_an_unknown_outcome_is_asked_for_with_the_same_request(store: CountingSt
     assert len(set(seen)) == 1
     other = open_fs()
     assert read_tree(other, other.root) == {"a": b"x"}
+
+
+def test_an_interrupted_commit_loses_nothing(open_fs: OpenFs, monkeypatch: pytest.MonkeyPatch) -> None:
+    fs = open_fs()
+    write_file(fs, fs.root, "a", b"x" * 50_000)
+
+    def interrupt(self: Entropy, size: int) -> bytes:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Entropy, "take", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            fs.sync()
+    fs.sync()
+    other = open_fs()
+    assert read_tree(other, other.root) == {"a": b"x" * 50_000}
 
 
 def test_uncommitted_data_is_bounded(store: CountingStore, open_fs: OpenFs) -> None:

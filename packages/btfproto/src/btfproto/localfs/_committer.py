@@ -100,6 +100,10 @@ class Committer(Core):
             seal(self, group, self._commit_entropy, now, self.fences(group))
         except BlocktreeError as error:
             raise self._refused(group, error) from error
+        except BaseException:  # an interrupt or a defect: the changes must not hang between two layers
+            with self.mutex:
+                revert(self, group)
+            raise
         self.pending = group
         return group
 

@@ -8,6 +8,8 @@ from ..errors import FsError
 from ..provider import OpenFlags
 from ._inode import Inode
 
+READ, WRITE, APPEND = int(OpenFlags.READ), int(OpenFlags.WRITE), int(OpenFlags.APPEND)
+
 
 class OpenFile:
     """One `open` of an inode."""
@@ -16,9 +18,10 @@ class OpenFile:
 
     def __init__(self, inode: Inode, flags: int) -> None:
         self.inode = inode
-        self.readable = bool(flags & OpenFlags.READ) or not flags & OpenFlags.WRITE
-        self.writable = bool(flags & OpenFlags.WRITE)
-        self.append = bool(flags & OpenFlags.APPEND)
+        bits = int(flags)  # an enum's operators cost more than the rest of an open
+        self.readable = bool(bits & READ) or not bits & WRITE
+        self.writable = bool(bits & WRITE)
+        self.append = bool(bits & APPEND)
         self.locked = False  #: locks were taken through it
 
 
