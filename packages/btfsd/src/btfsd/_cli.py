@@ -36,6 +36,8 @@ PassphraseFile = Annotated[
 ]
 LogJson = Annotated[bool, typer.Option("--log-json", help="Log one JSON object a line.")]
 
+DEBUG_VARIABLE = "BLOCKTREE_DEBUG"  #: shows tracebacks, as in `bt`
+
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 config_app = typer.Typer(help="Check and show the configuration.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
@@ -126,11 +128,24 @@ def run(arguments: list[str]) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else ExitCode.FAILURE
     except BlocktreeError as error:
-        if os.environ.get("BLOCKTREE_DEBUG"):
+        if os.environ.get(DEBUG_VARIABLE):
             raise
         _complain(error)
         return exit_code(error.kind)
+    except Exception as error:
+        # The last resort of a process: a defect is said to be one, and not shown as if the user could help.
+        if os.environ.get(DEBUG_VARIABLE):
+            raise
+        _complain(_defect(error))
+        return ExitCode.FAILURE
     return ExitCode.OK
+
+
+def _defect(error: Exception) -> BlocktreeError:
+    return BlocktreeError(
+        f"a defect in btfsd: {type(error).__name__}: {error}",
+        hint=f"run it again with {DEBUG_VARIABLE}=1 and report the traceback",
+    )
 
 
 def _complain(error: BlocktreeError) -> None:
