@@ -115,13 +115,13 @@ class Committer(Core):
         commit = group.commit
         assert commit is not None
         answer: CommitAnswer | None
+        repeated, group.in_doubt = group.in_doubt, True
         try:
             answer = self.store.commit(commit)
         except BlocktreeError as error:
             if error.kind in UNKNOWN_FATE:
-                group.in_doubt = True
                 raise self._report(group, error) from error
-            if not (group.in_doubt and self._has_landed(commit)):
+            if not (repeated and self._has_landed(commit)):
                 raise self._refused(group, error) from error
             answer = None  # an earlier attempt took effect; what is refused now is only its repetition
         if answer is None or isinstance(answer, Committed) or self._has_landed(commit):

@@ -57,7 +57,7 @@ class Group:
         self.size = size  #: what it counts towards the dirty limit
         self.members: list[Member] = []
         self.commit: Commit | None = None
-        self.in_doubt = False  #: an attempt may have taken effect
+        self.in_doubt = False  #: it was sent: an attempt may have taken effect
 
 
 def freeze(core: Core, spill: bool) -> Group:
