@@ -39,7 +39,8 @@ from btfproto.provider import (
 from ._checks import check_attributes, check_entries, check_target, check_xattr_names, lie
 from ._feed import ChangeFeed
 from ._link import FsSession, SessionLostError
-from ._memory import KEPT_FLAGS, Handles, Names, OpenHandle, bad_handle, lost
+from ._memory import KEPT_FLAGS, Handles, OpenHandle, bad_handle, lost
+from ._places import Places
 
 RENEWALS = 3  #: how often a call survives a server that starts anew while it is under way
 FORGET_BATCH = 256  #: inodes told at once that the kernel forgot; a message each would double the traffic of `rm -r`
@@ -59,9 +60,8 @@ class FsClient:
             dialer.close()
             raise
         self._lock = threading.Lock()
-        self._names = Names()
+        self._places = Places(self._session)
         self._handles = Handles()
-        self._introduced: tuple[int, set[Inode]] = (0, set())
         self._forgotten: list[Inode] = []
         self._feed = ChangeFeed(self._session, self._known)
         self._closed = False
@@ -101,9 +101,7 @@ class FsClient:
         request = files.ReadDirectory(inode=inode, cookie=cookie, limit=limit, plus=plus)
         entries = self._inode_call(request, files.Listed, inode).entries
         check_entries(entries, cookie, limit, plus)
-        with self._lock:
-            for entry in entries:
-                self._names.learn(inode, entry.name, entry.inode)
+        self._places.listed(inode, ((entry.name, entry.inode) for entry in entries))
         return entries
 
     def create(self, parent: Inode, name: str, mode: int, owner: Owner, flags: OpenFlags) -> tuple[Attributes, Handle]:
@@ -131,13 +129,11 @@ class FsClient:
 
     def unlink(self, parent: Inode, name: str) -> None:
         self._inode_call(files.Unlink(parent=parent, name=name), DONE, parent)
-        with self._lock:
-            self._names.gone(parent, name)
+        self._places.gone(parent, name)
 
     def rmdir(self, parent: Inode, name: str) -> None:
         self._inode_call(files.RemoveDirectory(parent=parent, name=name), DONE, parent)
-        with self._lock:
-            self._names.gone(parent, name)
+        self._places.gone(parent, name)
 
     def rename(
         self,
@@ -149,9 +145,8 @@ class FsClient:
     ) -> None:
         request = files.Rename(parent=parent, name=name, new_parent=new_parent, new_name=new_name, flags=int(flags))
         self._inode_call(request, DONE, parent, new_parent)
-        with self._lock:
-            exchange = bool(flags & RenameFlags.EXCHANGE)
-            self._names.moved(parent, name, new_parent, new_name, exchange=exchange)
+        exchange = bool(flags & RenameFlags.EXCHANGE)
+        self._places.moved(parent, name, new_parent, new_name, exchange=exchange)
 
     # --- open files
 
@@ -203,9 +198,8 @@ class FsClient:
                 raise lost() from None
 
     def forget(self, inode: Inode) -> None:
+        self._places.forget(inode)
         with self._lock:
-            self._names.forget(inode)
-            self._introduced[1].discard(inode)
             self._forgotten.append(inode)
             if len(self._forgotten) < FORGET_BATCH:
                 return
@@ -286,7 +280,13 @@ class FsClient:
 
         def attempt(generation: int) -> Reply:
             for inode in inodes:
-                self._introduce(inode, generation)
+                self._places.introduce(inode, generation)
+            try:
+                return self._session.call(request, expected, generation)
+            except FsError as error:
+                lost_one = error.kind is Kind.STALE and not isinstance(error, SessionLostError)
+                if not lost_one or not self._places.look_again(inodes, generation):
+                    raise
             return self._session.call(request, expected, generation)
 
         return self._renewing(attempt)
@@ -322,32 +322,11 @@ class FsClient:
                 self._session.renew(generation)
         raise FsError(Kind.UNREACHABLE, "the server forgot this session again and again", "look at its log")
 
-    def _introduce(self, inode: Inode, generation: int) -> None:
-        """See to it that the session was given an inode. Only after a server's restart is there anything to do."""
-        if generation == 0 or inode == self.root:
-            return
-        with self._lock:
-            if self._introduced[0] != generation:
-                self._introduced = generation, set()
-            known, place = inode in self._introduced[1], self._names.place(inode)
-        if known:
-            return
-        if place is None:
-            raise FsError(Kind.STALE, f"inode {inode} has no name any more, and the server was started anew")
-        parent, name = place
-        self._introduce(parent, generation)
-        request = files.Lookup(parent=parent, name=name)
-        found = self._session.call(request, files.Attributed, generation).attributes
-        if found.inode != inode:
-            raise FsError(Kind.STALE, f"{name!a} was replaced while the server was started anew")
-        with self._lock:
-            self._introduced[1].add(inode)
-
     def _reopen(self, file: OpenHandle, generation: int) -> None:
         """See to it that a file is open in this session."""
         if file.generation == generation:
             return
-        self._introduce(file.inode, generation)
+        self._places.introduce(file.inode, generation)
         request = files.Open(inode=file.inode, flags=int(file.flags & KEPT_FLAGS))
         file.remote = self._session.call(request, files.Opened, generation).handle
         file.lost = file.lost or file.dirty or file.locked
@@ -365,10 +344,7 @@ class FsClient:
 
     def _learn(self, parent: Inode, name: str, attributes: Attributes) -> Attributes:
         check_attributes(attributes)
-        with self._lock:
-            self._names.learn(parent, name, attributes.inode)
-            if self._introduced[0]:
-                self._introduced[1].add(attributes.inode)
+        self._places.learn(parent, name, attributes.inode)
         return attributes
 
     def _opened(self, inode: Inode, flags: OpenFlags, remote: int, generation: int) -> Handle:
@@ -376,8 +352,7 @@ class FsClient:
             return self._handles.add(OpenHandle(inode, flags, remote, generation))
 
     def _known(self) -> list[Inode]:
-        with self._lock:
-            return [self.root, *self._names.inodes()]
+        return [self.root, *self._places.inodes()]
 
     def _open_file(self, handle: Handle) -> OpenHandle:
         file = self._handles.get(handle)
