@@ -138,6 +138,37 @@ class Ping(Protocol):
 }
 
 
+#: A protocol of somebody else: messages from a module of their own, and meanings with quotes in them.
+MESSAGES = """
+from msgspec import Struct
+class Go(Struct, frozen=True):
+    name: str
+"""
+DECLARATION = r'''
+from msgspec import Struct
+import strange_messages
+from btrun.protocol import END, Protocol, Role, State
+class Stop(Struct, frozen=True): ...
+class Strange(Protocol):
+    left = Role('says "go"')
+    right = Role("")
+    start = State('left says "go" or \\ "stop"')
+    back = State('ends with """')
+    start.lets(left, {strange_messages.Go: back, Stop: END})
+    back.lets(right, {Stop: start})
+'''
+STRANGE_USE = """
+from strange import Stop
+from strange_handles import LeftStart
+from strange_messages import Go
+async def main(start: LeftStart) -> str:
+    back = await start.send(Go(name="x"))
+    message, start = await back.receive()
+    await start.send(message)
+    return message.name  # ! "Stop" has no attribute "name"
+"""
+
+
 def expected(text: str) -> dict[int, str]:
     """Line number → what must be reported there."""
     marks = ((number, re.search(r"# ! (.*)$", line)) for number, line in enumerate(text.splitlines(), start=1))
@@ -152,7 +183,20 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     for number, (name, body) in enumerate(PROGRAMS.items()):
         paths[name] = folder / f"program_{number}.py"
         paths[name].write_text(HEAD + body, encoding="utf-8")
+    paths["handles of a strange protocol"] = write_strange(folder)
     return paths
+
+
+def write_strange(folder: Path) -> Path:
+    """A declaration with its generated handles, and a program that uses them."""
+    (folder / "strange_messages.py").write_text(MESSAGES, encoding="utf-8")
+    (folder / "strange.py").write_text(DECLARATION, encoding="utf-8")
+    code = "import strange, btrun.protocol as p; print(p.handles_source(strange.Strange), end='')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, check=True)
+    (folder / "strange_handles.py").write_text(done.stdout, encoding="utf-8")
+    subprocess.run([sys.executable, "-W", "error", "-c", "import strange_handles"], cwd=folder, check=True)
+    (folder / "strange_use.py").write_text(STRANGE_USE, encoding="utf-8")
+    return folder / "strange_use.py"
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +205,8 @@ def mypy_reports(programs: Mapping[str, Path], tmp_path_factory: pytest.TempPath
     cache = tmp_path_factory.mktemp("cache")
     files = [str(path) for path in programs.values()]
     command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--cache-dir", str(cache), *files]
-    environment = {"MYPYPATH": ":".join(str(SOURCES / name / "src") for name in ("btrun", "bttp", "btlib", "btserde"))}
+    roots = [*(SOURCES / name / "src" for name in ("btrun", "bttp", "btlib", "btserde")), Path(files[0]).parent]
+    environment = {"MYPYPATH": ":".join(map(str, roots))}
     result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cache, check=False)
     assert result.returncode in (0, 1), result.stdout + result.stderr
     reports: dict[tuple[str, int], str] = {}
@@ -171,7 +216,7 @@ def mypy_reports(programs: Mapping[str, Path], tmp_path_factory: pytest.TempPath
     return reports
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", [*PROGRAMS, "handles of a strange protocol"])
 def test_mypy_reports_exactly_the_marked_lines(
     name: str, programs: Mapping[str, Path], mypy_reports: Mapping[tuple[str, int], str]
 ) -> None:
@@ -183,12 +228,17 @@ def test_mypy_reports_exactly_the_marked_lines(
         assert text in found[line]
 
 
+def test_generated_modules_are_clean_themselves(mypy_reports: Mapping[tuple[str, int], str]) -> None:
+    assert [text for (file, _), text in mypy_reports.items() if file.endswith("_handles.py")] == []
+
+
 def test_pyright_finds_errors_in_the_same_lines(programs: Mapping[str, Path]) -> None:
     pyright = shutil.which("pyright")
     if pyright is None:
         pytest.skip("pyright is not installed (npm install --global pyright)")
     command = [pyright, "--outputjson", "--pythonpath", sys.executable, *map(str, programs.values())]
-    output = json.loads(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
+    folder = next(iter(programs.values())).parent
+    output = json.loads(subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder).stdout)
     found = {
         (Path(report["file"]).name, report["range"]["start"]["line"] + 1)
         for report in output["generalDiagnostics"]

@@ -32,11 +32,15 @@ from ._table import Table
 from .errors import DeclarationError
 
 
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
 class Role:
     """One side of a protocol; its name is that of the attribute it is assigned to."""
 
     def __init__(self, meaning: str) -> None:
-        self.meaning = meaning
+        self.meaning = _one_line(meaning)
         self.name = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -53,7 +57,7 @@ class State:
     """
 
     def __init__(self, meaning: str, *, timeout: float | None = None) -> None:
-        self.meaning = meaning
+        self.meaning = _one_line(meaning)
         self.timeout = timeout
         self.name = ""
         self._choices: list[tuple[Role, Role | None, Mapping[type[Struct], State]]] = []
@@ -122,7 +126,7 @@ def _graph(cls: type[Protocol]) -> Graph:
         raise DeclarationError(cls.__name__, (f"{error.args[0]!r} is not one of its own",)) from None
     return Graph(
         name=cls.__name__,
-        meaning=" ".join((cls.__doc__ or "").split()),
+        meaning=_one_line(cls.__doc__ or ""),
         parties=tuple(Party(name=name, meaning=role.meaning) for role, name in roles.items()),
         nodes=nodes,
         start=next(iter(nodes)),

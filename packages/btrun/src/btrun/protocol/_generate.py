@@ -97,7 +97,7 @@ def _class(row: Row, table: Table, classes: Mapping[int, str], modules: Mapping[
         return f"{modules[step.message.__module__]}.{step.message.__qualname__}"
 
     yield f"class {classes[row.index]}(Handle):"
-    yield f'    """As the {table.role}: {row.meaning}."""'
+    yield f'    """As the {table.role}: {_quoted(row.meaning)}."""'
     yield ""
     yield f'    state: ClassVar[str] = "{row.name}"'
     yield ""
@@ -106,6 +106,11 @@ def _class(row: Row, table: Table, classes: Mapping[int, str], modules: Mapping[
         yield from _send(tuple(row.sends.values()), classes, names)
     else:
         yield from _receive(tuple(row.receives.values()), classes, names)
+
+
+def _quoted(text: str) -> str:
+    """The text as it stands in a docstring."""
+    return text.rstrip(".").replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _send(steps: tuple[Step, ...], classes: Mapping[int, str], names: Callable[[Step], str]) -> Iterator[str]:

@@ -55,8 +55,8 @@ class Monitor:
         return ViolationError(violation)
 
     def break_off(self, reason: str) -> None:
-        """Nothing is allowed from now on."""
-        self._ended = reason
+        """Nothing is allowed from now on. The first reason stands."""
+        self._ended = self._ended or reason
         self.row = Row(name=self.row.name, meaning=self.row.meaning, index=self.row.index, timeout=None)
 
     def _local_error(self, message: Struct) -> LocalViolationError | SessionEndedError:
