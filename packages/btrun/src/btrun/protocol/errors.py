@@ -1,25 +1,27 @@
 """The errors of protocols: whose fault, in which protocol, role and state, and what was allowed there.
 
 The fault of our own program is a `LocalProtocolError`, that of the other side a `RemoteProtocolError`; a declaration
-that cannot work is a `DeclarationError` when its class is made. All are `BlocktreeError`s of the kind PROTOCOL unless
-said otherwise.
+that cannot work is a `DeclarationError` when its class is made. All are `RunError`s, of the kind PROTOCOL unless said
+otherwise.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-from btlib import BlocktreeError, Kind, Principal
+from btlib import Kind, Principal
 from msgspec import Struct
 
+from .. import errors as run
 
-class ProtocolError(BlocktreeError):
+
+class ProtocolError(run.RunError):
     """Root of the errors of protocols and their sessions."""
 
     default_kind: ClassVar[Kind] = Kind.PROTOCOL
 
 
-class DeclarationError(ProtocolError):
+class DeclarationError(ProtocolError, run.DeclarationError):
     """A protocol cannot be used as declared: the fault of its author. `findings` has one sentence each."""
 
     default_kind = Kind.INVALID
