@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 class Call:
     """One call of a local actor."""
 
-    __slots__ = ("began", "caller", "deadline", "done", "message", "shielded", "target", "wait", "worker")
+    __slots__ = (
+        "began", "caller", "deadline", "done", "message", "origin", "parent", "shielded", "target", "wait", "worker",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -41,6 +43,8 @@ class Call:
         self.began = began
         self.deadline = deadline
         self.shielded = shielded
+        self.parent: Call | None = None  # the call that its caller handles
+        self.origin: tuple[str, ...] = ()  # actors of other runtimes that wait for it
         self.worker: Worker | None = None  # while it is handled
         self.done = False
 
@@ -119,3 +123,24 @@ def _way(waits_for: dict[Cell, Cell], last: Cell, first: Cell) -> list[Cell]:
         last = waits_for[last]
         way.append(last)
     return way
+
+
+def chain_of(cell: Cell | None, call: Call | None) -> tuple[str, ...]:
+    """The paths of all that wait for what this actor calls now, itself first."""
+    paths = [] if cell is None else [cell.path]
+    origin: tuple[str, ...] = ()
+    while call is not None:
+        origin = call.origin
+        if call.caller is not None:
+            paths.append(call.caller.path)
+        call = call.parent
+    return (*paths, *origin)
+
+
+def check_chain(target: str, chain: tuple[str, ...], message: object) -> None:
+    """Raises CallCycleError if an actor of this path waits already, here or in another runtime."""
+    if target in chain:
+        way = " → ".join((*reversed(chain[: chain.index(target) + 1]), target))
+        raise CallCycleError(
+            f"{type(message).__name__} to {target} would wait for itself: {way}", hint="send instead of calling"
+        )

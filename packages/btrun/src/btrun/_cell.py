@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from btlib.errors import BlocktreeError
 
-from ._calls import Call, check_cycle
+from ._calls import Call, check_chain, check_cycle
 from ._handlers import Route, find_route
 from ._life import Life, State, StopRequest
 from ._pool import TURN, Worker, current_worker
@@ -49,11 +49,15 @@ class Cell(Life):
             return True
         return self._no_room(message)
 
-    async def call(self, message: object, timeout: float | Unset | None, shielded: bool) -> object:
-        """See Ref.call."""
+    async def call(
+        self, message: object, timeout: float | Unset | None, shielded: bool, origin: tuple[str, ...] = ()
+    ) -> object:
+        """See Ref.call. `origin`: the actors of other runtimes that wait for this."""
         if message.__class__ not in self.routes:
             self._learn(message)
-        call = self._make_call(message, timeout, shielded)
+        if origin:
+            check_chain(self.path, origin, message)
+        call = self._make_call(message, timeout, shielded, origin)
         caller = call.caller
         if caller is None:
             self._queue_call(call)
@@ -62,10 +66,11 @@ class Cell(Life):
             except BaseException:
                 call.abandon()
                 raise
-        if self.outgoing or caller is self:
-            again = self._comes_back(caller, message)
-        else:
-            again = False
+        try:
+            again = bool(self.outgoing or caller is self) and self._comes_back(caller, message)
+        except BlocktreeError:
+            call.abandon()
+            raise
         if caller.outgoing is None:
             caller.outgoing = [call]
         else:
@@ -82,7 +87,9 @@ class Cell(Life):
         finally:
             caller.outgoing.remove(call)
 
-    def _make_call(self, message: object, timeout: float | Unset | None, shielded: bool) -> Call:
+    def _make_call(
+        self, message: object, timeout: float | Unset | None, shielded: bool, origin: tuple[str, ...]
+    ) -> Call:
         runtime = self.runtime
         loop = runtime.loop
         worker = current_worker.get()
@@ -90,12 +97,18 @@ class Cell(Life):
             timeout = runtime.call_timeout
         began = loop.now()
         deadline = math.inf if timeout is None else began + timeout  # type: ignore[operator]
-        caller = None
+        caller = parent = None
         if worker is not None:
-            caller = worker.cell
-            if worker.call is not None and worker.call.deadline < deadline:
-                deadline = worker.call.deadline
+            caller, parent = worker.cell, worker.call
+            if parent is not None:
+                if parent.deadline < deadline:
+                    deadline = parent.deadline
+                if parent.origin:
+                    origin = parent.origin
+                    check_chain(self.path, origin, message)
         call = Call(message, self, caller, loop.make_wait(), began, deadline, shielded)
+        call.parent = parent
+        call.origin = origin
         if deadline != math.inf:
             loop.at(deadline, call)
         return call

@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import anyio
@@ -81,8 +81,9 @@ class Life:
 
     __slots__ = (
         "__weakref__", "_ref", "actor", "actor_class", "arguments", "busy_since", "ended", "halting", "handled",
-        "incarnation", "limit", "mailbox", "name", "outgoing", "owner", "reentries", "restart", "restarts", "routes",
-        "runtime", "scheduled", "state", "system", "timers", "waiters", "watchers", "watching", "when_full", "worker",
+        "incarnation", "last_failure", "limit", "mailbox", "name", "outgoing", "owner", "reentries", "restart",
+        "restarts", "routes", "runtime", "scheduled", "state", "system", "tasks", "timers", "waiters", "watchers",
+        "watching", "when_full", "worker",
     )  # fmt: skip
 
     def __init__(
@@ -119,6 +120,8 @@ class Life:
         self.outgoing: list[Call] | None = None
         self.reentries: list[Worker] | None = None
         self.timers: list[Timer] | None = None
+        self.tasks: list[anyio.CancelScope] | None = None  # what watches other runtimes for it
+        self.last_failure: Reason | None = None  # why its life before this one ended
         self.watchers: list[Watcher] | None = None
         self.watching: list[tuple[Life, Watcher]] | None = None
         self.waiters: list[Wait] | None = None
@@ -235,7 +238,7 @@ class Life:
     async def _finish(self, reason: Reason) -> None:
         cls, started = self.actor_class, self.state is State.RUNNING
         self.state = State.STOPPING
-        if cls.on_stop is Actor.on_stop or self.actor is None or not started:
+        if cls.on_stop is Actor.on_stop or self.actor is None or not started or self.runtime.abandoned:
             return
         with anyio.move_on_after(cls.grace, shield=True) as scope:
             try:
@@ -258,6 +261,7 @@ class Life:
         restarting = self.owner.child_ended(self, reason) if self.halting is None else self.halting
         if restarting:
             self.state = State.WAITING
+            self.last_failure = reason
             self.system = deque(item for item in self.system or () if isinstance(item, Down)) or None
             self._tell(Down(ref=self.ref, reason=reason, restarting=True))
         else:
@@ -282,6 +286,9 @@ class Life:
                 runtime.dead_letters.add(self.path, message, f"the actor ended: {reason}")
         self.system = None
         runtime.forget_name(self)
+        for scope in self.tasks or ():
+            scope.cancel()
+        self.tasks = None
         for target, watcher in self.watching or ():
             target.unwatch(watcher)
         self.watching = None
@@ -302,6 +309,8 @@ class Life:
         if self.state is State.WAITING:
             if not restarting:
                 self.finalize(Stopped())
+        elif self.runtime.abandoned:
+            self.kill()
         else:
             self.request_stop()
 
@@ -363,6 +372,19 @@ class Life:
         """End it with this life."""
         self.timers = [*(kept for kept in self.timers or () if not kept.done), timer]
         return timer
+
+    def own_task(self, work: Callable[[], Coroutine[object, object, None]]) -> None:
+        """Run something beside this actor; it ends with the actor (not with each life), at the latest."""
+        scope = anyio.CancelScope(shield=True)
+
+        async def run() -> None:
+            with scope:
+                await work()
+            if self.tasks is not None and scope in self.tasks:
+                self.tasks.remove(scope)
+
+        self.tasks = [*(self.tasks or ()), scope]
+        self.runtime.start_task(run)
 
     def reason_of(self, error: BaseException) -> Reason:
         if isinstance(error, LinkedExitError):

@@ -11,6 +11,7 @@ touches no anyio object: its cancel scope lives until somebody cancels what it r
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Protocol
 
@@ -110,6 +111,7 @@ class Pool:
         self._queue: deque[Job] = deque()
         self._parked: list[Worker] = []
         self._workers: dict[Worker, None] = {}
+        self.pick: Callable[[deque[Job]], Job] = deque.popleft  # a simulation picks at random
         self.closed = False
         self._waking = False  # a worker is on its way to the queue
 
@@ -125,7 +127,7 @@ class Pool:
     def take(self, worker: Worker) -> Job | None:
         """The next job. Wakes another worker if more are waiting."""
         queue = self._queue
-        job = queue.popleft() if queue else None
+        job = self.pick(queue) if queue else None
         if worker.woken:
             worker.woken = self._waking = False
             if queue:

@@ -19,12 +19,16 @@ from typing import TypeVarTuple
 import anyio
 from btlib.identity import Identity
 from btlib.paths import BlockPath
+from bttp import Router
 
+from ._carriers import Carrier, Carriers
 from ._cell import Cell
 from ._gone import Gone
 from ._life import Life
 from ._loops import Loop, running_loop
 from ._pool import Pool, current_worker
+from ._remote import RemoteTarget
+from ._serving import RemoteService
 from ._starter import Starter
 from ._supervision import Restart, Supervision
 from ._supervisor import Supervisor
@@ -32,7 +36,7 @@ from .dead_letters import DeadLetters
 from .errors import EscalationError, NoSuchActorError, UsageError
 from .inspection import Inspection, Trace, inspect_runtime
 from .reasons import Crashed, Reason
-from .refs import Ref, bind
+from .refs import ANYBODY, Ref, bind
 
 Ts = TypeVarTuple("Ts")
 
@@ -63,6 +67,8 @@ class Runtime(Supervisor):
         self.block_path = path
         self.call_timeout = call_timeout
         self.random = random
+        self.carriers = Carriers()
+        self.abandoned = False
         self.dead_letters = DeadLetters()
         self.tracer: Callable[[Trace], None] | None = None
         self.loop: Loop
@@ -74,6 +80,9 @@ class Runtime(Supervisor):
         self._open = False
         self._failure: EscalationError | None = None
         self._context: AbstractAsyncContextManager[Runtime] | None = None
+        self.router = Router()  #: serve it with bttp, and the actors here can be reached at their paths
+        if path is not None:
+            self.router.add(path, RemoteService(self))
         super().__init__(self, _Top(self), "", supervision, Restart.TEMPORARY)
 
     async def __aenter__(self) -> Runtime:
@@ -137,14 +146,35 @@ class Runtime(Supervisor):
 
     def bind(self, ref: Ref) -> Ref:
         """Let a reference that came from elsewhere be used here."""
-        cell = self._cells.get(ref.path.removeprefix(f"{self.prefix}/"))
-        if cell is not None and cell.incarnation == ref.incarnation:
+        if not ref.path.startswith(f"{self.prefix}/"):
+            bind(ref, RemoteTarget(self, ref))
+        elif (cell := self.find(ref.path.removeprefix(f"{self.prefix}/"), ref.incarnation)) is not None:
             bind(ref, cell)
         else:
             bind(ref, Gone(self, ref))
         return ref
 
+    def at(self, path: BlockPath) -> Ref:
+        """Whoever lives at a path, here or in another runtime, whenever the reference is used."""
+        return self.bind(Ref(str(path), ANYBODY))
+
+    def attach(self, carrier: Carrier, path: BlockPath) -> None:
+        """Reach the paths below `path` by this link, until it closes. A later one replaces it."""
+        self.carriers.attach(carrier, path)
+
+    def abandon(self) -> None:
+        """End as a crash would: kill all actors at once, run no `on_stop`, and leave the context. For simulations."""
+        self.abandoned = True
+        for cell in list(self._cells.values()):
+            cell.kill()
+        self._scope.cancel()
+
     # --- what its parts call
+
+    def find(self, name: str, incarnation: int) -> Cell | None:
+        """The living actor of this name, if it is the one that is meant."""
+        cell = self._cells.get(name)
+        return cell if cell is not None and incarnation in (ANYBODY, cell.incarnation) else None
 
     def check_open(self) -> None:
         """Raises UsageError outside of the context."""

@@ -1,7 +1,7 @@
 """Starts tasks for those who are in none: timers, callbacks of links, whoever sends from a callback.
 
 Task groups start children only from within a task. This is that task. What it starts is shielded, so that a runtime
-that is cancelled still ends its actors in order; it must end by itself.
+that is cancelled still ends its actors in order; `close`, which comes after that, cancels it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class Starter:
         self._queue: deque[Work] = deque()
         self._wait: Wait | None = None
         self._closed = False
+        self._scopes: dict[anyio.CancelScope, None] = {}
         group.start_soon(self._run)
 
     def start(self, work: Work) -> None:
@@ -35,8 +36,10 @@ class Starter:
         self._wake()
 
     def close(self) -> None:
-        """Start nothing any more."""
+        """Start nothing any more, and cancel what was started."""
         self._closed = True
+        for scope in list(self._scopes):
+            scope.cancel()
         self._wake()
 
     def _wake(self) -> None:
@@ -47,11 +50,16 @@ class Starter:
         with anyio.CancelScope(shield=True):
             while not self._closed:
                 while self._queue:
-                    self._group.start_soon(_shielded, self._queue.popleft())
+                    self._group.start_soon(self._shielded, self._queue.popleft())
                 self._wait = self._loop.make_wait()
                 await self._wait
 
-
-async def _shielded(work: Work) -> None:
-    with anyio.CancelScope(shield=True):
-        await work()
+    async def _shielded(self, work: Work) -> None:
+        if self._closed:
+            return
+        with anyio.CancelScope(shield=True) as scope:
+            self._scopes[scope] = None
+            try:
+                await work()
+            finally:
+                del self._scopes[scope]

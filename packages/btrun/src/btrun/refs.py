@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 
+ANYBODY = 0  #: as an incarnation: whoever has the name when the message arrives
+
+
 class Unset(msgspec.Struct, frozen=True):
     """Said nothing."""
 

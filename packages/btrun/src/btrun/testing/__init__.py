@@ -5,5 +5,6 @@ says so, for it would hang for ever.
 """
 
 from ._clock import HangError, VirtualLoop, run_virtually
+from ._simulation import Simulation, simulate
 
-__all__ = ["HangError", "VirtualLoop", "run_virtually"]
+__all__ = ["HangError", "Simulation", "VirtualLoop", "run_virtually", "simulate"]

@@ -1,0 +1,55 @@
+"""Links to other runtimes, and which paths each of them leads to. A `bttp.Link` is a carrier; so is a simulated one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from btlib.paths import BlockPath
+
+
+class Carrier(Protocol):
+    """Carries requests to another runtime."""
+
+    @property
+    def closed(self) -> bool: ...
+
+    async def call(self, path: BlockPath | str, body: bytes = b"", *, timeout: float | None = None) -> memoryview:
+        """Raises ConnectionLostError, DeadlineError, RemoteError and their like. Cancelling reaches the other side."""
+        ...
+
+    async def send(self, path: BlockPath | str, body: bytes = b"") -> None:
+        """Queue a message. At most once."""
+        ...
+
+    def on_close(self, callback: Callable[[], None]) -> None:
+        """Call it once when the link has ended."""
+        ...
+
+
+class Carriers:
+    """The longest prefix with a living link wins."""
+
+    def __init__(self) -> None:
+        self._by_prefix: dict[str, Carrier] = {}
+
+    def attach(self, carrier: Carrier, path: BlockPath) -> None:
+        """Reach what lies at or below `path` by this link, until it closes."""
+        prefix = str(path)
+        self._by_prefix[prefix] = carrier
+
+        def closed() -> None:
+            if self._by_prefix.get(prefix) is carrier:
+                del self._by_prefix[prefix]
+
+        carrier.on_close(closed)
+
+    def find(self, path: str) -> Carrier | None:
+        """The link that leads to a path."""
+        place = path
+        while place:
+            carrier = self._by_prefix.get(place)
+            if carrier is not None and not carrier.closed:
+                return carrier
+            place = place.rpartition("/")[0]
+        return None

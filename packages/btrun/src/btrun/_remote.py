@@ -1,0 +1,168 @@
+"""Where a reference to an actor of another runtime leads: requests over a link.
+
+What is the same: the calls and their errors, deadlines, cancellation, cycles found at once, monitors. What differs, and
+is told: every use may end in UnavailableError; a `send` only queues here, and nothing tells if the link then breaks;
+messages are encoded, so their classes must be. Links (`Ref.link`) do not cross runtimes: monitor instead.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import TYPE_CHECKING
+
+from btlib.kinds import Kind
+from btserde import encode
+from bttp.errors import BttpError, ConnectionLostError, DeadlineError, LocalProtocolError, RemoteError, UnreachableError
+
+from . import _wire as wire
+from ._calls import chain_of, check_chain
+from ._pool import current_worker
+from .errors import CallTimeoutError, DeclarationError, MailboxFullError, UnavailableError, UsageError
+from .mailboxes import DEFAULT_LIMIT
+from .reasons import Down, Unreachable
+from .refs import UNSET, Ref, Unset
+
+if TYPE_CHECKING:
+    from ._carriers import Carrier
+    from ._life import Watcher
+    from ._runtime import Runtime
+
+
+class RemoteTarget:
+    """The way to one actor."""
+
+    def __init__(self, runtime: Runtime, ref: Ref) -> None:
+        self._runtime = runtime
+        self._ref = ref
+        self._outbox: deque[bytes] = deque()  # sends that wait for room in the link, in order
+        self._sending = False
+
+    def send(self, message: object) -> bool:
+        """See Ref.send."""
+        if len(self._outbox) >= DEFAULT_LIMIT:
+            raise MailboxFullError(
+                f"{DEFAULT_LIMIT} messages for {self._ref.path} wait for room in the link (DEFAULT_LIMIT)",
+                hint="send slower, or call instead",
+            )
+        self._post(self._request(wire.Verb.TELL, message))
+        return True
+
+    async def call(self, message: object, timeout: float | Unset | None, shielded: bool) -> object:
+        """See Ref.call."""
+        worker = current_worker.get()
+        cell, parent = (None, None) if worker is None else (worker.cell, worker.call)
+        chain = chain_of(cell, parent)
+        check_chain(self._ref.path, chain, message)
+        if len(chain) > wire.MAX_CHAIN:
+            raise UsageError(f"{len(chain)} actors wait for each other: more than calls may be deep ({wire.MAX_CHAIN})")
+        cls: type = type(message)
+        wire.answer_type(cls)
+        if shielded:
+            raise UsageError("the caller cannot shield a handler of another runtime", hint="use @handle(shielded=True)")
+        if timeout is UNSET:
+            timeout = self._runtime.call_timeout
+        if parent is not None and parent.deadline != math.inf:
+            left = parent.deadline - self._runtime.loop.now()
+            timeout = left if timeout is None else min(timeout, left)  # type: ignore[type-var]
+        request = self._request(wire.Verb.ASK, message, chain)
+        reply = wire.decode_reply(await self._ask(request, timeout))  # type: ignore[arg-type]
+        if isinstance(reply, wire.Failed):
+            raise wire.error_of(reply)
+        return wire.decode_answer(cls, reply.body)
+
+    def stop(self, *, drain: bool = False) -> None:
+        self._post(self._request(wire.Verb.DRAIN if drain else wire.Verb.STOP))
+
+    def kill(self) -> None:
+        self._post(self._request(wire.Verb.KILL))
+
+    def monitor(self) -> None:
+        """See Ref.monitor."""
+        observer = self._runtime.current_cell()
+
+        async def watch() -> None:
+            await self._watch(observer.take_down)
+
+        observer.own_task(watch)
+
+    def link(self) -> None:
+        raise UsageError("links do not cross runtimes: nobody could keep the promise", hint="use monitor")
+
+    async def wait_down(self) -> Down:
+        """See Ref.wait_down. A link that breaks ends the wait: `reason` is Unreachable then."""
+        downs: list[Down] = []
+        await self._watch(downs.append)
+        return downs[-1]
+
+    async def _watch(self, watcher: Watcher) -> None:
+        """Tell each end of a life, until the last or until nobody can tell."""
+        restarts = wire.FROM_NOW
+        while True:
+            request = wire.encode_request(
+                wire.Request(wire.Verb.WATCH, incarnation=self._ref.incarnation, restarts=restarts)
+            )
+            try:
+                ended = wire.decode_ended(await self._ask(request, None))
+            except (UnavailableError, RemoteError) as error:
+                watcher(Down(ref=self._ref, reason=Unreachable(error.message)))
+                return
+            watcher(Down(ref=self._ref, reason=ended.reason, restarting=ended.restarting))
+            if not ended.restarting:
+                return
+            restarts = ended.restarts
+
+    async def _ask(self, request: bytes, timeout: float | None) -> memoryview:
+        path = self._ref.path
+        try:
+            carrier = self._carrier()
+            while self._outbox:
+                await self._runtime.loop.pause()  # what was sent before goes first
+            return await carrier.call(path, request, timeout=timeout)
+        except DeadlineError as error:
+            raise CallTimeoutError(f"no answer from {path} after {timeout:g} s", hint="it may have acted") from error
+        except (ConnectionLostError, UnreachableError, LocalProtocolError) as error:
+            raise UnavailableError(f"{path} cannot be reached: {error}", hint="it may have acted") from error
+        except RemoteError as error:
+            if error.kind is Kind.NO_SUCH_TARGET:
+                raise UnavailableError(f"no runtime serves {path} there: {error}") from error
+            raise
+
+    def _carrier(self) -> Carrier:
+        carrier = self._runtime.carriers.find(self._ref.path)
+        if carrier is None:
+            raise UnavailableError(
+                f"no link leads to {self._ref.path}", hint="connect, and attach the link: runtime.attach(link, path)"
+            )
+        return carrier
+
+    def _request(self, verb: wire.Verb, message: object = None, chain: tuple[str, ...] = ()) -> bytes:
+        incarnation = self._ref.incarnation
+        if message is None:
+            return wire.encode_request(wire.Request(verb, incarnation=incarnation))
+        cls: type = type(message)
+        name, schema = wire.message_key(cls)
+        try:
+            body = memoryview(encode(message))
+        except ValueError as error:
+            raise DeclarationError(f"this {name} cannot be encoded: {error}") from error
+        return wire.encode_request(
+            wire.Request(verb, incarnation=incarnation, name=name, schema=schema, chain=chain, body=body)
+        )
+
+    def _post(self, request: bytes) -> None:
+        self._outbox.append(request)
+        if not self._sending:
+            self._sending = True
+            self._runtime.start_task(self._flush)
+
+    async def _flush(self) -> None:
+        try:
+            while self._outbox:
+                try:
+                    await self._carrier().send(self._ref.path, self._outbox[0])
+                except (UnavailableError, BttpError) as error:
+                    self._runtime.dead_letters.add(self._ref.path, self._outbox[0], str(error))
+                self._outbox.popleft()
+        finally:
+            self._sending = False
