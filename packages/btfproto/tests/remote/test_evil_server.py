@@ -29,6 +29,7 @@ from btfproto.store.remote import StoreClient
 from btlib import BlockPath, Kind
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from .evil import ROOT, SERVICE, attributes, dialer_to, fs_link, store_link
 
@@ -81,7 +82,7 @@ LIES: list[tuple[str, files.FsReply | bytes, Use]] = [
     ("a cookie beyond all offsets", listed(entry("a", 1 << 63)), read_dir),
     ("more entries than asked for", listed(entry("a", 1), entry("b", 2)), lambda fs: fs.readdir(1, 0, 1)),
     ("an entry without an inode", listed(entry(inode=0)), read_dir),
-    ("a plain listing where attributes were asked for", listed(entry()), lambda fs: fs.readdir(1, 0, 10, True)),
+    ("attributes where a plain listing was asked for", listed(replace(entry(), attributes=attributes(7))), read_dir),
     ("an inode of zero", attributed(0), lambda fs: fs.lookup(1, "a")),
     ("a size beyond all offsets", attributed(size=1 << 63), lambda fs: fs.lookup(1, "a")),
     ("a mode with a file type", attributed(mode=0o100644), lambda fs: fs.lookup(1, "a")),
@@ -127,6 +128,13 @@ def test_a_file_client_does_not_believe(reply: files.FsReply | bytes, use: Use) 
     with pytest.raises(FsError) as refused:
         use(client)
     assert refused.value.kind is Kind.PROTOCOL
+    client.shutdown()
+
+
+def test_a_damaged_object_is_listed_by_name_without_attributes() -> None:
+    client = made(listed(entry("damaged")))
+    (found,) = client.readdir(1, 0, 10, True)
+    assert (found.name, found.attributes) == ("damaged", None)
     client.shutdown()
 
 

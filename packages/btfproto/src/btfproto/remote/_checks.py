@@ -42,7 +42,7 @@ def check_entries(entries: Sequence[Entry], cookie: int, limit: int, plus: bool)
         cookie = entry.cookie
         if not entry.inode:
             raise lie(f"the name {entry.name!a} without an inode")
-        if plus != (entry.attributes is not None):
+        if entry.attributes is not None and not plus:  # with `plus`, a damaged object has a name and no attributes
             raise lie("a listing of the other kind")
         if entry.attributes is not None:
             check_attributes(entry.attributes, inode=entry.inode, kind=entry.kind)
