@@ -1,0 +1,145 @@
+"""One round of each kind: work, a fault at a random moment, mount again, check.
+
+alone      kill -9 of btfuse, which has the store in its process
+client     kill -9 of btfuse in end-to-end mode; btfsd lives on
+server     kill -9 of btfsd; it is started again, and the mount goes on as if nothing had been
+cut        a power cut under btfuse
+served cut a power cut under btfsd
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from random import Random
+
+from tests.faults.checker import Verdict, check
+from tests.faults.history import Histories, read_history
+from tests.faults.image import Image
+from tests.faults.recovered import read_tree
+from tests.faults.rig import FaultError, Rig, require
+
+WORKERS = 2
+TOPS = [f"w{worker}" for worker in range(WORKERS)]
+COMMITS = ("commit=0.05", "commit=0.3", "commit=3")  #: many groups, some, and hardly any beside those of fsync
+FSYNCS = ("0.002", "0.03", "0.15")  #: shares of the operations
+LONGEST_WORK = 1.5  #: seconds before the fault
+LONGEST_OUTAGE = 2.0  #: seconds until btfsd is started again; a client waits for ten
+STARTUP = 0.7  #: seconds that a start of btfuse takes, about
+
+Round = Callable[[Rig, Random, str], Verdict]
+
+
+def kill_alone(rig: Rig, random: Random, seed: str) -> Verdict:
+    rig.start_mount(random.choice(COMMITS))
+    work(rig, random, seed, rig.kill_mount)
+    if random.random() < 0.2:
+        kill_while_mounting(rig, random)
+    if random.random() < 0.5:
+        rig.scrub()
+    rig.start_mount()
+    return checked(rig)
+
+
+def kill_client(rig: Rig, random: Random, seed: str) -> Verdict:
+    options = start_client(rig, random)
+    work(rig, random, seed, rig.kill_mount, *options)
+    rig.start_mount(served=True)
+    return checked(rig)
+
+
+def kill_server(rig: Rig, random: Random, seed: str) -> Verdict:
+    """The mount must outlive it: every operation succeeds, late; then the mount is killed as well."""
+    options = start_client(rig, random)
+    process = rig.start_workload(seed, *workload_options(random), *options)
+    time.sleep(random.uniform(0, LONGEST_WORK))
+    rig.kill_server()
+    time.sleep(random.uniform(0, LONGEST_OUTAGE))
+    rig.start_server()
+    time.sleep(random.uniform(0, LONGEST_WORK))
+    rig.end_workload(process)
+    steps = histories(rig)
+    failed = [f"{step.operation} failed with {step.error}" for own in steps for step in own if step.error]
+    require(not failed, f"no operation fails because btfsd was away: {failed}; {rig.log('btfuse')}")
+    right(check(steps, TOPS, read_tree(rig.place), crashed=False))
+    rig.kill_mount()
+    rig.start_mount(served=True)
+    return checked(rig)
+
+
+def cut_alone(rig: Rig, random: Random, seed: str, image: Image) -> Verdict:
+    rig.start_mount(random.choice(COMMITS))
+
+    def cut() -> None:
+        assert rig.mount is not None
+        image.cut(rig.mount.pid, rig.kill_mount)
+
+    work(rig, random, seed, cut)
+    rig.scrub()
+    rig.start_mount()
+    return checked(rig)
+
+
+def cut_served(rig: Rig, random: Random, seed: str, image: Image) -> Verdict:
+    """The client's memory is lost too: it is what acknowledged."""
+    options = start_client(rig, random)
+
+    def kill_both() -> None:
+        rig.kill_mount()
+        rig.kill_server()
+
+    def cut() -> None:
+        assert rig.server is not None
+        image.cut(rig.server.pid, kill_both)
+
+    work(rig, random, seed, cut, *options)
+    rig.scrub()
+    rig.start_server()
+    rig.start_mount(served=True)
+    return checked(rig)
+
+
+def start_client(rig: Rig, random: Random) -> list[str]:
+    """btfsd, and an end-to-end mount of it; what the workload has to know about that."""
+    lazy = random.random() < 0.5
+    rig.start_server()
+    rig.start_mount(random.choice(COMMITS), *(["lazy_close"] if lazy else []), served=True)
+    return [] if lazy else ["--commit-on-close"]
+
+
+def workload_options(random: Random) -> list[str]:
+    return ["--workers", str(WORKERS), "--fsyncs", random.choice(FSYNCS)]
+
+
+def work(rig: Rig, random: Random, seed: str, fault: Callable[[], None], *options: str) -> None:
+    process = rig.start_workload(seed, *workload_options(random), *options)
+    time.sleep(random.uniform(0, LONGEST_WORK))
+    fault()
+    rig.end_workload(process)
+
+
+def kill_while_mounting(rig: Rig, random: Random) -> None:
+    """A second crash, while what the first one left is being opened."""
+    rig.begin_mount()
+    time.sleep(random.uniform(0, STARTUP))
+    rig.kill_mount()
+
+
+def histories(rig: Rig) -> Histories:
+    return read_history(rig.history.read_bytes(), WORKERS)
+
+
+def checked(rig: Rig) -> Verdict:
+    """Compare, then leave an empty tree, nothing running, and a store that a scrub finds whole."""
+    verdict = right(check(histories(rig), TOPS, read_tree(rig.place)))
+    rig.empty()
+    rig.unmount()
+    rig.kill_server()
+    rig.scrub()
+    return verdict
+
+
+def right(verdict: Verdict) -> Verdict:
+    if not verdict.right:
+        raise FaultError("; ".join(verdict.problems))
+    return verdict
