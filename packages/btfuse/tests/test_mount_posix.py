@@ -258,6 +258,16 @@ def test_space_is_allocated_and_holes_are_punched(mount: Path) -> None:
     assert file.read_bytes() == b"x" * 1000 + bytes(2000) + b"x" * 7000 + bytes(10_000)
 
 
+def test_a_range_is_zeroed_with_and_without_keeping_the_size(mount: Path) -> None:
+    file = mount / "file"
+    file.write_bytes(b"x" * 10_000)
+    subprocess.run(["fallocate", "-z", "-n", "-o", "1000", "-l", "2000", str(file)], check=True)
+    subprocess.run(["fallocate", "-z", "-n", "-o", "9000", "-l", "2000", str(file)], check=True)
+    assert file.read_bytes() == b"x" * 1000 + bytes(2000) + b"x" * 6000 + bytes(1000)
+    subprocess.run(["fallocate", "-z", "-o", "9000", "-l", "2000", str(file)], check=True)
+    assert file.stat().st_size == 11_000
+
+
 def test_a_seek_for_a_hole_is_answered(mount: Path) -> None:
     (mount / "file").write_bytes(b"data")
     with opened(mount / "file", os.O_RDONLY) as descriptor:

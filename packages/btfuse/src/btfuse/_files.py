@@ -38,12 +38,14 @@ _EMPTY = b""
 _DATA = BODY + WRITE_IN.size
 _ACCESS = (OpenFlags.READ, OpenFlags.WRITE, OpenFlags.READ | OpenFlags.WRITE, OpenFlags.READ | OpenFlags.WRITE)
 
-#: `fallocate(2)`: KEEP_SIZE 1, PUNCH_HOLE 2 (which Linux allows only with KEEP_SIZE), ZERO_RANGE 16.
+#: `fallocate(2)`: KEEP_SIZE 1, PUNCH_HOLE 2 (which Linux allows only with KEEP_SIZE), ZERO_RANGE 16. Space is given out
+#: at a commit and never reserved, so zeros that keep the size are a hole.
 _ALLOCATE = {
     0: AllocateMode.ALLOCATE,
     1: AllocateMode.KEEP_SIZE,
     3: AllocateMode.PUNCH_HOLE,
     16: AllocateMode.ZERO_RANGE,
+    17: AllocateMode.PUNCH_HOLE,
 }
 _SEEK = {os.SEEK_DATA: Seek.DATA, os.SEEK_HOLE: Seek.HOLE}
 
