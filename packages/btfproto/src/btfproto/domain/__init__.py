@@ -11,6 +11,7 @@ from ._grant import Granted, grant_access
 from ._open import Held, Volume, best_key, no_readcap, open_volume, read_held
 from ._reader import DomainReader
 from ._records import DomainRecord, Grants, ScopeId, ScopeRecord, domain_block, grants_block, scope_block
+from ._recover import RecoveredDomain, domains_in, find_root, recover_domain
 
 __all__ = [
     "Access",
@@ -24,19 +25,23 @@ __all__ = [
     "Granted",
     "Grants",
     "Held",
+    "RecoveredDomain",
     "ScopeId",
     "ScopeRecord",
     "Volume",
     "best_key",
     "create_domain",
     "domain_block",
+    "domains_in",
     "explain_access",
     "explain_right",
+    "find_root",
     "grant_access",
     "grants_block",
     "no_readcap",
     "open_volume",
     "public_content",
     "read_held",
+    "recover_domain",
     "scope_block",
 ]

@@ -160,7 +160,9 @@ class DomainReader:
             head = self.head(writer_id[:BLOCK_ID_SIZE])
             if head is None:
                 raise IntegrityError(f"the writer record {writer_id.hex()} is missing from the store")
-            header = _unverified(head)  # the record proves itself by its hash; whoever signed its header proves nothing
+            header = unverified_header(
+                head
+            )  # the record proves itself by its hash; whoever signed its header proves nothing
             known = decode_writer(self._content(header, head), writer_id)
             if len(self._writers) >= CACHED_WRITERS:
                 self._writers.clear()
@@ -187,14 +189,14 @@ class DomainReader:
         head = self.head(scope_block(scope))
         if head is None or head.removed:
             raise IntegrityError(f"the record of scope {scope.hex()} is missing from the store")
-        header = _unverified(head)
+        header = unverified_header(head)
         record = self._record(header, self._content(header, head), ScopeRecord)
         if record.scope != scope:
             raise IntegrityError(f"the record of scope {scope.hex()} is that of another scope")
         return head, record
 
     def _signed_by_root(self, head: Head) -> Header:
-        writer = self.writer(_unverified(head).chain)
+        writer = self.writer(unverified_header(head).chain)
         if writer.chain.caps or writer.public.principal != self.root:
             raise IntegrityError(f"the domain record in this store was not signed by {self.root} itself")
         return self._signed(head, lambda _: writer)
@@ -244,7 +246,8 @@ class DomainReader:
             raise IntegrityError(f"the public block {header.block.hex()} is no {record.__name__}: {error}") from error
 
 
-def _unverified(head: Head) -> Header:
+def unverified_header(head: Head) -> Header:
+    """What a head says, whoever wrote it. Raises IntegrityError where it says nothing."""
     return decode_header(decode_signed_header(head.signed).header)
 
 
