@@ -285,6 +285,13 @@ def test_a_store_shows_where_it_is_and_nothing_else(store: FileCredentialStore) 
     assert repr(MemoryCredentialStore()) == "MemoryCredentialStore(empty)"
 
 
+def test_the_secret_itself_is_revealed_to_the_passphrase_alone(store: FileCredentialStore) -> None:
+    store.save(CREDENTIALS, "pass")
+    assert store.reveal("pass") == CREDENTIALS
+    with pytest.raises(CredentialError, match="not the passphrase"):
+        store.reveal("word")
+
+
 @pytest.mark.parametrize("make", [Credentials.generate, lambda: Credentials.generate(Suite.P256)])
 def test_generated_credentials_differ(make: Callable[[], Credentials]) -> None:
     assert make().public != make().public

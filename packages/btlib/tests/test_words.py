@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from btlib.errors import CredentialError
-from btlib.words import seed_to_words, words_to_seed
+from btlib.words import is_word, seed_to_words, words_to_seed
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,3 +59,11 @@ def test_wrong_words_are_refused_without_repeating_them(words: list[str], reason
 def test_a_seed_has_32_bytes(size: int) -> None:
     with pytest.raises(CredentialError, match="32 bytes"):
         seed_to_words(bytes(size))
+
+
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [("abandon", True), ("ABAN", True), ("zoo", True), ("aband0n", False), ("ab", False), ("", False)],
+)
+def test_one_word_is_told_from_no_word(text: str, known: bool) -> None:
+    assert is_word(text) is known

@@ -44,6 +44,12 @@ def words_to_seed(text: str) -> bytes:
         ) from None
 
 
+def is_word(text: str) -> bool:
+    """Whether this is a recovery word, in any case; its first four letters suffice."""
+    dictionary = _dictionary()
+    return dictionary.expand_word(text.lower()) in dictionary.wordlist
+
+
 @cache
 def _dictionary() -> Mnemonic:
     return Mnemonic("english")

@@ -61,6 +61,10 @@ class FileCredentialStore:
         """See `CredentialStore`."""
         self.save(self._load(old), new, replace=True)
 
+    def reveal(self, passphrase: str) -> Credentials:
+        """The secret itself, for writing it down as words; whoever uses keys takes `unlock`. Raises as that does."""
+        return self._load(passphrase)
+
     def _load(self, passphrase: str) -> Credentials:
         return _format.open_credentials(self._read(), passphrase, str(self.path))
 
