@@ -48,13 +48,6 @@ class Image:
     def unmount(self) -> None:
         run("umount", str(self.place))
 
-    def grow(self, mebibytes: int) -> None:
-        """While it is mounted."""
-        device = self.device
-        os.truncate(self.file, mebibytes << 20)
-        run("losetup", "--set-capacity", device)
-        run("resize2fs", device)
-
     @property
     def device(self) -> str:
         for line in Path("/proc/self/mounts").read_text().splitlines():

@@ -35,8 +35,7 @@ def kill_alone(rig: Rig, random: Random, seed: str) -> Verdict:
     work(rig, random, seed, rig.kill_mount)
     if random.random() < 0.2:
         kill_while_mounting(rig, random)
-    if random.random() < 0.5:
-        rig.scrub()
+    scrub_sometimes(rig, random)
     rig.start_mount()
     return checked(rig)
 
@@ -75,7 +74,7 @@ def cut_alone(rig: Rig, random: Random, seed: str, image: Image) -> Verdict:
         image.cut(rig.mount.pid, rig.kill_mount)
 
     work(rig, random, seed, cut)
-    rig.scrub()
+    scrub_sometimes(rig, random)
     rig.start_mount()
     return checked(rig)
 
@@ -93,7 +92,7 @@ def cut_served(rig: Rig, random: Random, seed: str, image: Image) -> Verdict:
         image.cut(rig.server.pid, kill_both)
 
     work(rig, random, seed, cut, *options)
-    rig.scrub()
+    scrub_sometimes(rig, random)
     rig.start_server()
     rig.start_mount(served=True)
     return checked(rig)
@@ -116,6 +115,12 @@ def work(rig: Rig, random: Random, seed: str, fault: Callable[[], None], *option
     time.sleep(random.uniform(0, LONGEST_WORK))
     fault()
     rig.end_workload(process)
+
+
+def scrub_sometimes(rig: Rig, random: Random) -> None:
+    """Who opens the store first after a crash: a scrub, or the daemon itself."""
+    if random.random() < 0.5:
+        rig.scrub()
 
 
 def kill_while_mounting(rig: Rig, random: Random) -> None:
