@@ -8,13 +8,15 @@ ending, being watched) is in `_life`.
 from __future__ import annotations
 
 import math
+from collections import deque
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from btlib.errors import BlocktreeError
 
 from ._calls import Call, check_chain, check_cycle
 from ._handlers import Route, find_route
-from ._life import Life, State, StopRequest
+from ._life import INTERRUPT, ExitNotice, Life, State, StopRequest
 from ._pool import TURN, Worker, current_worker
 from ._timers import Timer
 from ._traces import Trace
@@ -25,8 +27,6 @@ from .reasons import Down
 from .refs import UNSET, Unset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .actor import Actor
 
 
@@ -50,7 +50,12 @@ class Cell(Life):
         return self._no_room(message)
 
     async def call(
-        self, message: object, timeout: float | Unset | None, shielded: bool, origin: tuple[str, ...] = ()
+        self,
+        message: object,
+        *,
+        timeout: float | Unset | None = UNSET,
+        shielded: bool = False,
+        origin: tuple[str, ...] = (),
     ) -> object:
         """See Ref.call. `origin`: the actors of other runtimes that wait for this."""
         if message.__class__ not in self.routes:
@@ -118,7 +123,9 @@ class Cell(Life):
         if len(mailbox) < self.limit:
             mailbox.append(call)
             if not self.scheduled:
-                self.schedule()
+                self.scheduled = True
+                self.busy_since = call.began
+                self.runtime.pool.add(self)
         elif self.state is State.ENDED:
             self.runtime.dead_letters.add(self.path, call.message, f"the actor ended: {self.ended}")
             call.died(self.ended)
@@ -178,7 +185,6 @@ class Cell(Life):
     def stop(self, *, drain: bool = False) -> None:
         """See Ref.stop."""
         if drain and self.state in (State.STARTING, State.RUNNING):
-            self.routes.setdefault(DrainRequest, _DRAIN)
             self.mailbox.append(DrainRequest())
             self.schedule()
         else:
@@ -203,33 +209,29 @@ class Cell(Life):
         """Handle what waits. Leaves the cell idle, ended, or (if the worker is doomed) to be scheduled again."""
         worker.cell = self
         self.worker = worker
-        handled = 0
+        turn = TURN
         try:
             if self.state is State.STARTING and not (self.system and isinstance(self.system[0], StopRequest)):
                 await self.begin()
-            mailbox, routes, actor = self.mailbox, self.routes, self.actor
-            take, tracer = mailbox.popleft, self.runtime.tracer
-            while not worker.doomed:
+            mailbox, actor, routes = self.mailbox, self.actor, self._routes_now()
+            take = mailbox.popleft
+            while True:
                 if self.system:
-                    if not await self._attend():
+                    if worker.doomed or not await self._attend():
                         return
                 elif mailbox:
                     message = take()
-                    if tracer is not None:
-                        await self._handle_traced(message, worker, tracer)
-                    elif message.__class__ is Call:
-                        if not message.done:
-                            await self.answer(message, worker)
+                    route = routes[message.__class__]
+                    if route.is_async:
+                        await route.function(actor, message)
                     else:
-                        route = routes[message.__class__]
-                        if route.is_async:
-                            await route.function(actor, message)
-                        else:
-                            route.function(actor, message)
-                    handled += 1
-                    if not handled % TURN:
+                        route.function(actor, message)
+                    turn -= 1
+                    if not turn:
+                        self.handled += TURN
+                        turn = TURN
                         await self.runtime.loop.pause()
-                        tracer = self.runtime.tracer
+                        routes = self._routes_now()
                 else:
                     self.scheduled = False
                     return
@@ -240,13 +242,23 @@ class Cell(Life):
             await self.fail(error)
         finally:
             self.worker = None
-            self.handled += handled
-            worker.handled += handled
+            self.handled += TURN - turn
+            worker.handled += TURN - turn
 
     def interrupted(self) -> None:
         """What it did was cancelled. The next message, or its end, goes on in a new scope."""
         if self.state is not State.ENDED:
             self.runtime.pool.add(self)
+
+    def interrupt(self) -> None:
+        """The worker is to look up: its scope is cancelled."""
+        if self.system is None:
+            self.system = deque()
+        self.system.append(INTERRUPT)
+
+    def _routes_now(self) -> Mapping[type, Route]:
+        tracer = self.runtime.tracer
+        return self.routes if tracer is None else TracedRoutes(self, tracer)
 
     async def answer(self, call: Call, worker: Worker) -> None:
         """Handle a call."""
@@ -271,31 +283,13 @@ class Cell(Life):
         finally:
             worker.call = call.worker = None
 
-    async def _handle_traced(self, message: object, worker: Worker, tracer: Callable[[Trace], None]) -> None:
-        """The same as in `work`, told to a listener."""
-        loop, error = self.runtime.loop, None
-        began = loop.now()
-        try:
-            if isinstance(message, Call):
-                if not message.done:
-                    await self.answer(message, worker)
-            else:
-                route = self.routes[message.__class__]
-                result = route.function(self.actor, message)
-                if route.is_async:
-                    await result
-        except BaseException as raised:
-            error = type(raised).__name__
-            raise
-        finally:
-            plain = message.message if isinstance(message, Call) else message
-            tracer(Trace(path=self.path, message=plain, seconds=loop.now() - began, error=error))
-
     async def _attend(self) -> bool:
         """Take one notice. False: it has ended."""
         assert self.system is not None
         assert self.actor is not None
         notice = self.system.popleft()
+        if notice is INTERRUPT:
+            return True
         if isinstance(notice, StopRequest):
             await self.end(notice.reason)
             return False
@@ -307,7 +301,7 @@ class Cell(Life):
                 await route.function(self.actor, notice)
             else:
                 route.function(self.actor, notice)
-        else:
+        elif isinstance(notice, ExitNotice):
             await self.actor.on_exit(notice.down)
         return True
 
@@ -356,11 +350,12 @@ class Refused(Exception):
 async def _open(actor: Actor, envelope: Envelope) -> object:
     try:
         message = envelope.open(actor)
-        if message.__class__ not in actor._routes:
+        routes = actor._cell.routes
+        if message.__class__ not in routes:
             actor._cell._learn(message)
     except BlocktreeError as error:
         raise Refused(envelope, error) from error
-    route = actor._routes[message.__class__]
+    route = routes[message.__class__]
     result = route.function(actor, message)
     return await result if route.is_async else result
 
@@ -369,5 +364,45 @@ def _stop(actor: Actor, request: DrainRequest) -> None:
     actor.stop()
 
 
+async def _answer(actor: Actor, call: Call) -> None:
+    if not call.done:
+        cell = actor._cell
+        assert cell.worker is not None
+        await cell.answer(call, cell.worker)
+
+
+class TracedRoutes(dict[type, Route]):
+    """The routes of an actor, each with a listener around it."""
+
+    def __init__(self, cell: Cell, tracer: Callable[[Trace], None]) -> None:
+        super().__init__()
+        self._cell = cell
+        self._tracer = tracer
+
+    def __missing__(self, message: type) -> Route:
+        route = self._cell.routes[message]
+        loop, path, tracer = self._cell.runtime.loop, self._cell.path, self._tracer
+
+        async def traced(actor: Actor, item: object) -> None:
+            began, error = loop.now(), None
+            try:
+                result = route.function(actor, item)
+                if route.is_async:
+                    await result
+            except BaseException as raised:
+                error = type(raised).__name__
+                raise
+            finally:
+                plain = item.message if isinstance(item, Call) else item
+                tracer(Trace(path=path, message=plain, seconds=loop.now() - began, error=error))
+
+        self[message] = Route(traced, shielded=route.shielded, answer=None)
+        return self[message]
+
+
 _ENVELOPE = Route(_open, shielded=False, answer=None)
-_DRAIN = Route(_stop, shielded=False, answer=None)
+#: Every actor takes these, beside its own messages.
+INNER_ROUTES: dict[type, Route] = {
+    Call: Route(_answer, shielded=False, answer=None),
+    DrainRequest: Route(_stop, shielded=False, answer=None),
+}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from .errors import DiedError
 from .reasons import Down, NeverLived
-from .refs import Ref, Unset
+from .refs import UNSET, Ref, Unset
 
 if TYPE_CHECKING:
     from ._runtime import Runtime
@@ -23,7 +23,7 @@ class Gone:
         self._runtime.dead_letters.add(self._down.ref.path, message, str(self._down.reason))
         return False
 
-    async def call(self, message: object, timeout: float | Unset | None, shielded: bool) -> object:
+    async def call(self, message: object, *, timeout: float | Unset | None = UNSET, shielded: bool = False) -> object:
         raise DiedError(f"{self._down.ref.path} cannot answer {type(message).__name__}: {self._down.reason}")
 
     def stop(self, *, drain: bool = False) -> None:

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import anyio
 
 from ._calls import Call
-from ._handlers import Route
 from ._supervision import Restart
 from ._timers import Timer
 from .actor import Actor, LinkedExitError
@@ -64,6 +63,15 @@ class ExitNotice:
         self.down = down
 
 
+class Interrupt:
+    """A notice: nothing but to look whether the worker may go on."""
+
+    __slots__ = ()
+
+
+INTERRUPT = Interrupt()
+
+
 class Owner(Protocol):
     """Who decides what follows the end of a child: a supervisor."""
 
@@ -104,7 +112,7 @@ class Life:
         self.actor_class = actor_class
         self.arguments = arguments
         self.restart = restart
-        self.routes: dict[type, Route] = actor_class._routes
+        self.routes = runtime.routes_of(actor_class)
         self.mailbox: deque[Any] = deque()
         self.limit = mailbox.limit
         self.when_full = mailbox.when_full
@@ -116,7 +124,7 @@ class Life:
         self.worker: Worker | None = None
         self.halting: bool | None = None  # asked to end by its supervisor; True: to be started again
         self.ended: Reason = Stopped()  # why it ended, once it has
-        self.system: deque[StopRequest | ExitNotice | Down] | None = None
+        self.system: deque[StopRequest | ExitNotice | Down | Interrupt] | None = None
         self.outgoing: list[Call] | None = None
         self.reentries: list[Worker] | None = None
         self.timers: list[Timer] | None = None

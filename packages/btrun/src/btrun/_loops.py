@@ -46,6 +46,7 @@ class Loop:
 
     def __init__(self) -> None:
         self.deadlines: Deadlines[Timed] = Deadlines()
+        self._due = math.inf
 
     def now(self) -> float:
         """Seconds on the loop's monotonic clock."""
@@ -67,9 +68,11 @@ class Loop:
     def at(self, when: float, entry: Timed) -> None:
         """Call `entry.expire` at this moment. Whoever sets `entry.done` before calls `deadlines.forget`."""
         self.deadlines.add(when, entry)
-        self._arm(when)
+        if when < self._due:  # a timer that fires too early looks again: cheaper than a new one for every call
+            self._arm(when)
 
     def _arm(self, when: float) -> None:
+        """Set the timer to this, which is earlier than it is set to."""
         raise NotImplementedError
 
     def _sweep(self, due: float) -> None:
@@ -77,7 +80,7 @@ class Loop:
         now, deadlines = max(self.now(), due), self.deadlines
         while (entry := deadlines.pop_expired(now)) is not None:
             entry.expire()
-        if (when := deadlines.next()) is not None:
+        if (when := deadlines.next()) is not None and when < self._due:
             self._arm(when)
 
 
@@ -88,7 +91,6 @@ class AsyncioLoop(Loop):
         super().__init__()
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self._due = math.inf
         self.now = self._loop.time  # type: ignore[method-assign]
         self.make_wait = self._loop.create_future  # type: ignore[method-assign]
 
@@ -100,11 +102,10 @@ class AsyncioLoop(Loop):
             self._timer.cancel()
 
     def _arm(self, when: float) -> None:
-        if when < self._due:  # a timer that fires too early looks again: cheaper than a new one for every call
-            if self._timer is not None:
-                self._timer.cancel()
-            self._due = when
-            self._timer = self._loop.call_at(when, self._fire)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._due = when
+        self._timer = self._loop.call_at(when, self._fire)
 
     def _fire(self) -> None:
         due, self._due = self._due, math.inf
@@ -153,7 +154,6 @@ class AnyioLoop(Loop):
 
     def __init__(self) -> None:
         super().__init__()
-        self._due = math.inf
         self._changed = anyio.Event()
         self._stopped = False
         self.now = anyio.current_time  # type: ignore[method-assign]
@@ -170,9 +170,8 @@ class AnyioLoop(Loop):
         self._changed.set()
 
     def _arm(self, when: float) -> None:
-        if when < self._due:
-            self._due = when
-            self._changed.set()
+        self._due = when
+        self._changed.set()
 
     async def _keep_time(self) -> None:
         while not self._stopped:

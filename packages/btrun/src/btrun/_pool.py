@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ._runtime import Runtime
 
 MAX_PARKED = 64  #: idle workers kept: about 3 kB each; enough that a usual load starts no tasks
-TURN = 256  #: messages after which a worker lets others run: about 0.2 ms of small handlers
+TURN = 400  #: messages after which a worker lets others run: some 0.1 ms of small handlers
 
 current_worker: ContextVar[Worker | None] = ContextVar("btrun_worker", default=None)
 
@@ -62,6 +62,8 @@ class Worker:
     def cancel(self) -> None:
         """Cancel what it runs. Never waits."""
         self.doomed = True
+        if self.cell is not None:
+            self.cell.interrupt()
         if self._scope is not None:
             self._scope.cancel()
 

@@ -48,7 +48,7 @@ class RemoteTarget:
         self._post(self._request(wire.Verb.TELL, message))
         return True
 
-    async def call(self, message: object, timeout: float | Unset | None, shielded: bool) -> object:
+    async def call(self, message: object, *, timeout: float | Unset | None = UNSET, shielded: bool = False) -> object:
         """See Ref.call."""
         worker = current_worker.get()
         cell, parent = (None, None) if worker is None else (worker.cell, worker.call)

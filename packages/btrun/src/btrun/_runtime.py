@@ -22,8 +22,9 @@ from btlib.paths import BlockPath
 from bttp import Router
 
 from ._carriers import Carrier, Carriers
-from ._cell import Cell
+from ._cell import INNER_ROUTES, Cell
 from ._gone import Gone
+from ._handlers import Route
 from ._life import Life
 from ._loops import Loop, running_loop
 from ._pool import Pool, current_worker
@@ -32,6 +33,7 @@ from ._serving import RemoteService
 from ._starter import Starter
 from ._supervision import Restart, Supervision
 from ._supervisor import Supervisor
+from .actor import Actor
 from .dead_letters import DeadLetters
 from .errors import EscalationError, NoSuchActorError, UsageError
 from .inspection import Inspection, Trace, inspect_runtime
@@ -76,6 +78,7 @@ class Runtime(Supervisor):
         self._starter: Starter
         self._scope: anyio.CancelScope
         self._cells: dict[str, Cell] = {}
+        self._routes: dict[type[Actor], dict[type, Route]] = {}
         self._incarnations = int(random() * 2**40) << 20  # differs from what an earlier process at this path gave
         self._open = False
         self._failure: EscalationError | None = None
@@ -140,7 +143,7 @@ class Runtime(Supervisor):
     def trace(self, listener: Callable[[Trace], None] | None) -> None:
         """Call it with each message that was handled; None ends that. It must neither block nor raise.
 
-        An actor that is busy now begins (or ends) to be traced when it has handled what waits, or 256 messages.
+        An actor that is busy now begins (or ends) to be traced when it has handled what waits, or some hundred messages.
         """
         self.tracer = listener
 
@@ -184,6 +187,13 @@ class Runtime(Supervisor):
     def start_task(self, function: Callable[[*Ts], Coroutine[object, object, None]], *arguments: *Ts) -> None:
         """In the runtime's task group, from anywhere. It must end by itself."""
         self._starter.start(lambda: function(*arguments))
+
+    def routes_of(self, actor_class: type[Actor]) -> dict[type, Route]:
+        """The table of an actor class; it learns as messages come."""
+        routes = self._routes.get(actor_class)
+        if routes is None:
+            routes = self._routes[actor_class] = {**actor_class._handlers, **INNER_ROUTES}
+        return routes
 
     def next_incarnation(self) -> int:
         self._incarnations += 1

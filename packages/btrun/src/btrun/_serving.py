@@ -71,7 +71,7 @@ class RemoteService:
             if cell is None:
                 raise self._absent(path, request)
             message = _message(cell, request)
-            value = await cell.call(message, timeout, False, request.chain)
+            value = await cell.call(message, timeout=timeout, origin=request.chain)
             return wire.Answered(memoryview(wire.encode_answer(type(message), value)))
         except BlocktreeError as error:
             return wire.failure(error)

@@ -49,13 +49,11 @@ class Actor:
     reentrant: ClassVar[bool] = False  #: while a handler waits for a call, calls that come back are handled beside it
 
     _handlers: ClassVar[Mapping[type, Route]] = {}
-    _routes: ClassVar[dict[type, Route]] = {}
     _cell: Cell
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
         cls._handlers = read_handlers(cls, depth=2)
-        cls._routes = dict(cls._handlers)  # more are learnt from messages of subclasses
 
     async def on_start(self) -> None:
         """Runs before the first message of each life. An exception fails the actor."""

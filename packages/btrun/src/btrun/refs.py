@@ -42,7 +42,9 @@ class Target(Protocol):
 
     def send(self, message: object) -> bool: ...
 
-    def call(self, message: object, timeout: float | Unset | None, shielded: bool) -> Awaitable[object]: ...
+    def call(
+        self, message: object, *, timeout: float | Unset | None = ..., shielded: bool = ...
+    ) -> Awaitable[object]: ...
 
     def stop(self, *, drain: bool = False) -> None: ...
 
@@ -103,7 +105,7 @@ class Ref(msgspec.Struct, frozen=True, dict=True):
         CallTimeoutError (after `timeout` seconds, or the deadline of the call that is being handled), CallCycleError,
         MailboxFullError, UnhandledMessageError, UnavailableError. Giving up cancels the handler, unless `shielded`.
         """
-        return self.target.call(message, timeout, shielded)
+        return self.target.call(message, timeout=timeout, shielded=shielded)
 
     def stop(self, *, drain: bool = False) -> None:
         """Ask it to end after the message that it handles (with `drain`: after those that wait already)."""
@@ -147,4 +149,5 @@ def make_ref(path: str, incarnation: int, target: Target) -> Ref:
 
 def bind(ref: Ref, target: Target) -> None:
     """Let a reference lead somewhere; its value stays as it is."""
-    ref.__dict__["target"] = target
+    # The methods that are used most are the target's own: one Python call less for every message.
+    ref.__dict__.update(target=target, send=target.send, call=target.call)
