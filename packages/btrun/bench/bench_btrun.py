@@ -13,7 +13,7 @@ import time
 import tracemalloc
 from collections.abc import Awaitable, Callable
 from types import ModuleType
-from typing import Protocol
+from typing import Any, Protocol
 
 from btrun import Actor, Ask, Mailbox, Ref, Runtime, handle
 
@@ -180,7 +180,7 @@ def _against(peers: dict[str, tuple[Measurement, Measurement, Callable[[], None]
     with asyncio.Runner() as runner:
         for place, job in enumerate(("tell", "call, 1 in flight")):
             unit, work = JOBS[job]
-            theirs = {name: measurements[place] for name, measurements in peers.items()}
+            theirs = {name: (told, called)[place] for name, (told, called, _) in peers.items()}
             results += compare(f"btrun-peers: {job}", unit, _ours(runner, work), theirs, rounds, better="higher")
     return results
 
@@ -189,7 +189,8 @@ def _pykka(pykka: ModuleType) -> tuple[Measurement, Measurement, Callable[[], No
     def on_receive(self: object, message: object) -> object:
         return message.value if isinstance(message, Echo) else None
 
-    actor = type("PykkaCounter", (pykka.ThreadingActor,), {"on_receive": on_receive}).start()
+    kind: Any = type("PykkaCounter", (pykka.ThreadingActor,), {"on_receive": on_receive})
+    actor = kind.start()
     return _tell_blocking(actor.tell, actor.ask), _call_blocking(actor.ask), pykka.ActorRegistry.stop_all
 
 

@@ -380,7 +380,7 @@ def test_timers_end_with_their_actor(run: Run) -> None:
             clockwork.stop()
             await anyio.sleep(10)
             assert rt.dead_letters.count == 0
-            assert len(rt.loop.deadlines) == 0
+            assert len(rt.loop) == 0
 
     run(main)
 

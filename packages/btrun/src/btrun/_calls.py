@@ -26,31 +26,30 @@ class Call:
         "began", "caller", "deadline", "done", "message", "origin", "parent", "shielded", "target", "wait", "worker",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        message: object,
-        target: Cell,
-        caller: Cell | None,
-        wait: Wait,
-        began: float,
-        deadline: float,
-        shielded: bool,
-    ) -> None:
+    def __init__(self, message: object, target: Cell, wait: Wait, began: float, shielded: bool) -> None:
         self.message = message
         self.target = target
-        self.caller = caller
         self.wait = wait
         self.began = began
-        self.deadline = deadline
         self.shielded = shielded
+        self.deadline = math.inf
+        self.caller: Cell | None = None
         self.parent: Call | None = None  # the call that its caller handles
         self.origin: tuple[str, ...] = ()  # actors of other runtimes that wait for it
         self.worker: Worker | None = None  # while it is handled
         self.done = False
 
+    def continue_from(self, parent: Call) -> None:
+        """It is made while `parent` is handled: the deadline travels, and so does who waits elsewhere."""
+        self.parent = parent
+        self.origin = parent.origin
+        self.deadline = min(self.deadline, parent.deadline)
+
     def answer(self, value: object) -> None:
         if not self.done:
-            self._finish()
+            self.done = True
+            if self.deadline != math.inf:
+                self.target.runtime.loop.forget()
             if not self.wait.done():
                 self.wait.set_result(value)
 
@@ -90,7 +89,7 @@ class Call:
     def _finish(self) -> None:
         self.done = True
         if self.deadline != math.inf:
-            self.target.runtime.loop.deadlines.forget()
+            self.target.runtime.loop.forget()
 
     def _cancel_handler(self) -> None:
         if self.worker is not None and not self.shielded:

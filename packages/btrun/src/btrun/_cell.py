@@ -60,73 +60,51 @@ class Cell(Life):
         """See Ref.call. `origin`: the actors of other runtimes that wait for this."""
         if message.__class__ not in self.routes:
             self._learn(message)
-        if origin:
-            check_chain(self.path, origin, message)
-        call = self._make_call(message, timeout, shielded, origin)
-        caller = call.caller
-        if caller is None:
-            self._queue_call(call)
-            try:
-                return await call.wait
-            except BaseException:
-                call.abandon()
-                raise
+        runtime = self.runtime
+        loop = runtime.loop
+        call = Call(message, self, loop.make_wait(), loop.now(), shielded)
+        if timeout is UNSET:
+            timeout = runtime.call_timeout
+        if timeout is not None:
+            call.deadline = call.began + timeout  # type: ignore[operator]
+        caller = None
+        again = False
+        worker = current_worker.get()
+        if worker is not None:
+            caller = worker.cell
+            if worker.call is not None:
+                call.continue_from(worker.call)
+            if caller is not None:
+                call.caller = caller
+                again = bool(self.outgoing or caller is self) and self._comes_back(caller, message)
+                caller.outgoing = [*(caller.outgoing or ()), call]
+        elif origin:
+            call.origin = origin
         try:
-            again = bool(self.outgoing or caller is self) and self._comes_back(caller, message)
-        except BlocktreeError:
-            call.abandon()
-            raise
-        if caller.outgoing is None:
-            caller.outgoing = [call]
-        else:
-            caller.outgoing.append(call)
-        try:
+            if call.origin:
+                check_chain(self.path, call.origin, message)
+            if call.deadline != math.inf:
+                loop.at(call.deadline, call)
             if again:
-                self.runtime.pool.add(Reentry(self, call))
+                runtime.pool.add(Reentry(self, call))
+            elif len(self.mailbox) < self.limit:
+                self.mailbox.append(call)
+                if not self.scheduled:
+                    self.scheduled = True
+                    self.busy_since = call.began
+                    runtime.pool.add(self)
             else:
-                self._queue_call(call)
+                self._no_room_for_call(call)
             return await call.wait
         except BaseException:
             call.abandon()
             raise
         finally:
-            caller.outgoing.remove(call)
+            if caller is not None and caller.outgoing is not None:
+                caller.outgoing.remove(call)
 
-    def _make_call(
-        self, message: object, timeout: float | Unset | None, shielded: bool, origin: tuple[str, ...]
-    ) -> Call:
-        runtime = self.runtime
-        loop = runtime.loop
-        worker = current_worker.get()
-        if timeout is UNSET:
-            timeout = runtime.call_timeout
-        began = loop.now()
-        deadline = math.inf if timeout is None else began + timeout  # type: ignore[operator]
-        caller = parent = None
-        if worker is not None:
-            caller, parent = worker.cell, worker.call
-            if parent is not None:
-                if parent.deadline < deadline:
-                    deadline = parent.deadline
-                if parent.origin:
-                    origin = parent.origin
-                    check_chain(self.path, origin, message)
-        call = Call(message, self, caller, loop.make_wait(), began, deadline, shielded)
-        call.parent = parent
-        call.origin = origin
-        if deadline != math.inf:
-            loop.at(deadline, call)
-        return call
-
-    def _queue_call(self, call: Call) -> None:
-        mailbox = self.mailbox
-        if len(mailbox) < self.limit:
-            mailbox.append(call)
-            if not self.scheduled:
-                self.scheduled = True
-                self.busy_since = call.began
-                self.runtime.pool.add(self)
-        elif self.state is State.ENDED:
+    def _no_room_for_call(self, call: Call) -> None:
+        if self.state is State.ENDED:
             self.runtime.dead_letters.add(self.path, call.message, f"the actor ended: {self.ended}")
             call.died(self.ended)
         else:
@@ -260,29 +238,6 @@ class Cell(Life):
         tracer = self.runtime.tracer
         return self.routes if tracer is None else TracedRoutes(self, tracer)
 
-    async def answer(self, call: Call, worker: Worker) -> None:
-        """Handle a call."""
-        route = self.routes[call.message.__class__]
-        if route.shielded:
-            call.shielded = True
-        worker.call = call
-        call.worker = worker
-        try:
-            result = route.function(self.actor, call.message)
-            if route.is_async:
-                result = await result
-        except Refused as refused:
-            call.fail(refused.error)
-        except BlocktreeError as error:
-            call.fail(error)
-        except Exception as error:
-            call.died(self.reason_of(error), error)
-            raise
-        else:
-            call.answer(result)
-        finally:
-            worker.call = call.worker = None
-
     async def _attend(self) -> bool:
         """Take one notice. False: it has ended."""
         assert self.system is not None
@@ -321,7 +276,7 @@ class Reentry:
         worker.cell = cell
         cell.reentries = [*(cell.reentries or ()), worker]
         try:
-            await cell.answer(call, worker)
+            await answer(cell.actor, call)
             cell.handled += 1
         except Exception as error:  # the supervisor's business
             cell.fail_soon(error)
@@ -364,11 +319,33 @@ def _stop(actor: Actor, request: DrainRequest) -> None:
     actor.stop()
 
 
-async def _answer(actor: Actor, call: Call) -> None:
-    if not call.done:
-        cell = actor._cell
-        assert cell.worker is not None
-        await cell.answer(call, cell.worker)
+async def answer(actor: Actor, call: Call) -> None:
+    """Handle a call."""
+    if call.done:
+        return
+    worker = current_worker.get()
+    assert worker is not None
+    cell = actor._cell
+    route = cell.routes[call.message.__class__]
+    if route.shielded:
+        call.shielded = True
+    worker.call = call
+    call.worker = worker
+    try:
+        result = route.function(actor, call.message)
+        if route.is_async:
+            result = await result
+    except Refused as refused:
+        call.fail(refused.error)
+    except BlocktreeError as error:
+        call.fail(error)
+    except Exception as error:
+        call.died(cell.reason_of(error), error)
+        raise
+    else:
+        call.answer(result)
+    finally:
+        worker.call = call.worker = None
 
 
 class TracedRoutes(dict[type, Route]):
@@ -403,6 +380,6 @@ class TracedRoutes(dict[type, Route]):
 _ENVELOPE = Route(_open, shielded=False, answer=None)
 #: Every actor takes these, beside its own messages.
 INNER_ROUTES: dict[type, Route] = {
-    Call: Route(_answer, shielded=False, answer=None),
+    Call: Route(answer, shielded=False, answer=None),
     DrainRequest: Route(_stop, shielded=False, answer=None),
 }

@@ -25,8 +25,6 @@ E = TypeVar("E", bound=Entry)
 class Deadlines(Generic[E]):
     """When each entry runs out. Entries of one moment run out in the order in which they came."""
 
-    __slots__ = ("_done", "_heap", "_number")
-
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, E]] = []
         self._number = 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Generator
+from heapq import heappush
 from typing import Protocol, cast
 
 import anyio
@@ -41,11 +42,11 @@ class Timed(Protocol):
     def expire(self) -> None: ...
 
 
-class Loop:
+class Loop(Deadlines[Timed]):
     """The running event loop, and all deadlines of one runtime in one heap under one timer."""
 
     def __init__(self) -> None:
-        self.deadlines: Deadlines[Timed] = Deadlines()
+        super().__init__()
         self._due = math.inf
 
     def now(self) -> float:
@@ -66,8 +67,9 @@ class Loop:
         """No deadline counts any more."""
 
     def at(self, when: float, entry: Timed) -> None:
-        """Call `entry.expire` at this moment. Whoever sets `entry.done` before calls `deadlines.forget`."""
-        self.deadlines.add(when, entry)
+        """Call `entry.expire` at this moment. Whoever sets `entry.done` before calls `forget`."""
+        self._number = number = self._number + 1
+        heappush(self._heap, (when, number, entry))
         if when < self._due:  # a timer that fires too early looks again: cheaper than a new one for every call
             self._arm(when)
 
@@ -77,10 +79,10 @@ class Loop:
 
     def _sweep(self, due: float) -> None:
         # asyncio fires timers up to the clock's resolution early; without `due` that would be for ever too early
-        now, deadlines = max(self.now(), due), self.deadlines
-        while (entry := deadlines.pop_expired(now)) is not None:
+        now = max(self.now(), due)
+        while (entry := self.pop_expired(now)) is not None:
             entry.expire()
-        if (when := deadlines.next()) is not None and when < self._due:
+        if (when := self.next()) is not None and when < self._due:
             self._arm(when)
 
 

@@ -143,7 +143,7 @@ class Runtime(Supervisor):
     def trace(self, listener: Callable[[Trace], None] | None) -> None:
         """Call it with each message that was handled; None ends that. It must neither block nor raise.
 
-        An actor that is busy now begins (or ends) to be traced when it has handled what waits, or some hundred messages.
+        A busy actor begins (or ends) to be traced when it has handled what waits, or some hundred messages.
         """
         self.tracer = listener
 

@@ -24,7 +24,7 @@ class Timer:
         """Do not do it. Idempotent."""
         if not self.done:
             self.done = True
-            self._loop.deadlines.forget()
+            self._loop.forget()
 
     def expire(self) -> None:
         if self._interval is None:

@@ -72,12 +72,12 @@ def inspect_runtime(runtime: Runtime, cells: tuple[Cell, ...]) -> Inspection:
         blocked=tuple(blocked),
         dead_letters=runtime.dead_letters.count,
         workers=len(runtime.pool),
-        timers=len(runtime.loop.deadlines),
+        timers=len(runtime.loop),
     )
 
 
 def _calls(runtime: Runtime, cells: tuple[Cell, ...]) -> Iterator[Call]:
-    for _, entry in runtime.loop.deadlines.pending():
+    for _, entry in runtime.loop.pending():
         if isinstance(entry, Call):
             yield entry
     for cell in cells:  # those without a deadline

@@ -83,7 +83,8 @@ class Ref(msgspec.Struct, frozen=True, dict=True):
             raise AttributeError(f"a Ref has no attribute {name!r}")
 
     def send(self, message: object) -> bool:
-        """Queue a message; never waits. At most once, in order with other messages from here.
+        """Queue a message; never waits. At most once, in order with other messages from here (on trio, those that come
+        over one link at one moment may overtake each other).
 
         False: it was not queued, because the actor ended or its mailbox drops new messages; a dead letter tells. Raises
         MailboxFullError, UnhandledMessageError. A remote one is checked there; nothing tells what is lost on the way.
