@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .commands import access, copying, enroll, files, grant, init, mounting, protocol, status
+from .commands import access, copying, enroll, files, grant, init, mounting, protocol, recover, status
 
 HELP = """One tree of names for files, machines and messages.
 
@@ -37,6 +37,7 @@ def build_app() -> typer.Typer:
     app = typer.Typer(name="bt", help=HELP, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.callback()(_main)
     app.command()(init.init)
+    app.command()(recover.recover)
     app.command()(status.status)
     app.command()(files.ls)
     app.command()(files.cat)

@@ -41,6 +41,14 @@ PassphraseFile = Annotated[
         "BLOCKTREE_PASSPHRASE works too.",
     ),
 ]
+WordsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--words-file",
+        metavar="FILE",
+        help="Read the recovery words from the first line of FILE (mode 0600) instead of asking.",
+    ),
+]
 TreePath = Annotated[
     str,
     typer.Argument(metavar=TREE_PATH, help="A path in a domain; /bt1…/PATH too.", autocompletion=complete_tree_path),
