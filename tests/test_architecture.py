@@ -96,6 +96,7 @@ SHELLS: dict[str, list[str]] = {
     "btfproto": [
         "_bell.py",  # wakes waiters
         "_dial.py",  # connects again
+        "care/_files.py",  # reads the files of a store
         "localfs/_coherence.py",  # the thread that hears of changes
         "localfs/_committer.py",  # the commit thread
         "localfs/_core.py",  # the lock

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .commands import access, copying, enroll, files, grant, init, mounting, protocol, recover, status
+from .commands import access, copying, enroll, files, grant, init, mounting, protocol, recover, scrub, status
 
 HELP = """One tree of names for files, machines and messages.
 
@@ -47,6 +47,7 @@ def build_app() -> typer.Typer:
     app.command()(mounting.mount)
     app.command()(mounting.umount)
     app.command()(grant.grant)
+    app.command()(scrub.scrub)
     app.add_typer(enroll.build(), name="enroll")
     app.add_typer(access.build(), name="access")
     app.add_typer(protocol.build(), name="protocol")

@@ -1,0 +1,216 @@
+"""`bt scrub`: reads a whole store, and says what is not what was signed."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import typer
+from btfproto.care import Damage, Unreadable, inspect_files, scrub_store, scrub_tree
+from btfproto.domain import open_volume
+from btfproto.errors import StoreError
+from btfproto.localfs import FilePins, FsOptions, LocalFs
+from btfproto.store import EmbeddedStore, Store
+from btfproto.store.remote import StoreClient
+from btlib.errors import BlocktreeError
+from btlib.exits import ExitCode
+from btlib.home import Domain
+from btlib.identity import Identity
+from btlib.kinds import Kind
+from btlib.paths import BlockPath
+
+from ..errors import CommandError
+from ..files.tree import Tree
+from ..options import Json, PassphraseFile, complete_tree_path
+from ..output import give, human_size, remark, say, visible
+from ..progress import Bar, Meter, Silence
+from ..session import Session, now, open_store
+
+RESTORE = "restore what is damaged from a backup, and look at the disk; what can be read: bt fsck --salvage"
+
+OptionalTreePath = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[PETNAME:[/PATH]]", help="A domain; the only one by default.", autocompletion=complete_tree_path
+    ),
+]
+WithoutKeys = Annotated[
+    bool, typer.Option("--no-keys", help="Ask for no passphrase: check what was signed, and not whether it opens.")
+]
+Progress = Annotated[
+    bool | None, typer.Option("--progress/--no-progress", help="Show a bar; by default only on a terminal.")
+]
+
+
+@dataclass
+class Findings:
+    """What a scrub found, and how much it read."""
+
+    files: list[StoreError] = field(default_factory=list)
+    blocks: list[Damage] = field(default_factory=list)
+    paths: list[Unreadable] = field(default_factory=list)
+    checked: int = 0
+    bytes: int = 0
+    keys: str = ""  #: why the tree was not opened; empty where it was
+
+    @property
+    def count(self) -> int:
+        return len(self.files) + len(self.blocks) + len(self.paths)
+
+
+def scrub(
+    path: OptionalTreePath = None,
+    no_keys: WithoutKeys = False,
+    progress: Progress = None,
+    json: Json = False,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Read the whole store, and say what is damaged.
+
+    Every head and record is checked against its signature and hash, without keys; then everything below the path is
+    opened. The store may be in use: then this goes through the server that holds it. Nothing is changed.
+
+    Exit code 6 where something is damaged.
+
+    Example: bt scrub home:
+    """
+    session = Session(passphrase_file)
+    domain, place = resolve_domain(session, path)
+    identity = None if no_keys else session.unlock(domain)
+    meter = _Counting(choose_meter(progress, as_json=json))
+    started = time.monotonic()
+    findings = Findings()
+    with meter.shown, opened_store(domain, identity) as store:
+        status = store.status()
+        meter.shown.expect(status.blocks, status.stored_bytes * (1 if identity is None else 2))
+        if isinstance(store, EmbeddedStore):
+            findings.files += inspect_files(store)
+        findings.blocks += scrub_store(store, domain.root, meter)
+        findings.checked, findings.bytes = meter.items, meter.size
+        _open_tree(domain, identity, store, place, meter, findings)
+    _show(domain, place, findings, time.monotonic() - started, as_json=json)
+    if findings.count:
+        raise typer.Exit(ExitCode.INTEGRITY)
+
+
+def resolve_domain(session: Session, path: str | None) -> tuple[Domain, BlockPath]:
+    """The domain and place that were named, or the root of the only domain here."""
+    if path is not None:
+        return session.home.resolve(path)
+    petnames = list(session.home.petnames())
+    if len(petnames) != 1:
+        known = ", ".join(petnames) or "none"
+        raise CommandError(f"say which domain (known here: {known})", hint="write PETNAME:")
+    return session.home.resolve(f"{petnames[0]}:")
+
+
+def choose_meter(progress: bool | None, *, as_json: bool) -> Meter:
+    shown = progress if progress is not None else sys.stderr.isatty() and not as_json
+    return Bar() if shown else Silence()
+
+
+@contextmanager
+def opened_store(domain: Domain, identity: Identity | None) -> Iterator[Store]:
+    """The store of a domain. Without an identity only one that lies here and nobody has open."""
+    if identity is not None:
+        store = open_store(domain, identity)
+    elif domain.store is not None:
+        store = EmbeddedStore(domain.store, program="bt")
+    else:
+        raise CommandError(f"the store of {domain.petname} is on a server, which wants keys", hint="omit --no-keys")
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def read_only_tree(domain: Domain, identity: Identity, store: Store, place: BlockPath) -> Iterator[Tree]:
+    """What lies at a path, opened without ever writing."""
+    with ExitStack() as stack:
+        pins = FilePins(domain.pins)
+        stack.callback(pins.close)
+        options = FsOptions(shared=isinstance(store, StoreClient), read_only=True)
+        volume = open_volume(store, identity, place, now())
+        provider = LocalFs(store, identity, volume, options=options, pins=pins)
+        stack.callback(provider.shutdown)
+        yield Tree(provider, place, domain.petname)
+
+
+class _Counting:
+    """Counts for the summary what passes on to the meter."""
+
+    def __init__(self, shown: Meter) -> None:
+        self.shown = shown
+        self.items = self.size = 0
+
+    def item(self, path: str) -> None:
+        self.items += 1
+        self.shown.item(path)
+
+    def bytes(self, count: int) -> None:
+        self.size += count
+        self.shown.bytes(count)
+
+
+def _open_tree(
+    domain: Domain, identity: Identity | None, store: Store, place: BlockPath, meter: _Counting, findings: Findings
+) -> None:
+    if identity is None:
+        findings.keys = "no keys were to be used"
+        return
+    try:
+        with read_only_tree(domain, identity, store, place) as tree:
+            findings.paths += scrub_tree(tree.provider, meter)
+    except BlocktreeError as error:
+        if error.kind is Kind.FORBIDDEN:
+            findings.keys = error.message
+        elif error.kind in (Kind.INTEGRITY, Kind.ROLLBACK, Kind.NOT_FOUND) and (findings.count or place.names == ()):
+            findings.paths.append(Unreadable(path=(), inode=0, what=error.message, kind=error.kind))
+        else:
+            raise
+
+
+def _show(domain: Domain, place: BlockPath, findings: Findings, seconds: float, *, as_json: bool) -> None:
+    names = {found.inode: f"{domain.petname}:/{'/'.join((*place.names, *found.path))}" for found in findings.paths}
+    if as_json:
+        give(
+            {
+                "blocks": findings.checked,
+                "bytes": findings.bytes,
+                "seconds": round(seconds, 3),
+                "opened": not findings.keys,
+                "damaged_files": [error.message for error in findings.files],
+                "damaged_blocks": [
+                    {"block": found.block.hex(), "path": names.get(found.inode), "what": found.what}
+                    for found in findings.blocks
+                ],
+                "damaged_paths": [
+                    {"path": names[found.inode], "kind": found.kind.name, "what": found.what}
+                    for found in findings.paths
+                ],
+            }
+        )
+        return
+    for line in _lines(findings, names):
+        say(visible(line))
+    rate = human_size(int(findings.bytes / max(seconds, 0.001)))
+    remark(f"checked {findings.checked} blocks, {human_size(findings.bytes)}, in {seconds:.1f} s ({rate}/s)")
+    if findings.keys:
+        remark(f"the tree was not opened: {visible(findings.keys)}")
+    remark(f"{findings.count} things are damaged; {RESTORE}" if findings.count else "everything is what was signed")
+
+
+def _lines(findings: Findings, names: dict[int, str]) -> Sequence[str]:
+    return [
+        *(error.message for error in findings.files),
+        *(
+            f"{names.get(found.inode, 'no known path')} (block {found.block.hex()}): {found.what}"
+            for found in findings.blocks
+        ),
+        *(f"{names[found.inode]}: {found.what}" for found in findings.paths),
+    ]
