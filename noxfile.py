@@ -3,6 +3,7 @@
     nox -s lint types tests            what CI checks, in environments of their own
     nox -s vectors                     regenerate all test vectors and compare
     nox -s bench -- --only serde       benchmarks against named peers; --json FILE for a machine
+    nox -s faults -- --kills 10        kill -9, power cuts and full disks under real mounts, as root
 
 Every session installs from requirements.lock, so that it sees the same versions as `tools/dev.py`.
 """
@@ -68,3 +69,10 @@ def bench(session: nox.Session) -> None:
     if absent:
         session.log("peers missing here (their rows are left out): apt-get install %s", " ".join(absent))
     session.run("python", "-m", "tests.bench", *session.posargs)
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Kills, power cuts, full disks on real mounts, as root; `-- --kills N --cuts N --seed S`: docs/faults.md."""
+    install(session)
+    session.run("python", "-m", "tests.faults", *session.posargs)
