@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .commands import access, copying, enroll, files, grant, init, mounting, protocol, recover, scrub, status
+from .commands import access, copying, df, enroll, files, grant, init, mounting, protocol, recover, scrub, status
 
 HELP = """One tree of names for files, machines and messages.
 
@@ -48,6 +48,7 @@ def build_app() -> typer.Typer:
     app.command()(mounting.umount)
     app.command()(grant.grant)
     app.command()(scrub.scrub)
+    app.command()(df.df)
     app.add_typer(enroll.build(), name="enroll")
     app.add_typer(access.build(), name="access")
     app.add_typer(protocol.build(), name="protocol")

@@ -13,7 +13,7 @@ import typer
 from btfproto.care import Damage, Unreadable, inspect_files, scrub_store, scrub_tree
 from btfproto.domain import open_volume
 from btfproto.errors import StoreError
-from btfproto.localfs import FilePins, FsOptions, LocalFs
+from btfproto.localfs import FilePins, FsOptions, LocalFs, Pins
 from btfproto.store import EmbeddedStore, Store
 from btfproto.store.remote import StoreClient
 from btlib.errors import BlocktreeError
@@ -129,10 +129,12 @@ def opened_store(domain: Domain, identity: Identity | None) -> Iterator[Store]:
 
 
 @contextmanager
-def read_only_tree(domain: Domain, identity: Identity, store: Store, place: BlockPath) -> Iterator[Tree]:
-    """What lies at a path, opened without ever writing."""
+def read_only_tree(
+    domain: Domain, identity: Identity, store: Store, place: BlockPath, pins: Pins | None = None
+) -> Iterator[Tree]:
+    """What lies at a path, opened without ever writing; by default not in an older state than seen before."""
     with ExitStack() as stack:
-        pins = FilePins(domain.pins)
+        pins = FilePins(domain.pins) if pins is None else pins
         stack.callback(pins.close)
         options = FsOptions(shared=isinstance(store, StoreClient), read_only=True)
         volume = open_volume(store, identity, place, now())
