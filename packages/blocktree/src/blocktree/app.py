@@ -7,7 +7,21 @@ from typing import Annotated
 
 import typer
 
-from .commands import access, copying, df, enroll, files, grant, init, mounting, protocol, recover, scrub, status
+from .commands import (
+    access,
+    copying,
+    df,
+    enroll,
+    files,
+    fsck,
+    grant,
+    init,
+    mounting,
+    protocol,
+    recover,
+    scrub,
+    status,
+)
 
 HELP = """One tree of names for files, machines and messages.
 
@@ -49,6 +63,7 @@ def build_app() -> typer.Typer:
     app.command()(grant.grant)
     app.command()(scrub.scrub)
     app.command()(df.df)
+    app.command()(fsck.fsck)
     app.add_typer(enroll.build(), name="enroll")
     app.add_typer(access.build(), name="access")
     app.add_typer(protocol.build(), name="protocol")

@@ -94,7 +94,7 @@ class LocalTarget:
     """Directories are paths; the copy's top directory is the caller's and trusted, everything below is not."""
 
     def enter(self, parent: Path, item: Item[object]) -> Path:
-        path = _inside(parent, item)
+        path = inside(parent, item)
         with local_errors(path):
             try:
                 path.mkdir(mode=OWN_DIRECTORY)
@@ -104,13 +104,13 @@ class LocalTarget:
         return path
 
     def write(self, parent: Path, item: Item[object], pieces: Iterator[bytes]) -> None:
-        path = _inside(parent, item)
+        path = inside(parent, item)
         with local_errors(path):
             descriptor = os.open(path, WRITE_FLAGS, 0o600)
         try:
             for piece in pieces:
                 with local_errors(path):
-                    _write_all(descriptor, piece)
+                    write_all(descriptor, piece)
             with local_errors(path):
                 os.fchmod(descriptor, item.mode & PERMISSIONS)
                 os.utime(descriptor, ns=(item.modified, item.modified))
@@ -118,7 +118,7 @@ class LocalTarget:
             os.close(descriptor)
 
     def link(self, parent: Path, item: Item[object], target: str) -> None:
-        path = _inside(parent, item)
+        path = inside(parent, item)
         with local_errors(path):
             if path.is_symlink():
                 path.unlink()
@@ -146,7 +146,8 @@ def _item(path: Path, name: str, status: os.stat_result) -> Item[Path]:
     )
 
 
-def _inside(parent: Path, item: Item[object]) -> Path:
+def inside(parent: Path, item: Item[object]) -> Path:
+    """Where an item goes in a directory. Raises FsError for a name that could lead elsewhere."""
     try:
         return parent / check_name(item.name)
     except PathError as error:
@@ -165,7 +166,8 @@ def _read_pieces(descriptor: int, file: Item[Path]) -> Iterator[bytes]:
             return
 
 
-def _write_all(descriptor: int, piece: bytes) -> None:
+def write_all(descriptor: int, piece: bytes) -> None:
+    """Write a piece, however many calls that takes."""
     rest = memoryview(piece)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
