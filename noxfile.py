@@ -3,6 +3,7 @@
     nox -s lint types tests            what CI checks, in environments of their own
     nox -s vectors                     regenerate all test vectors and compare
     nox -s bench -- --only serde       benchmarks against named peers; --json FILE for a machine
+    nox -s fs-suite -- --modes thin    public file-system suites over real mounts (docs/fuse-compliance.md)
     nox -s faults -- --kills 10        kill -9, power cuts and full disks under real mounts, as root
 
 Every session installs from requirements.lock, so that it sees the same versions as `tools/dev.py`.
@@ -76,3 +77,13 @@ def faults(session: nox.Session) -> None:
     """Kills, power cuts, full disks on real mounts, as root; `-- --kills N --cuts N --seed S`: docs/faults.md."""
     install(session)
     session.run("python", "-m", "tests.faults", *session.posargs)
+
+
+@nox.session(name="fs-suite")
+def fs_suite(session: nox.Session) -> None:
+    """pjdfstest, fsx and fio over real mounts, as root; PJDFSTEST=DIR and FSX=FILE name what is built elsewhere."""
+    install(session)
+    if shutil.which("fio") is None:
+        session.run("apt-get", "install", "--yes", "fio", external=True)
+    session.run("pytest", "tests/fs_suite")
+    session.run("python", "-m", "tests.fs_suite", *session.posargs)
