@@ -89,6 +89,7 @@ SHELLS: dict[str, list[str]] = {
         "_server.py",
         "_shell.py",
         "_sockets.py",
+        "_stream.py",
         "_workers.py",
         "blocking/*",
         "testing/*",

@@ -20,7 +20,15 @@ from bttp._preface import preface, refusal
 FOLDER = Path(__file__).parent / "vectors"
 DOMAIN = make_domain_identities("alice", root="root")
 CERTIFICATES = (b"the client's certificate", b"the server's certificate")
-HELLO = Hello(version=1, auths=1, max_calls=1024, max_body=64 * 1024 * 1024, send_window=1024 * 1024)
+HELLO = Hello(
+    version=1,
+    auths=1,
+    max_calls=1024,
+    max_body=64 * 1024 * 1024,
+    send_window=1024 * 1024,
+    stream_window=256 * 1024,
+    link_window=16 * 1024 * 1024,
+)
 PATH = DOMAIN.path.child("hosts").child("nas")
 
 
@@ -47,6 +55,12 @@ def vectors() -> dict[str, dict[str, object]]:
         ),
         "cancel": _accept("stream 1 is not waited for", frame(FrameKind.CANCEL, 1)),
         "credit": _accept("256 KiB more", wire.credit_frame(256 * 1024)),
+        "open": _accept("stream 1 is opened on route 1, 30 s", wire.open_frame(1, 1, 30_000, b"hello")),
+        "item": _accept("an item of stream 1", wire.item_frame(1, 5, b"hello")),
+        "large-item": _accept("announced and begun", wire.item_frame(1, CHUNK + 2, b"") + wire.data_head(1, 2) + b"ab"),
+        "end": _accept("no more items from this side of stream 1", frame(FrameKind.END, 1)),
+        "reset": _accept("stream 1 is over", wire.text_frame(FrameKind.RESET, 1, Kind.CANCELLED, "enough")),
+        "stream-credit": _accept("256 KiB more for stream 1", wire.credit_frame(256 * 1024, 1)),
         "ping": _accept("a sign of life, please", frame(FrameKind.PING, 0, (1).to_bytes(8, "little"))),
         "too-long": {
             "comment": "a head whose length is beyond the limit: refused before any payload",

@@ -30,7 +30,7 @@ DOMAIN = make_domain_identities("server", "alice")
 ROOT = DOMAIN.principal
 ECHO = DOMAIN.path.child("echo")
 QUICK = bttp.Limits(handshake_seconds=0.3)
-HELLO = Hello(version=1, auths=1, max_calls=10, max_body=1000, send_window=1000)
+HELLO = Hello(version=1, auths=1, max_calls=10, max_body=1000, send_window=1000, stream_window=1000, link_window=5000)
 WAIT = 10.0
 
 Frame = tuple[int, bytes]

@@ -109,7 +109,7 @@ def test_a_chunk_and_its_fixed_part_fit_a_frame() -> None:
 
 
 def test_hello_survives_and_malformed_ones_do_not() -> None:
-    hello = Hello(version=1, auths=2, max_calls=3, max_body=4, send_window=5)
+    hello = Hello(version=1, auths=2, max_calls=3, max_body=4, send_window=5, stream_window=6, link_window=7)
     payload = hello_frame(hello)[8:]
     assert parse_hello(payload) == hello
     for wrong in (payload[:-1], payload + b"\0", payload[:3] + b"\1" + payload[4:]):

@@ -16,6 +16,7 @@ import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from btlib import BlockPath, Principal
 from btlib.identity import Identity
+from btlib.kinds import Kind
 from btlib.testing import make_domain_identities
 from bttp.testing import check_shell
 from bttp.testing._shell_suite import _CHECKS, LinkUnderTest, ShellUnderTest
@@ -40,6 +41,37 @@ class Threads:
             yield link
 
 
+class _PortalStream:
+    """A stream of an event loop, used from a thread."""
+
+    def __init__(self, portal: BlockingPortal, stream: bttp.Stream) -> None:
+        self._portal, self._stream = portal, stream
+        self.path, self.body, self.peer = stream.path, stream.body, stream.peer
+
+    @property
+    def reason(self) -> bttp.BttpError | None:
+        return self._stream.reason
+
+    def send(self, body: Any) -> None:
+        self._portal.call(self._stream.send, body)
+
+    def receive(self) -> memoryview | None:
+        return self._portal.call(self._stream.receive)
+
+    def finish(self) -> None:
+        self._portal.call(self._stream.finish)
+
+    def complete(self) -> None:
+        self._portal.call(self._stream.complete)
+
+    def cancel(self, kind: Kind = Kind.CANCELLED, text: str = "") -> None:
+        self._portal.call(self._stream.cancel, kind, text)
+
+    def __iter__(self) -> Iterator[memoryview]:
+        while (item := self.receive()) is not None:
+            yield item
+
+
 class _PortalLink:
     """A link of an event loop, used from a thread."""
 
@@ -62,6 +94,16 @@ class _PortalLink:
 
     def send(self, path: BlockPath | str, body: Any = b"") -> None:
         self._portal.call(self._link.send, path, body)
+
+    @contextmanager
+    def stream(
+        self, path: BlockPath | str, body: Any = b"", *, timeout: float | None = None
+    ) -> Iterator[bttp.BlockingStream]:
+        async def open_one() -> bttp.Stream:
+            return self._link.stream(path, body, timeout=timeout)
+
+        with self._portal.wrap_async_context_manager(self._portal.call(open_one)) as stream:
+            yield _PortalStream(self._portal, stream)
 
     def drain(self, timeout: float = 5.0) -> bool:
         return self._portal.call(self._link.drain, timeout)

@@ -7,6 +7,7 @@ from ._peer import Peer
 from ._policy import Policy, RootPolicy
 from ._router import Request, Router
 from ._server import Server, serve
+from ._stream import BlockingStream, Stream
 from .errors import (
     AuthenticationError,
     BttpError,
@@ -21,6 +22,7 @@ from .errors import (
 
 __all__ = [
     "AuthenticationError",
+    "BlockingStream",
     "BttpError",
     "ConnectionLostError",
     "DeadlineError",
@@ -37,6 +39,7 @@ __all__ = [
     "Router",
     "Server",
     "ServerLimits",
+    "Stream",
     "UnreachableError",
     "connect",
     "serve",

@@ -6,6 +6,7 @@ Four tasks: one reads, one writes, one keeps time, and this link's handlers run 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import anyio
 import anyio.abc
@@ -17,11 +18,14 @@ from btlib.verification import Decision
 
 from ._core import LinkCore
 from ._events import LinkOpened, Writable
+from ._frames import Buffer
 from ._link import Link
 from ._peer import Peer
 from ._policy import Policy
-from ._router import Answer, Body, Mode, Router
+from ._router import Answer, Body, Mode, Router, StreamDestination
 from ._shell import Work
+from ._stream import Stream, serve_stream
+from ._stream_end import StreamEnd
 from .errors import BttpError, ConnectionLostError
 
 _READ = 64 * 1024
@@ -118,6 +122,15 @@ class AnyioLink(Link):
         self._stir()
         await anyio.lowlevel.checkpoint()
 
+    def stream(self, path: BlockPath | str, body: Buffer = b"", *, timeout: float | None = None) -> Stream:
+        self._check_process()
+        now = anyio.current_time()
+        place = path if isinstance(path, BlockPath) else BlockPath.parse(path)
+        stream = self._make_stream(place, memoryview(body), None if timeout is None else now + timeout)
+        stream.number = self._core.open(path, body, stream, timeout, now)
+        self._poke()
+        return stream
+
     async def wait_opened(self) -> None:
         await self._opened.wait()
         if self._ended:
@@ -145,10 +158,7 @@ class AnyioLink(Link):
     def _stir(self) -> None:
         """Something changed: act on it, write it, and look at the time."""
         self.handle_events()
-        self._output.set()
-        when = self._core.next_timeout()
-        if when is not None and when < self._planned:
-            self._clock.set()
+        self._poke()
 
     async def _read(self) -> None:
         while not self._ended:
@@ -215,6 +225,27 @@ class AnyioLink(Link):
             return await anyio.to_thread.run_sync(handler, work.request, limiter=self._threads)  # type: ignore[arg-type]
         answer: Answer = await handler(work.request)  # type: ignore[misc]
         return answer
+
+    def _make_stream(self, path: BlockPath, body: memoryview, deadline: float | None) -> Stream:
+        return Stream(self, path, body, deadline)
+
+    def _begin_stream(self, stream: StreamEnd, destination: StreamDestination) -> None:
+        assert self._group is not None
+        self._group.start_soon(self._run_stream, cast(Stream, stream), destination)
+
+    async def _run_stream(self, stream: Stream, destination: StreamDestination) -> None:
+        with anyio.CancelScope() as scope:
+            if destination.mode is Mode.TASK:
+                stream.stop = scope.cancel
+                if stream.reason is not None:  # it ended before this task began
+                    scope.cancel()
+            await serve_stream(self, stream, destination)
+
+    def _poke(self) -> None:
+        self._output.set()
+        when = self._core.next_timeout()
+        if when is not None and when < self._planned:
+            self._clock.set()
 
     def _stop(self, number: int) -> None:
         scope = self._scopes.get(number)

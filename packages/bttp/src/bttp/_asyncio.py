@@ -16,12 +16,14 @@ from btlib.verification import Decision
 
 from ._core import LinkCore
 from ._events import LinkOpened, Writable
-from ._frames import READ_SIZE
+from ._frames import READ_SIZE, Buffer
 from ._link import Link
 from ._peer import Peer
 from ._policy import Policy
-from ._router import Body, Mode, Router
+from ._router import Body, Mode, Router, StreamDestination
 from ._shell import Work
+from ._stream import Stream, serve_stream
+from ._stream_end import StreamEnd
 from ._workers import Workers
 from .errors import BttpError, ConnectionLostError
 
@@ -82,6 +84,15 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
         if not self._flushing:
             self._flushing = True
             self._loop.call_soon(self._flush)
+
+    def stream(self, path: BlockPath | str, body: Buffer = b"", *, timeout: float | None = None) -> Stream:
+        self._check_process()
+        now = monotonic()
+        place = path if isinstance(path, BlockPath) else BlockPath.parse(path)
+        stream = self._make_stream(place, memoryview(body), None if timeout is None else now + timeout)
+        stream.number = self._core.open(path, body, stream, timeout, now)
+        self._poke()
+        return stream
 
     async def wait_closed(self) -> None:
         await asyncio.shield(self._gone)
@@ -213,6 +224,19 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
             self._finish_failed(work, error)
         else:
             self._finish(work, answer)  # type: ignore[arg-type]
+        self._flush_soon()
+
+    def _make_stream(self, path: BlockPath, body: memoryview, deadline: float | None) -> Stream:
+        return Stream(self, path, body, deadline)
+
+    def _begin_stream(self, stream: StreamEnd, destination: StreamDestination) -> None:
+        task = self._loop.create_task(serve_stream(self, cast(Stream, stream), destination))
+        self._all_tasks.add(task)
+        task.add_done_callback(self._all_tasks.discard)
+        if destination.mode is Mode.TASK:
+            stream.stop = cast("Callable[[], None]", task.cancel)
+
+    def _poke(self) -> None:
         self._flush_soon()
 
     def _stop(self, number: int) -> None:

@@ -67,6 +67,7 @@ class LinkCore:
             exchange.hold,
             exchange.consumed,
         )
+        self.open, self.streams, self.limit_stream = exchange.open, exchange.streams, exchange.limit_stream
         self._reader = FrameReader(self._exchange.bodies.place)
         self._tls: TlsPump | None = None
         self._preface = bytearray()

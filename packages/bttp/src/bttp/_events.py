@@ -29,6 +29,20 @@ class Route(msgspec.Struct, eq=False):
     target: Target | None = None
 
 
+class StreamState(msgspec.Struct, eq=False):
+    """One live stream, as its core sees it. `token` is the shell's; for a received stream it sets that itself."""
+
+    token: object
+    own: bool  #: opened by this side
+    credit: int  #: what this side may still send
+    window: int  #: what the peer may still send
+    taken: int = 0  #: to be given back to the peer
+    arriving: int = 0  #: cost of the item whose chunks are coming
+    finished: bool = False  #: this side said END
+    ended: bool = False  #: the peer said END
+    right_ends: bool = False  #: its deadline is the end of the peer's right
+
+
 class PeerProven(msgspec.Struct, frozen=True, gc=False):
     """The peer's signatures are right. Now call `admit()` or `refuse()`."""
 
@@ -78,6 +92,44 @@ class CallFailed(msgspec.Struct, frozen=True):
     error: BttpError
 
 
+class StreamReceived(msgspec.Struct, frozen=True):
+    """The peer opened a stream. Set `stream.token`, or say `streams.reset(number, …)`."""
+
+    number: int
+    stream: StreamState
+    route: Route
+    body: memoryview
+    deadline: float | None
+
+
+class ItemReceived(msgspec.Struct, frozen=True):
+    """An item of a stream. Say `streams.taken(number, cost)` when somebody took it."""
+
+    number: int
+    stream: StreamState
+    body: memoryview
+    cost: int
+
+
+class StreamEnded(msgspec.Struct, frozen=True):
+    """The peer sends no more items on this stream; this side still may."""
+
+    stream: StreamState
+
+
+class StreamReset(msgspec.Struct, frozen=True):
+    """A stream is over before both sides finished: `error` says who did that and why."""
+
+    stream: StreamState
+    error: BttpError
+
+
+class StreamWritable(msgspec.Struct, frozen=True):
+    """`streams.write` was refused for want of credit or room; try again."""
+
+    stream: StreamState
+
+
 class Writable(msgspec.Struct, frozen=True, gc=False):
     """`send` was refused for want of credit or room; try again."""
 
@@ -104,6 +156,11 @@ Event: TypeAlias = (
     | CallCancelled
     | ReplyReceived
     | CallFailed
+    | StreamReceived
+    | ItemReceived
+    | StreamEnded
+    | StreamReset
+    | StreamWritable
     | Writable
     | PeerDraining
     | LinkClosed

@@ -26,6 +26,7 @@ from ._frames import CHUNK, Buffer, FrameKind, Hello, frame
 from ._limits import MAX_ROUTES, SEND_COST, Limits
 from ._outbox import Outbox
 from ._statistics import LinkStatistics
+from ._streams import Streams
 from .errors import BttpError, ConnectionLostError, DeadlineError, LimitError
 
 _MANY = CHUNK + 1  # the size of what is not looked at yet
@@ -52,6 +53,9 @@ class Exchange:
         self._stream = self._first
         self._calling: dict[int, object] = {}  # by stream: the caller's token
         self._serving: set[int] = set()
+        self.streams = Streams(
+            limits, statistics, events, self.outbox, self.bodies, self.deadlines, self._answer, self._stream_over
+        )
         self._routes_out: dict[BlockPath | str, int] = {}
         self._routes_in: dict[int, Route] = {}
         self._parked: deque[CallReceived] = deque()
@@ -67,6 +71,7 @@ class Exchange:
         """The peer accepted; these are its limits."""
         self._closed = None
         self._peer_calls, self._peer_body, self._credit = hello.max_calls, hello.max_body, hello.send_window
+        self.streams.begin(hello)
 
     def stop(self, why: Callable[[], BttpError]) -> None:
         """Nothing new can be sent from now on; `why` makes the error."""
@@ -74,7 +79,7 @@ class Exchange:
 
     @property
     def idle(self) -> bool:
-        return not (self._calling or self._serving or len(self.bodies) or self.outbox)
+        return not (self._calling or self._serving or self.streams.live or len(self.bodies) or self.outbox)
 
     # --- this side originates
 
@@ -100,7 +105,7 @@ class Exchange:
         route = self._routes_out.get(path) or self._new_route(path)
         stream = self._stream
         self._stream = stream + 2
-        if stream >= _LAST_STREAM or stream in self._calling:
+        if stream >= _LAST_STREAM or stream in self._calling or stream in self.streams.live:
             stream = self._free_stream()
         milliseconds = 0
         if timeout is not None:
@@ -133,6 +138,44 @@ class Exchange:
         self._statistics.sends_sent += 1
         return True
 
+    def open(
+        self, path: BlockPath | str, body: Buffer, token: object, timeout: float | None = None, now: float = 0.0
+    ) -> int:
+        """Open a stream with some first words; its events carry `token`. Raises as `call`.
+
+        The number is for `streams`: `write`, `finish`, `reset`, `taken`.
+        """
+        if self._closed is not None:
+            raise self._closed()
+        if self._peer_calls <= len(self._calling):
+            raise self._too_many_calls()
+        if (size := memoryview(body).nbytes) > CHUNK:
+            raise LimitError(f"a stream opens with at most {CHUNK} bytes, not {size}", hint="send the rest as items")
+        route = self._routes_out.get(path) or self._new_route(path)
+        stream = self._free_stream()
+        milliseconds = 0
+        if timeout is not None:
+            milliseconds = min(max(1, ceil(timeout * 1000)), _MAX_TIMEOUT)
+            self.deadlines.add(stream, now + timeout)
+        self._frames.append(wire.open_frame(stream, route, milliseconds, body))
+        self._peer_calls -= 1  # a stream takes the place of a call until it is over
+        self.streams.add(stream, token, own=True)
+        self._statistics.streams_sent += 1
+        return stream
+
+    def limit_stream(self, number: int, seconds: float) -> None:
+        """The peer's right to a stream that it opened ends then; so does the stream."""
+        stream, due = self.streams.live.get(number), self.now + seconds
+        if stream is not None and due < self._dues.get(number, float("inf")):
+            stream.right_ends = True
+            self.deadlines.add(number, due)
+
+    def _stream_over(self, number: int, own: bool) -> None:
+        if own:
+            self._peer_calls += 1
+        else:
+            self._serving.discard(number)
+
     def cancel(self, number: int) -> None:
         """Stop waiting for a call of this side; the peer is told to stop working on it. No event follows."""
         if number in self._calling:
@@ -158,14 +201,14 @@ class Exchange:
 
     def _too_many_calls(self) -> LimitError:
         return LimitError(
-            f"{len(self._calling)} calls are under way, the most that the peer takes on one link (max_calls)",
+            f"{len(self._calling)} calls are under way, beside streams all that the peer takes (max_calls)",
             hint="wait for some, or open another link",
         )
 
     def _free_stream(self) -> int:
         """A number that no call of this side has; they start again when all were used."""
         stream = self._stream
-        while stream in self._calling or stream > _LAST_STREAM:
+        while stream in self._calling or stream in self.streams.live or stream > _LAST_STREAM:
             stream = stream + 2 if stream < _LAST_STREAM else self._first
         self._stream = stream + 2
         return stream
@@ -241,7 +284,9 @@ class Exchange:
     def expire(self, now: float) -> None:
         """Calls whose deadline passed: ours fail and are cancelled there, those we serve are stopped."""
         for number in self.deadlines.expired(now):
-            if number in self._calling:
+            if number in self.streams.live:
+                self.streams.expire(number)
+            elif number in self._calling:
                 self._statistics.deadlines_passed += 1
                 error = DeadlineError("no answer before the deadline")
                 self._events.append(CallFailed(self._give_up(number), error))
@@ -255,6 +300,8 @@ class Exchange:
         if self._parked:
             self._backlog = self.outbox.bulk
             self._make_room()
+        if self.streams.waiting:
+            self.streams.wake()
         return plaintext
 
     def arriving(self, now: float) -> None:
@@ -284,6 +331,8 @@ class Exchange:
         """The link is closed: everything under way fails. How many messages never left."""
         text = "the link was closed" if error is None else error.message
         lost = ConnectionLostError(f"no answer: {text}", kind=None if error is None else error.kind)
+        self._serving.difference_update(self.streams.live)
+        self.streams.end(ConnectionLostError(f"the stream was cut off: {text}", kind=lost.kind))
         self._events.extend(CallFailed(token, lost) for token in self._calling.values())
         self._events.extend(CallCancelled(number) for number in sorted(self._serving))
         self._calling.clear()

@@ -6,7 +6,9 @@
     SEND    route u32 ‖ total u32 ‖ body, likewise
     REPLY   total u32 ‖ body, likewise
     DATA    1..CHUNK bytes of the body that the stream's CALL, SEND or REPLY announced
-    ERROR, REFUSE, VIOLATION, GOAWAY    kind u8 ‖ text (UTF-8, at most MAX_TEXT bytes)
+    ITEM    total u32 ‖ body, likewise
+    OPEN    route u32 ‖ timeout u32 (ms; 0: none) ‖ body of at most CHUNK bytes
+    ERROR, REFUSE, VIOLATION, GOAWAY, RESET    kind u8 ‖ text (UTF-8, at most MAX_TEXT bytes)
 
 `docs/spec/bttp.md` has the whole table. A reader refuses a frame by its head alone: no length beyond MAX_PAYLOAD is
 ever waited for, and nothing is allocated by a length that the peer only claims.
@@ -33,7 +35,7 @@ READ_SIZE = 256 * 1024  #: plaintext taken in at once; four chunks, and more tha
 
 
 class FrameKind(enum.IntEnum):
-    """What a frame is. Numbers are wire format. The gaps are kept for streams and publish/subscribe."""
+    """What a frame is. Numbers are wire format. The gaps are kept for later."""
 
     HELLO = 1
     AUTH = 2
@@ -51,16 +53,21 @@ class FrameKind(enum.IntEnum):
     DATA = 20
     ERROR = 21
     CANCEL = 22
+    OPEN = 23
+    ITEM = 24
+    END = 25
+    RESET = 26
 
 
 PLACED = 256  #: not on the wire: a DATA frame whose bytes already lie in their body
 
 _HEAD = Struct("<II")
-_HELLO = Struct("<HBxIII")
+_HELLO = Struct("<HBxIIIII")
 _U32 = Struct("<I")
 CALL = Struct("<III")
 SEND = Struct("<II")
 REPLY = _U32
+OPEN = Struct("<II")
 
 HEAD_CALL = Struct("<IIIII")
 HEAD_SEND = Struct("<IIII")
@@ -75,6 +82,8 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True):
     max_calls: int  #: calls that this side serves at once
     max_body: int  #: bytes of the longest body that it takes
     send_window: int  #: credit for `SEND` that the peer starts with, in bytes
+    stream_window: int  #: credit for items that each stream starts with
+    link_window: int  #: credit for the items of all streams together
 
 
 def frame(kind: int, stream: int, payload: Buffer = b"") -> bytes:
@@ -99,17 +108,24 @@ def data_head(stream: int, length: int) -> bytes:
     return _HEAD.pack(length << 8 | 20, stream)
 
 
-def credit_frame(amount: int) -> bytes:
-    return frame(FrameKind.CREDIT, 0, _U32.pack(amount))
+def open_frame(stream: int, route: int, timeout_ms: int, body: Buffer) -> bytes:
+    return frame(FrameKind.OPEN, stream, OPEN.pack(route, timeout_ms) + body)
+
+
+def item_frame(stream: int, total: int, body: Buffer) -> bytes:
+    return HEAD_REPLY.pack(len(body) + 4 << 8 | 24, stream, total) + body
+
+
+def credit_frame(amount: int, stream: int = 0) -> bytes:
+    return frame(FrameKind.CREDIT, stream, _U32.pack(amount))
 
 
 def hello_frame(hello: Hello) -> bytes:
-    payload = _HELLO.pack(hello.version, hello.auths, hello.max_calls, hello.max_body, hello.send_window)
-    return frame(FrameKind.HELLO, 0, payload)
+    return frame(FrameKind.HELLO, 0, _HELLO.pack(*msgspec.structs.astuple(hello)))
 
 
 def text_frame(kind: FrameKind, stream: int, failure: Kind, text: str) -> bytes:
-    """An ERROR, REFUSE, VIOLATION or GOAWAY. A text that is too long is cut at a character."""
+    """An ERROR, REFUSE, VIOLATION, GOAWAY or RESET. A text that is too long is cut at a character."""
     encoded = text.encode(errors="replace")[:MAX_TEXT].decode(errors="ignore").encode()
     return frame(kind, stream, bytes((failure,)) + encoded)
 
@@ -122,7 +138,7 @@ def parse_hello(payload: Buffer) -> Hello:
 
 
 def parse_text(payload: Buffer) -> tuple[Kind, str]:
-    """Kind and text of an ERROR, REFUSE, VIOLATION or GOAWAY. A kind from a newer peer reads as INTERNAL."""
+    """Kind and text of what `text_frame` makes. A kind from a newer peer reads as INTERNAL."""
     if not 1 <= len(payload) <= 1 + MAX_TEXT:
         raise RemoteProtocolError(f"an error frame of {len(payload)} bytes is malformed")
     try:

@@ -66,6 +66,8 @@ class Introduction:
             max_calls=self._limits.max_calls,
             max_body=self._limits.max_body,
             send_window=self._limits.send_window,
+            stream_window=self._limits.stream_window,
+            link_window=self._limits.link_window,
         )
         proofs = prove_all(self._identities, self._role, self._signed)
         return [hello_frame(hello), *(frame(FrameKind.AUTH, 0, proof) for proof in proofs)]

@@ -6,11 +6,13 @@ import msgspec
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What one side of a link takes. Settings of the same names; the peer learns the first three in HELLO."""
+    """What one side of a link takes. Settings of the same names; the peer learns the first five in HELLO."""
 
-    max_calls: int = 1024  #: calls served at once; each may hold a task, a thread's turn and a body
+    max_calls: int = 1024  #: calls and streams served at once; each may hold a task, a thread's turn and a body
     max_body: int = 64 * 1024 * 1024  #: bytes of one body, request or reply; it lies in memory as one piece
     send_window: int = 1024 * 1024  #: bytes of `send` messages that may wait for their handlers
+    stream_window: int = 256 * 1024  #: bytes of a stream's items that may wait; a small call waits for them too
+    link_window: int = 16 * 1024 * 1024  #: the same, of all streams together: bounds what slow readers hold
     max_receiving: int = 256 * 1024 * 1024  #: bytes of unfinished bodies; each is allocated when it is announced
     max_queued: int = 64 * 1024 * 1024  #: bytes waiting to leave, above which no new request reaches a handler
     handshake_seconds: float = 10.0  #: from the first byte to an open link: what a slow peer may take
@@ -29,5 +31,8 @@ class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 SEND_COST = 64  #: what a `send` costs of the window beside its body, so that empty ones are bounded too
+ITEM_COST = 256  #: the same for an item of a stream, which may wait for long: about what it takes beside its bytes
+MAX_STREAM_QUEUED = 256 * 1024  #: bytes of one stream that may wait to leave, whatever credit the peer gives
+MAX_STREAMS_QUEUED = 8 * 1024 * 1024  #: the same, of all streams of a link
 MAX_ROUTES = 256  #: paths that a side keeps short numbers for; a wrapped number replaces the oldest
 MAX_PRINCIPALS = 8  #: AUTH frames of one side

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from btlib.paths import BlockPath
 
+from ._frames import Buffer
 from ._router import Body
 from ._shell import Shell
+from ._stream import Stream
 
 
 class Link(Shell):
@@ -21,6 +23,13 @@ class Link(Shell):
 
     async def send(self, path: BlockPath | str, body: Body = b"") -> None:
         """Queue a message without an answer. Waits while the peer has no room. At most once: a lost link loses it."""
+        raise NotImplementedError
+
+    def stream(self, path: BlockPath | str, body: Buffer = b"", *, timeout: float | None = None) -> Stream:
+        """Open a stream with some first words (at most 64 KiB). Use it as an async context: leaving cancels it unless
+        both sides have finished. `timeout` (seconds) is for all of it. Raises as `call` before anything is sent; the
+        peer's refusal is raised by the first `receive` or `send` that finds it.
+        """
         raise NotImplementedError
 
     async def wait_opened(self) -> None:

@@ -16,7 +16,7 @@ from btlib.paths import BlockPath
 
 from . import _frames as wire
 from ._auth import Role
-from ._events import CallCancelled, CallFailed, CallReceived, Event, ReplyReceived, Route, SendReceived
+from ._events import CallCancelled, CallFailed, CallReceived, Event, ReplyReceived, Route, SendReceived, StreamReceived
 from ._exchange import Exchange
 from ._frames import CHUNK, FrameKind
 from ._limits import MAX_ROUTES, SEND_COST, Limits
@@ -41,6 +41,10 @@ class Receiver(Exchange):
             FrameKind.ERROR.value: self._on_error,
             FrameKind.CANCEL.value: self._on_cancel,
             FrameKind.CREDIT.value: self._on_credit,
+            FrameKind.OPEN.value: self._on_open,
+            FrameKind.ITEM.value: self.streams.on_item,
+            FrameKind.END.value: self.streams.on_end,
+            FrameKind.RESET.value: self.streams.on_reset,
         }
 
     def _on_route(self, stream: int, buffer: bytearray, start: int, stop: int) -> None:
@@ -179,6 +183,8 @@ class Receiver(Exchange):
     def _on_cancel(self, stream: int, buffer: bytearray, start: int, stop: int) -> None:
         if stop != start:
             raise RemoteProtocolError("a CANCEL is empty")
+        if stream in self.streams.live:
+            raise RemoteProtocolError(f"stream {stream} ends with RESET, not CANCEL")
         self.outbox.drop_body(stream)
         if self.bodies.drop(stream) and stream not in self._serving:
             self._statistics.dropped_sends += 1
@@ -187,11 +193,33 @@ class Receiver(Exchange):
             self._events.append(CallCancelled(stream))
 
     def _on_credit(self, stream: int, buffer: bytearray, start: int, stop: int) -> None:
+        amount = wire.parse_u32(buffer[start:stop])
         if stream:
-            raise RemoteProtocolError(f"stream {stream} takes no credit")
-        self._credit += wire.parse_u32(buffer[start:stop])
+            self.streams.on_credit(stream, amount)
+            return
+        self._credit += amount
         if self._blocked:
             self._make_room()
+
+    def _on_open(self, stream: int, buffer: bytearray, start: int, stop: int) -> None:
+        if not 8 <= stop - start <= 8 + CHUNK:
+            raise RemoteProtocolError("an OPEN is too short or too long")
+        number, timeout = wire.OPEN.unpack_from(buffer, start)
+        route = self._routes_in.get(number) or _no_route(number)
+        if self._not_the_peers(stream) or stream in self.bodies:
+            raise RemoteProtocolError(f"stream {stream} is not free for a stream")
+        self._statistics.streams_received += 1
+        if len(self._serving) >= self._limits.max_calls:
+            reason = f"more than {self._limits.max_calls} calls and streams at once on one link (max_calls)"
+            self._statistics.refused_calls += 1
+            self._answer(wire.text_frame(FrameKind.RESET, stream, Kind.LIMIT, reason))
+            return
+        self._serving.add(stream)
+        state = self.streams.add(stream, None, own=False)
+        deadline = self.now + timeout / 1000 if timeout else None
+        if deadline is not None:
+            self.deadlines.add(stream, deadline)
+        self._events.append(StreamReceived(stream, state, route, memoryview(buffer[start + 8 : stop]), deadline))
 
     def _announced(self, held: int, total: int) -> None:
         if held:

@@ -6,7 +6,11 @@ A handler is one of three kinds, known when it is added:
 - `def`: runs in a worker thread of a bounded pool; it may block; it sees cancellation in `request.cancelled`;
 - `def`, added with `inline=True`: runs at once where the message is read. It costs the least and must never block.
 
-It returns bytes, a sequence of bytes-likes (they are joined on their way out, not before) or None for an empty answer.
+A handler of streams, added by `add_stream`, is `async def` and gets a `Stream`, or `def` and gets a `BlockingStream`
+in a thread of its own. A prefix may have a handler of either sort: calls and messages reach one, streams the other.
+
+A handler of calls returns bytes, a sequence of bytes-likes (they are joined on their way out, not before) or None for
+an empty answer.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from __future__ import annotations
 import enum
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 import msgspec
 from btlib.paths import BlockPath
@@ -23,8 +27,12 @@ from ._frames import Buffer
 from ._peer import Peer
 from .errors import LocalProtocolError
 
+if TYPE_CHECKING:
+    from ._stream import BlockingStream, Stream
+
 Body: TypeAlias = Buffer | Sequence[Buffer]
 Answer: TypeAlias = Body | None
+_D = TypeVar("_D")
 
 
 class RequestLink(Protocol):
@@ -58,6 +66,7 @@ class Request(msgspec.Struct, eq=False):
 
 
 Handler: TypeAlias = Callable[[Request], Answer] | Callable[[Request], Awaitable[Answer]]
+StreamHandler: TypeAlias = Callable[["Stream"], Awaitable[None]] | Callable[["BlockingStream"], None]
 
 
 class Mode(enum.Enum):
@@ -75,11 +84,19 @@ class Destination(msgspec.Struct, frozen=True):
     mode: Mode
 
 
+class StreamDestination(msgspec.Struct, frozen=True):
+    """A handler of streams and where it runs."""
+
+    handler: StreamHandler
+    mode: Mode
+
+
 class Router:
     """Prefixes and their handlers. Filling it while serving is safe."""
 
     def __init__(self) -> None:
         self._destinations: dict[BlockPath, Destination] = {}
+        self._streams: dict[BlockPath, StreamDestination] = {}
 
     def add(self, prefix: BlockPath, handler: Handler, *, inline: bool = False) -> None:
         """Messages to `prefix` and below reach `handler`, unless a longer prefix matches. One handler a prefix."""
@@ -93,20 +110,38 @@ class Router:
             mode = Mode.INLINE if inline else Mode.THREAD
         self._destinations[prefix] = Destination(handler, mode)
 
+    def add_stream(self, prefix: BlockPath, handler: StreamHandler) -> None:
+        """Streams opened at `prefix` and below reach `handler`, unless a longer prefix matches.
+
+        When it returns, its side is finished, and the peer told that nobody reads any more; what it raises, resets.
+        """
+        if prefix in self._streams:
+            raise LocalProtocolError(f"{prefix} has a handler of streams already")
+        self._streams[prefix] = StreamDestination(handler, Mode.TASK if _is_async(handler) else Mode.THREAD)
+
     @property
     def modes(self) -> frozenset[Mode]:
         """Where its handlers run."""
-        return frozenset(destination.mode for destination in self._destinations.values())
+        modes = [each.mode for each in self._destinations.values()]
+        return frozenset(modes + [each.mode for each in self._streams.values()])
 
     def find(self, path: BlockPath) -> Destination | None:
-        """The destination of the longest prefix of this path."""
-        place: BlockPath | None = path
-        while place is not None:
-            if (destination := self._destinations.get(place)) is not None:
-                return destination
-            place = place.parent
-        return None
+        """The destination of calls and messages: that of the longest prefix of this path."""
+        return _longest(self._destinations, path)
+
+    def find_stream(self, path: BlockPath) -> StreamDestination | None:
+        """The destination of streams."""
+        return _longest(self._streams, path)
 
 
-def _is_async(handler: Handler) -> bool:
+def _longest(destinations: dict[BlockPath, _D], path: BlockPath) -> _D | None:
+    place: BlockPath | None = path
+    while place is not None:
+        if (destination := destinations.get(place)) is not None:
+            return destination
+        place = place.parent
+    return None
+
+
+def _is_async(handler: Handler | StreamHandler) -> bool:
     return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(getattr(handler, "__call__", None))  # noqa: B004

@@ -17,6 +17,7 @@ from typing import Protocol
 import msgspec
 from btlib.errors import BlocktreeError
 from btlib.kinds import Kind
+from btlib.paths import BlockPath
 from btlib.verification import Decision
 
 from ._core import LinkCore
@@ -24,6 +25,7 @@ from ._events import (
     CallCancelled,
     CallFailed,
     CallReceived,
+    ItemReceived,
     LinkClosed,
     LinkOpened,
     PeerDraining,
@@ -31,17 +33,23 @@ from ._events import (
     ReplyReceived,
     Route,
     SendReceived,
+    StreamEnded,
+    StreamReceived,
+    StreamReset,
+    StreamWritable,
     Target,
     Writable,
 )
 from ._peer import Peer
 from ._policy import Policy
-from ._router import Answer, Destination, Mode, Request, Router
+from ._router import Answer, Destination, Mode, Request, Router, StreamDestination
 from ._statistics import LinkStatistics
+from ._stream_end import StreamEnd
 from .errors import BttpError, LocalProtocolError
 
 log = logging.getLogger("bttp")
 
+_NOTHING_SERVED = "this side of the link serves nothing"
 _INLINE = Mode.INLINE  # looking a member up costs as much as the rest of a message's way here
 
 _numbers = itertools.count(1)
@@ -91,6 +99,11 @@ class Shell:
             CallReceived: self._on_call,
             SendReceived: self._on_send,
             CallFailed: self._on_failed,
+            StreamReceived: self._on_stream,
+            ItemReceived: self._on_item,
+            StreamEnded: self._on_stream_ended,
+            StreamReset: self._on_stream_reset,
+            StreamWritable: self._on_stream_writable,
             CallCancelled: self._on_cancelled,
             Writable: self._on_writable,
             PeerProven: self._on_proven,
@@ -140,6 +153,18 @@ class Shell:
 
     def _stop(self, number: int) -> None:
         """The task of this call, if there is one, is to be cancelled."""
+
+    def _make_stream(self, path: BlockPath, body: memoryview, deadline: float | None) -> StreamEnd:
+        """This side's end of a stream, for those who wait as this shell lets them."""
+        raise NotImplementedError
+
+    def _begin_stream(self, stream: StreamEnd, destination: StreamDestination) -> None:
+        """Run the handler of a stream; afterwards say `stream.close()`, or `_fail_stream`, under the owner."""
+        raise NotImplementedError
+
+    def _poke(self) -> None:
+        """There may be something to send."""
+        raise NotImplementedError
 
     def _on_writable(self, event: Writable) -> None:
         """There is room for `send` again."""
@@ -220,11 +245,7 @@ class Shell:
             self._core.consumed(work.cost)
 
     def _finish_failed(self, work: Work, error: BaseException) -> None:
-        if isinstance(error, BlocktreeError):
-            kind, text = error.kind, str(error)
-        else:
-            kind, text = Kind.INTERNAL, "the handler failed; its log has the details"
-            log.error("link %d: the handler of %s failed", self.id, work.request.path, exc_info=error)
+        kind, text = self._told(work.request.path, error)
         if work.number:
             self._working.pop(work.number, None)
             self._core.fail(work.number, kind, text)
@@ -242,6 +263,57 @@ class Shell:
         waiter: Waiter = event.token  # type: ignore[assignment]
         if not waiter.done():
             waiter.set_exception(event.error)
+
+    def _on_stream(self, event: StreamReceived) -> None:
+        """Streams are rarer than calls and last: rights and handler are looked up each time."""
+        path, now = event.route.path, time.time()
+        decision = self._authorize(path, now)
+        destination = None if self._router is None else self._router.find_stream(path)
+        if decision is None:
+            self._refuse_stream(event, Kind.NO_SUCH_TARGET, _NOTHING_SERVED)
+        elif not decision.allowed:
+            self._refuse_stream(event, decision.kind, decision.reason)
+        elif destination is None:
+            self._refuse_stream(event, Kind.NO_SUCH_TARGET, f"nothing takes streams at {path}")
+        else:
+            stream = event.stream.token = self._make_stream(path, event.body, event.deadline)
+            stream.number = event.number
+            if decision.not_after is not None:
+                self._core.limit_stream(event.number, decision.not_after - now)
+            self._begin_stream(stream, destination)
+
+    def _refuse_stream(self, event: StreamReceived, kind: Kind, reason: str) -> None:
+        log.warning("link %d: %s may not open a stream to %s: %s", self.id, self.peer, event.route.path, reason)
+        self._core.streams.reset(event.number, kind, reason)
+
+    def _on_item(self, event: ItemReceived) -> None:
+        if (stream := event.stream.token) is None:  # it was refused
+            self._core.streams.taken(event.number, event.cost)
+        else:
+            stream.take_in(event.body, event.cost)  # type: ignore[attr-defined]
+
+    def _on_stream_ended(self, event: StreamEnded) -> None:
+        if event.stream.token is not None:
+            event.stream.token.end()  # type: ignore[attr-defined]
+
+    def _on_stream_reset(self, event: StreamReset) -> None:
+        if event.stream.token is not None:
+            event.stream.token.break_off(event.error)  # type: ignore[attr-defined]
+
+    def _on_stream_writable(self, event: StreamWritable) -> None:
+        event.stream.token.wake()  # type: ignore[attr-defined]
+
+    def _fail_stream(self, stream: StreamEnd, error: BaseException) -> None:
+        if error is stream.reason:
+            return
+        stream.cancel(*self._told(stream.path, error))
+
+    def _told(self, path: BlockPath, error: BaseException) -> tuple[Kind, str]:
+        """What the peer hears of a handler's failure: nothing of a defect."""
+        if isinstance(error, BlocktreeError):
+            return error.kind, str(error)
+        log.error("link %d: the handler of %s failed", self.id, path, exc_info=error)
+        return Kind.INTERNAL, "the handler failed; its log has the details"
 
     def _on_proven(self, event: PeerProven) -> None:
         decision = self._admit(event.peer, int(time.time()))
@@ -267,24 +339,31 @@ class Shell:
         self._ended_now(event.error)
 
     def _resolve(self, route: Route) -> Target:
-        target = route.target = self._look_up(route)
+        target = route.target = self._look_up(route.path)
         if target.destination is None:
             log.warning("link %d: %s may not reach %s: %s", self.id, self.peer, route.path, target.reason)
         return target
 
-    def _look_up(self, route: Route) -> Target:
+    def _look_up(self, path: BlockPath) -> Target:
         """Ask policy and router about a path. A refusal holds for a second: grants and handlers may come."""
         now = time.time()
-        if self._router is None or self._policy is None:
-            return Target(None, Kind.NO_SUCH_TARGET, "this side of the link serves nothing", now + 1)
-        decision = self._policy.authorize(self.peer, route.path, int(now))
+        decision = self._authorize(path, now)
+        if decision is None:
+            return Target(None, Kind.NO_SUCH_TARGET, _NOTHING_SERVED, now + 1)
         if not decision.allowed:
             return Target(None, decision.kind, decision.reason, now + 1)
-        destination = self._router.find(route.path)
+        assert self._router is not None
+        destination = self._router.find(path)
         if destination is None:
-            return Target(None, Kind.NO_SUCH_TARGET, f"nothing listens at {route.path}", now + 1)
+            return Target(None, Kind.NO_SUCH_TARGET, f"nothing listens at {path}", now + 1)
         until = float("inf") if decision.not_after is None else float(decision.not_after)
         return Target(destination, Kind.INTERNAL, decision.reason, until)
+
+    def _authorize(self, path: BlockPath, now: float) -> Decision | None:
+        """None: nobody may reach anything here."""
+        if self._router is None or self._policy is None:
+            return None
+        return self._policy.authorize(self.peer, path, int(now))
 
     def _check_process(self) -> None:
         if self._forked:

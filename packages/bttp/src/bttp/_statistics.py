@@ -12,10 +12,14 @@ class LinkStatistics(msgspec.Struct, kw_only=True):
     calls_received: int = 0
     sends_sent: int = 0
     sends_received: int = 0
+    streams_sent: int = 0  #: opened by this side
+    streams_received: int = 0  #: opened by the peer
+    items_sent: int = 0
+    items_received: int = 0
     bytes_sent: int = 0  #: ciphertext
     bytes_received: int = 0  #: ciphertext
-    deadlines_passed: int = 0  #: calls of this side that got no answer in time
-    late_replies: int = 0  #: frames for calls that nobody waits for any more; dropped
+    deadlines_passed: int = 0  #: calls of this side that got no answer in time, streams that were not over
+    late_replies: int = 0  #: frames for calls and streams that are over; dropped
     refused_calls: int = 0  #: received calls answered with a limit, without a handler
     dropped_sends: int = 0  #: received messages that no handler took
 

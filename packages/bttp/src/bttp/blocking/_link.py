@@ -21,14 +21,16 @@ from btlib.verification import Decision
 
 from .._core import LinkCore
 from .._events import LinkOpened, Writable
-from .._frames import READ_SIZE
+from .._frames import READ_SIZE, Buffer
 from .._limits import ServerLimits
 from .._peer import Peer
 from .._policy import Policy
-from .._router import Body, Router
+from .._router import Body, Router, StreamDestination
 from .._shell import Shell, Work
+from .._stream_end import StreamEnd
 from .._workers import Workers
 from ..errors import BttpError, ConnectionLostError
+from ._stream import BlockingStream
 
 _LINGER = 2.0  # seconds that the last words of a closed link may take to leave
 
@@ -87,6 +89,7 @@ class BlockingLink(Shell):
         self._give_up = float("inf")  # when a closed link stops trying to send its last words
         self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._workers = Workers(ServerLimits().max_workers, self._collect) if router is not None else None
+        self._streamers: set[threading.Thread] = set()  # those of handlers of streams
         self._thread = threading.Thread(target=self._run, name=f"bttp-link-{self.id}", daemon=True)
         self._thread.start()
 
@@ -122,6 +125,21 @@ class BlockingLink(Shell):
                 self._room.wait()
             self._flush()
 
+    def stream(self, path: BlockPath | str, body: Buffer = b"", *, timeout: float | None = None) -> BlockingStream:
+        """Open a stream with some first words (at most 64 KiB). Use it as a context: leaving cancels it unless both
+        sides have finished. `timeout` (seconds) is for all of it. Raises as `call` before anything is sent; the peer's
+        refusal is raised by the first `receive` or `send` that finds it.
+        """
+        if self._forked:
+            self._check_process()
+        now = time.monotonic()
+        place = path if isinstance(path, BlockPath) else BlockPath.parse(path)
+        stream = self._make_stream(place, memoryview(body), None if timeout is None else now + timeout)
+        with self._lock:
+            stream.number = self._core.open(path, body, stream, timeout, now)
+            self._flush()
+        return stream
+
     def wait_opened(self, timeout: float | None) -> bool:
         """Whether both sides accepted by then; raises why not."""
         if not self._opened.wait(timeout):
@@ -152,6 +170,9 @@ class BlockingLink(Shell):
             self._wake()
         if threading.current_thread() is not self._thread:
             self._thread.join()
+            for thread in list(self._streamers):
+                if thread is not threading.current_thread():
+                    thread.join()
             if self._workers is not None:
                 self._workers.close()
 
@@ -259,6 +280,29 @@ class BlockingLink(Shell):
     def _begin(self, work: Work) -> None:
         assert self._workers is not None
         self._workers.run(work, self)
+
+    def _make_stream(self, path: BlockPath, body: memoryview, deadline: float | None) -> BlockingStream:
+        return BlockingStream(self, self._lock, path, body, deadline)
+
+    def _begin_stream(self, stream: StreamEnd, destination: StreamDestination) -> None:
+        name = f"bttp-stream-{self.id}-{stream.number}"
+        thread = threading.Thread(target=self._run_stream, args=(stream, destination), name=name, daemon=True)
+        self._streamers.add(thread)
+        thread.start()
+
+    def _run_stream(self, stream: BlockingStream, destination: StreamDestination) -> None:
+        """A thread of its own: a stream may last."""
+        try:
+            destination.handler(stream)  # type: ignore[arg-type]
+        except Exception as error:  # a handler's fault must not end the link of its caller
+            self._fail_stream(stream, error)
+        else:
+            stream.close()
+        finally:
+            self._streamers.discard(threading.current_thread())
+
+    def _poke(self) -> None:
+        self._flush()
 
     def _collect(self, collect: Callable[[], None]) -> None:
         with self._lock:

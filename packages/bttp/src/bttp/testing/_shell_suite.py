@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
+import anyio
 from btlib.identity import Identity
 from btlib.kinds import Kind
 from btlib.paths import BlockPath
@@ -23,12 +24,14 @@ from .._frames import Buffer
 from .._limits import Limits
 from .._peer import Peer
 from .._router import Body, Request, Router
+from .._stream import BlockingStream, Stream
 from ..errors import (
     AuthenticationError,
     BttpError,
     ConnectionLostError,
     DeadlineError,
     LimitError,
+    LocalProtocolError,
     RemoteError,
     UnreachableError,
 )
@@ -48,6 +51,10 @@ class LinkUnderTest(Protocol):
     def call(self, path: BlockPath | str, body: Body = b"", *, timeout: float | None = None) -> memoryview: ...
 
     def send(self, path: BlockPath | str, body: Body = b"") -> None: ...
+
+    def stream(
+        self, path: BlockPath | str, body: Buffer = b"", *, timeout: float | None = None
+    ) -> AbstractContextManager[BlockingStream]: ...
 
     def drain(self, timeout: float = 5.0) -> bool: ...
 
@@ -94,6 +101,14 @@ class _Stage:
         self.router.add(self.place.child("refuses"), self._refuses)
         self.router.add(self.place.child("parts"), self._parts)
         self.router.add(self.place.child("keep"), lambda request: self.sent.append(bytes(request.body)), inline=True)
+        self.reason: Future[BttpError | None] = Future()
+        self.router.add_stream(self.place.child("echo"), self._echo_items)
+        self.router.add_stream(self.place.child("echo-thread"), self._echo_items_in_thread)
+        self.router.add_stream(self.place.child("stuck"), self._stuck)
+        self.router.add_stream(self.place.child("stuck-thread"), self._stuck_in_thread)
+        self.router.add_stream(self.place.child("refuses"), self._refuse_stream)
+        self.router.add_stream(self.place.child("fails"), self._fail_stream)
+        self.router.add_stream(self.place.child("hasty"), self._hasty)
         self.router.add(self.place.child("watch"), lambda request: request.link.on_close(self.gone.set), inline=True)
 
     def _parts(self, _request: Request) -> list[Buffer]:
@@ -113,6 +128,42 @@ class _Stage:
 
     def _refuses(self, _request: Request) -> bytes:
         raise BttpError("there is no such thing", kind=Kind.NOT_FOUND, hint="make one")
+
+    async def _echo_items(self, stream: Stream) -> None:
+        await stream.send(stream.body)
+        async for item in stream:
+            await stream.send(item)
+
+    def _echo_items_in_thread(self, stream: BlockingStream) -> None:
+        stream.send(stream.body)
+        for item in stream:
+            stream.send(item)
+
+    async def _stuck(self, stream: Stream) -> None:
+        """Never reads; keeps why it was stopped."""
+        self.started.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            self.reason.set_result(stream.reason)
+
+    def _stuck_in_thread(self, stream: BlockingStream) -> None:
+        self.started.set()
+        try:
+            stream.receive()
+        finally:
+            self.reason.set_result(stream.reason)
+
+    async def _refuse_stream(self, stream: Stream) -> None:
+        await stream.receive()
+        raise BttpError("there is no such thing", kind=Kind.NOT_FOUND, hint="make one")
+
+    def _fail_stream(self, _stream: BlockingStream) -> None:
+        raise ZeroDivisionError("a secret of the server")
+
+    async def _hasty(self, stream: Stream) -> None:
+        for number in range(3):
+            await stream.send(bytes([number]))
 
 
 @contextmanager
@@ -268,6 +319,104 @@ def _check_refusals(shell: ShellUnderTest) -> None:
     _expect(UnreachableError, Kind.UNREACHABLE, lambda: connect(narrow))
 
 
+def _check_streams(shell: ShellUnderTest) -> None:
+    """Items of all sizes come back in order; either side finishes on its own."""
+    with _linked(shell) as (stage, link):
+        for name in ("echo", "echo-thread"):
+            with link.stream(stage.place.child(name).child("below"), b"first", timeout=WAIT) as stream:
+                sizes = (0, 1, 64 * 1024, 64 * 1024 + 1, 300_000, 7)
+                items = [os.urandom(size) for size in sizes]
+                for item in items:
+                    stream.send(item)
+                stream.send([b"ab", memoryview(b"cd")])
+                stream.finish()
+                assert [bytes(item) for item in stream] == [b"first", *items, b"abcd"], name
+                assert stream.receive() is None
+
+
+def _check_stream_back_pressure(shell: ShellUnderTest) -> None:
+    """Who does not read, stops the other; the link's calls go on, and reading lets it go on."""
+    limits = Limits(stream_window=4096, link_window=8192)
+    with (
+        _linked(shell, limits) as (stage, link),
+        ThreadPoolExecutor(1) as pool,
+        link.stream(stage.place.child("echo"), b"first", timeout=WAIT) as stream,
+    ):
+        items = [bytes([n % 256]) * 3000 for n in range(600)]
+
+        def write() -> None:
+            for item in items:
+                stream.send(item)
+            stream.finish()
+
+        writing = pool.submit(write)
+        assert bytes(stream.receive() or b"") == b"first"
+        assert _ask(link, stage.place.child("inline"), b"on") == b"on"
+        assert [bytes(item) for item in stream] == items
+        writing.result(WAIT)
+
+
+def _check_stream_cancellation(shell: ShellUnderTest) -> None:
+    """A cancelled stream stops the handler, which learns why; so does leaving the context, and a deadline."""
+    for name in ("stuck", "stuck-thread"):
+        with _linked(shell) as (stage, link):
+            with link.stream(stage.place.child(name)) as stream:
+                assert stage.started.wait(WAIT)
+                stream.cancel(Kind.CONFLICT, "somebody was first")
+                _expect(LocalProtocolError, Kind.CONFLICT, lambda stream=stream: stream.receive())  # type: ignore[misc]
+            reason = stage.reason.result(WAIT)
+            assert isinstance(reason, RemoteError)
+            assert (reason.kind, reason.message) == (Kind.CONFLICT, "somebody was first")
+    with _linked(shell) as (stage, link):
+        with link.stream(stage.place.child("stuck")):
+            assert stage.started.wait(WAIT)
+        left = stage.reason.result(WAIT)
+        assert left is not None
+        assert left.kind is Kind.CANCELLED
+    with _linked(shell) as (stage, link):
+        with link.stream(stage.place.child("stuck"), timeout=0.2) as stream:
+            _expect(DeadlineError, Kind.DEADLINE, stream.receive)
+        late = stage.reason.result(WAIT)
+        assert late is not None
+        assert late.kind is Kind.DEADLINE
+
+
+def _check_stream_failures(shell: ShellUnderTest) -> None:
+    """Refusals and failures arrive as kind and text; a handler that returns says that it reads no more."""
+    with _linked(shell) as (stage, link):
+        place = stage.place
+
+        def complete(path: BlockPath) -> None:
+            with link.stream(path, timeout=WAIT) as stream:
+                stream.complete()
+
+        refused = _expect(RemoteError, Kind.NOT_FOUND, lambda: complete(place.child("refuses")))
+        assert str(refused) == "there is no such thing; make one"
+        assert "secret" not in str(_expect(RemoteError, Kind.INTERNAL, lambda: complete(place.child("fails"))))
+        _expect(RemoteError, Kind.NO_SUCH_TARGET, lambda: complete(place.child("nobody")))
+        _expect(RemoteError, Kind.NO_SUCH_TARGET, lambda: complete(place.child("thread")))
+        with link.stream(place.child("hasty"), timeout=WAIT) as stream:
+            assert [bytes(item) for item in stream] == [b"\0", b"\1", b"\2"]
+            _expect(RemoteError, Kind.CANCELLED, lambda: _send_for_ever(stream))
+        assert _ask(link, place.child("inline"), b"well") == b"well"
+
+
+def _send_for_ever(stream: BlockingStream) -> None:
+    while True:
+        stream.send(bytes(1000))
+
+
+def _check_streams_end_with_their_link(shell: ShellUnderTest) -> None:
+    """A closed link ends its streams on both sides."""
+    with _linked(shell) as (stage, link), ThreadPoolExecutor(1) as pool:
+        with link.stream(stage.place.child("stuck")) as stream:
+            assert stage.started.wait(WAIT)
+            waiting = pool.submit(stream.receive)
+            link.close()
+            _expect(ConnectionLostError, Kind.UNREACHABLE, lambda: waiting.result(WAIT))
+        assert isinstance(stage.reason.result(WAIT), ConnectionLostError)
+
+
 _CHECKS = (
     _check_calls,
     _check_many_at_once,
@@ -278,4 +427,9 @@ _CHECKS = (
     _check_close,
     _check_drain,
     _check_refusals,
+    _check_streams,
+    _check_stream_back_pressure,
+    _check_stream_cancellation,
+    _check_stream_failures,
+    _check_streams_end_with_their_link,
 )
