@@ -47,6 +47,7 @@ class LocalFs(Lease):
         super().__init__(store, identity, volume, options or FsOptions(), pins or MemoryPins(), clock, random)
         self.start_committer()
         self.start_locks()
+        self.start_reading()
         self.start_coherence()
         self.attached = self._attach()
         self.start_leases()
@@ -124,6 +125,7 @@ class LocalFs(Lease):
             self.handles.clear()
             self.dirty.clear()
         self.stop_committer()
+        self.stop_reading()
         self.stop_leases()
         self.pins.flush()
 

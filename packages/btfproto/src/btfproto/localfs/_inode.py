@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from btlib.block import Header
 
 from ..errors import FsError
@@ -11,6 +13,9 @@ from ._blocks import SECTOR_SIZE, StoredBlock
 from ._content import Content
 from ._directory import DirectoryTree
 from ._node_table import Nodes
+
+if TYPE_CHECKING:
+    from ._reading import Miss
 
 SECTOR_UNITS = SECTOR_SIZE // 512
 
@@ -25,12 +30,14 @@ class Inode:
 
     __slots__ = (
         "accessed",
+        "ahead",
         "cache_base",
         "changed",
         "content",
         "device",
         "directory",
         "error",
+        "fetched",
         "frozen",
         "gid",
         "group",
@@ -76,6 +83,8 @@ class Inode:
         self.opens = 0
         self.read_end = 0  #: where the last read ended, to tell a sequential reader
         self.window = 0  #: sectors to read ahead
+        self.fetched = 0  #: where the last of them ended
+        self.ahead: Miss | None = None  #: those that are being fetched
         self.error: FsError | None = None  #: of a commit in the background, not yet reported
 
     @property

@@ -16,7 +16,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from btlib.kinds import Kind
@@ -134,6 +134,8 @@ class EmbeddedStore:
     def _read_placed(self, block: Block, refs: Sequence[RecordRef]) -> list[bytes | memoryview | None]:
         """Records from segments; consecutive ones of a run in one read, cut into views."""
         levels = block.levels
+        if len(refs) == 1:
+            return [self._read_one(levels, refs[0])]
         found: list[bytes | memoryview | None] = []
         at, end = 0, len(refs)
         while at < end:
@@ -153,6 +155,16 @@ class EmbeddedStore:
             found += [data] if part.length == 1 else part.split(data)
             at = stop
         return found
+
+    def _read_one(self, levels: Mapping[int, Level] | None, ref: RecordRef) -> bytes | None:
+        level = levels.get(ref.level) if levels else None
+        index = ref.index
+        run = None if level is None else level.find(index)
+        if run is None:
+            return None
+        first, length, segment, offset, size, last = run
+        at = index - first
+        return self._segments.read(segment, last if at == length - 1 else size, offset + at * size)
 
     def scan(self, after: bytes | None, limit: int) -> list[HeadSummary]:
         self._check_open()
