@@ -16,6 +16,7 @@ from .commands import (
     fsck,
     grant,
     init,
+    key,
     mounting,
     protocol,
     recover,
@@ -66,5 +67,6 @@ def build_app() -> typer.Typer:
     app.command()(fsck.fsck)
     app.add_typer(enroll.build(), name="enroll")
     app.add_typer(access.build(), name="access")
+    app.add_typer(key.build(), name="key")
     app.add_typer(protocol.build(), name="protocol")
     return app

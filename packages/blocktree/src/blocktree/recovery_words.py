@@ -1,4 +1,4 @@
-"""Taking recovery words back in: from a person who types them, or from a private file; never from the command line.
+"""Recovery words, shown and taken back in: from a person who types, or from a private file; never from arguments.
 
 What is typed is not shown. Each word is checked against the list at once, so that a slip costs one word and not 24.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import getpass
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from btlib.credentials import Credentials
@@ -18,6 +19,8 @@ from btlib.words import WORD_COUNT, is_word, words_to_seed
 from .asking import TRIES, at_terminal
 from .errors import CommandError
 from .output import remark
+
+WORDS_A_LINE = 4
 
 
 def take_words(file: Path | None) -> bytes:
@@ -40,6 +43,13 @@ def take_words(file: Path | None) -> bytes:
 def roots_of(seed: bytes) -> list[Credentials]:
     """What a seed can be the root of: the words do not say the suite."""
     return [Credentials(suite=suite, seed=seed) for suite in Suite]
+
+
+def numbered_lines(words: Sequence[str]) -> Iterator[str]:
+    """Words as they are shown for writing down. Secret, as they are."""
+    for start in range(0, len(words), WORDS_A_LINE):
+        line = enumerate(words[start : start + WORDS_A_LINE], start + 1)
+        yield "  ".join(f"{number:3}. {word:<9}" for number, word in line)
 
 
 def _typed() -> list[str]:

@@ -29,11 +29,11 @@ from ..asking import TRIES, ask, at_terminal, new_passphrase
 from ..errors import CommandError
 from ..options import Json, PassphraseFile, Petname
 from ..output import give, remark, say
+from ..recovery_words import numbered_lines
 from ..session import Session, now, own
 
 CHECKED_WORDS = 3  #: words typed back: enough to see that they were written down, few enough to be done
 STORE = Path("store")
-WORDS_A_LINE = 4
 
 
 def init(
@@ -131,9 +131,8 @@ def _hand_over_words(root: Credentials) -> None:
         )
     words = seed_to_words(root.seed)
     remark("These words are the root of your domain. Write them on paper, in order, and show them to nobody:\n")
-    for start in range(0, len(words), WORDS_A_LINE):
-        line = enumerate(words[start : start + WORDS_A_LINE], start + 1)
-        remark("  ".join(f"{number:3}. {word:<9}" for number, word in line))
+    for line in numbered_lines(words):
+        remark(line)
     remark("\nTyped back, so that you know you can read them:")
     for number in sorted(secrets.SystemRandom().sample(range(1, len(words) + 1), CHECKED_WORDS)):
         _ask_word(number, words[number - 1])

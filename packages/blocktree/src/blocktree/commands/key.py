@@ -1,0 +1,151 @@
+"""`bt key`: what keeps a domain's keys: the recovery words on paper, and the passphrases of the files."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from btlib.credentials import CredentialStore, FileCredentialStore
+from btlib.home import Domain, find_passphrase
+from btlib.kinds import Kind
+from btlib.words import seed_to_words
+
+from ..asking import at_terminal, new_passphrase, passphrase
+from ..errors import CommandError
+from ..options import Json, PassphraseFile, WordsFile, complete_petname
+from ..output import give, remark, say
+from ..recovery_words import numbered_lines, roots_of, take_words
+from ..session import Session
+
+OnlyDomain = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="PETNAME", help="The domain; not needed where it is the only one.", autocompletion=complete_petname
+    ),
+]
+
+
+def build() -> typer.Typer:
+    """The group of commands."""
+    app = typer.Typer(help="Recovery words and passphrases of a domain's keys.", no_args_is_help=True)
+    app.command("verify-backup")(verify_backup)
+    app.command("show-words")(show_words)
+    app.command("passphrase")(change_passphrase)
+    return app
+
+
+def verify_backup(petname: OnlyDomain = None, words_file: WordsFile = None, json: Json = False) -> None:
+    """Check that recovery words on paper are those of a domain.
+
+    They are typed, or read from a file, and compared with the root that this machine knows. No word is shown, no
+    passphrase is needed, and nothing is changed.
+
+    Example: bt key verify-backup home
+    """
+    domain = Session().home.domain(petname)
+    if domain.root not in {candidate.public.principal for candidate in roots_of(take_words(words_file))}:
+        raise CommandError(
+            f"these are recovery words, but not those of {domain.petname}, whose root is {domain.root}",
+            kind=Kind.UNAUTHENTICATED,
+            hint="look for the right sheet; where root-credentials lies, bt key show-words shows them",
+        )
+    if json:
+        give({"petname": domain.petname, "root": str(domain.root), "matches": True})
+    else:
+        say(f"These are the recovery words of {domain.petname}: they make the keys of {domain.root}.")
+
+
+def show_words(petname: OnlyDomain = None, json: Json = False) -> None:
+    """Show the recovery words of a domain again, to write them down.
+
+    Only at a terminal, only where the file root-credentials lies, and only after its passphrase was typed: neither a
+    file nor the environment counts. The words go to the terminal, also with --json.
+
+    Example: bt key show-words home
+    """
+    domain = Session().home.domain(petname)
+    _require_root(domain)
+    if not (at_terminal() and sys.stderr.isatty()):
+        raise CommandError("recovery words are shown at a terminal alone", hint="run it in one, unredirected")
+    secret = passphrase(f"the root of {domain.petname}", None, environ={})
+    root = FileCredentialStore(domain.root_credentials_file).reveal(secret)
+    if root.public.principal != domain.root:
+        raise CommandError(
+            f"{domain.root_credentials_file} holds the keys of another root, {root.public.principal}",
+            kind=Kind.INTEGRITY,
+            hint="put the right file there",
+        )
+    remark(f"These words are the root of {domain.petname}. Write them on paper, in order, and show them to nobody:\n")
+    for line in numbered_lines(seed_to_words(root.seed)):
+        remark(line)
+    remark("\nThen clear the screen, and prove the paper: bt key verify-backup")
+    if json:
+        give({"petname": domain.petname, "root": str(domain.root)})
+
+
+def change_passphrase(
+    petname: OnlyDomain = None,
+    root: Annotated[bool, typer.Option("--root", help="That of the root's keys, in place of this machine's.")] = False,
+    new_passphrase_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Read the new passphrase from the first line of FILE (mode 0600)."),
+    ] = None,
+    json: Json = False,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Change the passphrase of this machine's keys, or with --root of the root's.
+
+    The keys stay the same. A copy of the file that was made before still opens with the old passphrase.
+
+    Examples:
+
+      bt key passphrase home
+
+      bt key passphrase home --root
+    """
+    domain = Session().home.domain(petname)
+    if root:
+        _require_root(domain)
+    store = domain.root_credentials if root else domain.credentials
+    what = f"the root of {domain.petname}" if root else f"this machine in {domain.petname}"
+    old = passphrase(what, passphrase_file)
+    store.unlock(old)  # before a new one is typed twice
+    new = _new_passphrase(what, new_passphrase_file)
+    if new == old:
+        raise CommandError("the new passphrase is the old one; nothing was changed")
+    store.change_passphrase(old, new)
+    _show_changed(domain, store, root=root, as_json=json)
+
+
+def _new_passphrase(what: str, file: Path | None) -> str:
+    """From the file or the terminal; what the environment holds is the old one."""
+    if file is not None:
+        return find_passphrase({}, file)
+    if not at_terminal():
+        raise CommandError(
+            "a new passphrase is needed, and there is no terminal to ask for it",
+            kind=Kind.UNAUTHENTICATED,
+            hint="use --new-passphrase-file FILE",
+        )
+    return new_passphrase(what, None, environ={})
+
+
+def _require_root(domain: Domain) -> None:
+    if not domain.root_credentials.exists():
+        raise CommandError(
+            f"the root's keys of {domain.petname} are not on this machine: there is no {domain.root_credentials_file}",
+            kind=Kind.NOT_FOUND,
+            hint="they lie where the domain was made, or where that file was moved to",
+        )
+
+
+def _show_changed(domain: Domain, store: CredentialStore, *, root: bool, as_json: bool) -> None:
+    file = domain.root_credentials_file if root else domain.credentials_file
+    if as_json:
+        give({"petname": domain.petname, "principal": str(store.public().principal), "file": str(file)})
+        return
+    say(f"{file} has a new passphrase. Copies made before still open with the old one.")
+    if not root and domain.root_credentials.exists():
+        say(f"The root's keys keep theirs; to change it: bt key passphrase {domain.petname} --root")
