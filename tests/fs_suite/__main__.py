@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 from collections import Counter
@@ -81,5 +82,11 @@ def _named(variable: str) -> Path | None:
     return Path(value).resolve() if value else None
 
 
+def _stop(number: int, _frame: object) -> None:
+    """End as by an exception, so that nothing stays mounted."""
+    raise SystemExit(128 + number)
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _stop)
     raise SystemExit(main())
