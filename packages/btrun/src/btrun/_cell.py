@@ -16,7 +16,8 @@ from btlib.errors import BlocktreeError
 
 from ._calls import Call, check_chain, check_cycle
 from ._handlers import Route, find_route
-from ._life import INTERRUPT, ExitNotice, Life, State, StopRequest
+from ._life import Life, State
+from ._notices import INTERRUPT, ExitNotice, StopRequest
 from ._pool import TURN, Worker, current_worker
 from ._timers import Timer
 from ._traces import Trace

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import anyio
 
 from ._calls import Call
+from ._notices import ExitNotice, Interrupt, StopRequest
 from ._supervision import Restart
 from ._timers import Timer
 from .actor import Actor, LinkedExitError
@@ -43,33 +44,6 @@ class State(enum.Enum):
     STOPPING = "stopping"
     WAITING = "waiting"
     ENDED = "ended"
-
-
-class StopRequest:
-    """A notice: end, for this reason."""
-
-    __slots__ = ("reason",)
-
-    def __init__(self, reason: Reason) -> None:
-        self.reason = reason
-
-
-class ExitNotice:
-    """A notice: a linked actor ended."""
-
-    __slots__ = ("down",)
-
-    def __init__(self, down: Down) -> None:
-        self.down = down
-
-
-class Interrupt:
-    """A notice: nothing but to look whether the worker may go on."""
-
-    __slots__ = ()
-
-
-INTERRUPT = Interrupt()
 
 
 class Owner(Protocol):

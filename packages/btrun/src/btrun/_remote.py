@@ -18,7 +18,7 @@ from bttp.errors import BttpError, ConnectionLostError, DeadlineError, LocalProt
 from . import _wire as wire
 from ._calls import chain_of, check_chain
 from ._pool import current_worker
-from .errors import CallTimeoutError, DeclarationError, MailboxFullError, UnavailableError, UsageError
+from .errors import CallTimeoutError, DeclarationError, MailboxFullError, NoLinkError, UnavailableError, UsageError
 from .mailboxes import DEFAULT_LIMIT
 from .reasons import Down, Unreachable
 from .refs import UNSET, Ref, Unset
@@ -131,7 +131,7 @@ class RemoteTarget:
     def _carrier(self) -> Carrier:
         carrier = self._runtime.carriers.find(self._ref.path)
         if carrier is None:
-            raise UnavailableError(
+            raise NoLinkError(
                 f"no link leads to {self._ref.path}", hint="connect, and attach the link: runtime.attach(link, path)"
             )
         return carrier

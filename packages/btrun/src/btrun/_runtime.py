@@ -38,7 +38,8 @@ from .dead_letters import DeadLetters
 from .errors import EscalationError, NoSuchActorError, UsageError
 from .inspection import Inspection, Trace, inspect_runtime
 from .reasons import Crashed, Reason
-from .refs import ANYBODY, Ref, bind
+from .refs import ANYBODY, Ref, bind, make_ref
+from .services import IDLE_SECONDS, Service, Single
 
 Ts = TypeVarTuple("Ts")
 
@@ -78,6 +79,7 @@ class Runtime(Supervisor):
         self._starter: Starter
         self._scope: anyio.CancelScope
         self._cells: dict[str, Cell] = {}
+        self._services: dict[str, Service] = {}
         self._routes: dict[type[Actor], dict[type, Route]] = {}
         self._incarnations = int(random() * 2**40) << 20  # differs from what an earlier process at this path gave
         self._open = False
@@ -116,21 +118,31 @@ class Runtime(Supervisor):
                     except Exception as error:  # it passes on, outside of the task group that would wrap it
                         body = error
             finally:
-                with anyio.CancelScope(shield=True):
-                    await self.halt_children(restarting=False)
-                self._open = False
-                self.loop.stop()
-                self.pool.close()
-                self._starter.close()
+                try:
+                    with anyio.CancelScope(shield=True):
+                        await self._stop_all()
+                finally:
+                    self._open = False
+                    self.loop.stop()
+                    self.pool.close()
+                    self._starter.close()
         if body is not None:
             raise body
         if self._failure is not None:
             raise self._failure
 
+    async def _stop_all(self) -> None:
+        await self.halt_children(restarting=False)
+        if not self.abandoned:
+            for service in self._services.values():
+                await service.drain()
+
     # --- what users call
 
     def ref(self, name: str) -> Ref:
         """The actor of this name, as it lives now. Raises NoSuchActorError."""
+        if name in self._services:
+            return make_ref(f"{self.prefix}/{name}", ANYBODY, self._services[name])
         cell = self._cells.get(name)
         if cell is None:
             raise NoSuchActorError(f"{self.prefix}/{name} does not exist", hint="runtime.inspect() lists what does")
@@ -151,6 +163,8 @@ class Runtime(Supervisor):
         """Let a reference that came from elsewhere be used here."""
         if not ref.path.startswith(f"{self.prefix}/"):
             bind(ref, RemoteTarget(self, ref))
+        elif (service := self.find_service(ref.path.removeprefix(f"{self.prefix}/"), ref.incarnation)) is not None:
+            bind(ref, service)
         elif (cell := self.find(ref.path.removeprefix(f"{self.prefix}/"), ref.incarnation)) is not None:
             bind(ref, cell)
         else:
@@ -160,6 +174,25 @@ class Runtime(Supervisor):
     def at(self, path: BlockPath) -> Ref:
         """Whoever lives at a path, here or in another runtime, whenever the reference is used."""
         return self.bind(Ref(str(path), ANYBODY))
+
+    def service(
+        self,
+        name: str,
+        actor_class: type[Actor],
+        *arguments: object,
+        workers: int = 1,
+        idle: float = IDLE_SECONDS,
+        supervision: Supervision = Supervision(),  # noqa: B008 - a frozen value
+        single: Single | None = None,
+        **named: object,
+    ) -> Service:
+        """Offer a service at a name; see `btrun.services`. Its reference: `ref(name)`. Raises NameTakenError."""
+        service = Service(
+            self, name, actor_class, (arguments, named),
+            workers=workers, idle=idle, supervision=supervision, single=single,
+        )  # fmt: skip
+        self._services[name] = service
+        return service
 
     def attach(self, carrier: Carrier, path: BlockPath) -> None:
         """Reach the paths below `path` by this link, until it closes. A later one replaces it."""
@@ -173,6 +206,10 @@ class Runtime(Supervisor):
         self._scope.cancel()
 
     # --- what its parts call
+
+    def find_service(self, name: str, incarnation: int) -> Service | None:
+        """The service of this name; a reference to it never names an incarnation."""
+        return self._services.get(name) if incarnation == ANYBODY else None
 
     def find(self, name: str, incarnation: int) -> Cell | None:
         """The living actor of this name, if it is the one that is meant."""

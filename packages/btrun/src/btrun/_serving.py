@@ -10,13 +10,14 @@ from btlib.paths import BlockPath
 from btserde import SerdeError, decode
 
 from . import _wire as wire
-from .errors import DeclarationError, NoSuchActorError, UnhandledMessageError
+from ._cell import Cell
+from .errors import DeclarationError, NoSuchActorError, UnhandledMessageError, UsageError
 from .reasons import Down, NeverLived
 from .refs import ANYBODY
 
 if TYPE_CHECKING:
-    from ._cell import Cell
     from ._runtime import Runtime
+    from .services import Service
 
 
 class RemoteService:
@@ -49,12 +50,13 @@ class RemoteService:
                     cell.stop(drain=request.verb is wire.Verb.DRAIN)
         return b""
 
-    def _find(self, path: BlockPath, incarnation: int) -> Cell | None:
+    def _find(self, path: BlockPath, incarnation: int) -> Cell | Service | None:
         own = self._runtime.block_path
         assert own is not None
-        return self._runtime.find("/".join(path.names[len(own.names) :]), incarnation)
+        name = "/".join(path.names[len(own.names) :])
+        return self._runtime.find_service(name, incarnation) or self._runtime.find(name, incarnation)
 
-    def _tell(self, path: BlockPath, cell: Cell | None, request: wire.Request) -> None:
+    def _tell(self, path: BlockPath, cell: Cell | Service | None, request: wire.Request) -> None:
         dead_letters = self._runtime.dead_letters
         if cell is None:
             dead_letters.add(str(path), request, str(NeverLived()))
@@ -65,7 +67,7 @@ class RemoteService:
             dead_letters.add(str(path), request, error.message)
 
     async def _ask(
-        self, path: BlockPath, cell: Cell | None, request: wire.Request, timeout: float | None
+        self, path: BlockPath, cell: Cell | Service | None, request: wire.Request, timeout: float | None
     ) -> wire.Answered | wire.Failed:
         try:
             if cell is None:
@@ -81,9 +83,11 @@ class RemoteService:
             return NoSuchActorError(f"{path} does not exist")
         return wire.ERRORS[0](f"{path} cannot answer {request.name}: it ended, or its runtime was started anew")
 
-    async def _watch(self, cell: Cell | None, restarts: int) -> wire.Ended:
+    async def _watch(self, cell: Cell | Service | None, restarts: int) -> wire.Ended:
         if cell is None:
             return wire.Ended(NeverLived(), False, 0)
+        if not isinstance(cell, Cell):
+            raise UsageError(f"{cell.path} is a service: its workers come and go", hint="monitor an actor")
         if cell.restarts > restarts:  # it was started anew while nobody listened
             assert cell.last_failure is not None
             return wire.Ended(cell.last_failure, True, cell.restarts)
@@ -102,7 +106,7 @@ class RemoteService:
         return wire.Ended(down.reason, down.restarting, cell.restarts + down.restarting)
 
 
-def _message(cell: Cell, request: wire.Request) -> object:
+def _message(cell: Cell | Service, request: wire.Request) -> object:
     """The message, as one of the types that the actor takes. Raises UnhandledMessageError."""
     actor: type = cell.actor_class
     known = wire.wire_types(actor)

@@ -27,6 +27,7 @@ from .errors import (
     DiedError,
     MailboxFullError,
     NoSuchActorError,
+    NotHereError,
     RunError,
     UnhandledMessageError,
 )
@@ -90,6 +91,7 @@ ERRORS: tuple[type[RunError], ...] = (
     CallCycleError,
     MailboxFullError,
     CallTimeoutError,
+    NotHereError,
 )
 OTHER = 255
 

@@ -77,6 +77,19 @@ class UnavailableError(RunError):
     """The actor's runtime cannot be reached, or the link to it broke. Whether the actor lives, or acted, is unknown."""
 
     default_kind: ClassVar[Kind] = Kind.UNREACHABLE
+    untouched = False  #: true where the message certainly reached nobody; then it may be sent elsewhere
+
+
+class NoLinkError(UnavailableError):
+    """No link leads there. Nothing was sent."""
+
+    untouched = True
+
+
+class NotHereError(UnavailableError):
+    """The service is active in another runtime. Nothing happened here; ask there."""
+
+    untouched = True
 
 
 class EscalationError(RunError):
