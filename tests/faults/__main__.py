@@ -38,7 +38,7 @@ KINDS = [*KILLS, *CUTS, "full-disk", "memory"]
 KILL_ORDER = ["kill-alone", "kill-client", "kill-alone", "kill-server"]
 ROUNDS_OF_A_STORE = 10  #: then a new one is made: a store should be old, but its scrubbing should not take all the time
 CUT_DISK = 512  #: MiB
-PIECES = 40_000  #: sparse ones, in `--gib` GiB
+PIECES = 100_000  #: sparse ones, in `--gib` GiB
 DENSE = 2 << 30
 
 

@@ -11,9 +11,9 @@ from tests.faults.image import Image
 from tests.faults.operations import content
 from tests.faults.rig import Rig, require
 
-SIZE = 40  #: MiB of the disk
-BALLAST = 8  #: MiB of it that something else takes, twice, and gives back
-FILE = 300_000  #: bytes of each file that is written
+SIZE = 24  #: MiB of the disk
+BALLAST = 5  #: MiB of it that something else takes, twice, and gives back
+FILE = 700_000  #: bytes of each file that is written
 MOST_FILES = 4 * (SIZE << 20) // FILE
 
 

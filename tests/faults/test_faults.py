@@ -22,7 +22,7 @@ from tests.faults.rig import FaultError, Rig, rig
 
 pytestmark = [pytest.mark.mount, pytest.mark.slow]
 
-CUT_DISK = 128  #: MiB
+CUT_DISK = 64  #: MiB
 
 
 @pytest.fixture(autouse=True)
@@ -80,4 +80,4 @@ def test_a_full_disk_is_reported_and_room_lets_the_mount_go_on() -> None:
 
 def test_memory_stays_within_its_bound() -> None:
     with rig() as built:
-        stay_within(built, span=4 << 30, sparse=6_000, dense=192 << 20)
+        stay_within(built, span=4 << 30, sparse=3_000, dense=128 << 20)
