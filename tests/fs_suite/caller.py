@@ -1,7 +1,8 @@
 """System calls as another user, each answered with its result or the name of its error.
 
 A child takes on the user and the groups, makes the calls and writes what came of them: the test's own process stays
-root, and its threads are not concerned.
+root, and its threads are not concerned. The child begins as root, because the interpreter may lie where others may not
+go.
 """
 
 from __future__ import annotations
@@ -20,6 +21,11 @@ Call = tuple[object, ...]  #: the name of a function of `os` and its arguments
 
 _PROGRAM = """
 import errno, json, os, sys
+user, groups = json.loads(sys.argv[2])
+os.umask(0o022)
+os.setgroups(groups[1:])
+os.setgid(groups[0])
+os.setuid(user)
 answers = []
 for name, *arguments in json.loads(sys.argv[1]):
     try:
@@ -34,14 +40,10 @@ print(json.dumps(answers))
 
 
 def as_user(user: int, *calls: Call, groups: tuple[int, ...] = ()) -> list[str]:
-    """What came of each call: "ok", or the name of the error. The user's first group is the one of its number."""
+    """What came of each call: "ok", or the name of the error. Without `groups`, the user is in the group of its number."""
     words = [[str(word) if isinstance(word, os.PathLike) else word for word in call] for call in calls]
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", _PROGRAM, json.dumps(words)],
-        user=user,
-        group=groups[0] if groups else user,
-        extra_groups=list(groups[1:]),
-        umask=0o022,
+        [sys.executable, "-I", "-S", "-c", _PROGRAM, json.dumps(words), json.dumps([user, groups or [user]])],
         capture_output=True,
         text=True,
         check=True,
