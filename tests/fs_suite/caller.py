@@ -40,7 +40,7 @@ print(json.dumps(answers))
 
 
 def as_user(user: int, *calls: Call, groups: tuple[int, ...] = ()) -> list[str]:
-    """What came of each call: "ok", or the name of the error. Without `groups`, the user is in the group of its number."""
+    """What came of each call: "ok", or the name of the error. Without `groups`: the group of the same number."""
     words = [[str(word) if isinstance(word, os.PathLike) else word for word in call] for call in calls]
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", _PROGRAM, json.dumps(words), json.dumps([user, groups or [user]])],
