@@ -26,7 +26,9 @@ INDEX_FILES = (INDEX_NAME, f"{INDEX_NAME}-wal", f"{INDEX_NAME}-shm")
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """Sizes in bytes. `records` is what the blocks store, `dead` what was overwritten and is not given back yet."""
+    """Sizes in bytes. `records` is what the blocks store, `dead` all else in segments: what was overwritten and is not
+    given back yet, and the headers of entries.
+    """
 
     blocks: int
     tombstones: int
