@@ -19,7 +19,7 @@ from btrun import (
     handle,
 )
 from btrun.errors import NameTakenError, UsageError
-from btrun.reasons import Crashed, Reason, Stopped
+from btrun.reasons import Crashed, Killed, Reason, Stopped
 
 from .conftest import Run
 
@@ -257,5 +257,39 @@ def test_the_runtime_can_end_while_children_wait_for_their_next_life(run: Run) -
             worker.send(Count())
             await anyio.sleep(0.5)
         assert rt.dead_letters.count == 1
+
+    run(main)
+
+
+@pytest.mark.parametrize("how", ["stop", "drain", "kill"])
+def test_one_that_is_stopped_from_outside_does_not_come_back(run: Run, how: str) -> None:
+    async def main() -> None:
+        async with Runtime() as rt:
+            pool = rt.supervisor("pool", Supervision(backoff=QUICK))
+            worker = pool.spawn(Worker, [], "w", name="w", restart=Restart.PERMANENT)
+            await worker.call(Count())
+            if how == "kill":
+                worker.kill()
+            else:
+                worker.stop(drain=how == "drain")
+            assert (await worker.wait_down()).reason == (Killed() if how == "kill" else Stopped())
+            pool.spawn(Worker, [], "w", name="w")
+
+    run(main)
+
+
+def test_a_permanent_child_that_ends_by_itself_comes_back(run: Run) -> None:
+    class Tired(Worker):
+        @handle(str)
+        def rest(self, text: str) -> None:
+            self.stop()
+
+    async def main() -> None:
+        async with Runtime() as rt:
+            pool = rt.supervisor("pool", Supervision(backoff=QUICK))
+            worker = pool.spawn(Tired, [], "w")
+            await worker.call("now")
+            assert await worker.call(Count()) == 1
+            assert rt.inspect().actors[0].restarts == 1
 
     run(main)

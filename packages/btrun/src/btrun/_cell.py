@@ -162,12 +162,18 @@ class Cell(Life):
         self.routes[cls] = route
 
     def stop(self, *, drain: bool = False) -> None:
-        """See Ref.stop."""
+        """See Ref.stop. Whoever says so from outside means it: no supervisor starts it again."""
+        self.halting = False
         if drain and self.state in (State.STARTING, State.RUNNING):
             self.mailbox.append(DrainRequest())
             self.schedule()
         else:
             self.request_stop()
+
+    def kill(self) -> None:
+        """See Ref.kill. Likewise."""
+        self.halting = False
+        self.kill_now()
 
     def send_later(self, delay: float, message: object, interval: float | None) -> Timer:
         """A timer that sends to this actor; it ends with this life."""
@@ -317,7 +323,7 @@ async def _open(actor: Actor, envelope: Envelope) -> object:
 
 
 def _stop(actor: Actor, request: DrainRequest) -> None:
-    actor.stop()
+    actor._cell.request_stop()
 
 
 async def answer(actor: Actor, call: Call) -> None:

@@ -96,7 +96,7 @@ class Life:
         self.handled = 0
         self.restarts = 0
         self.worker: Worker | None = None
-        self.halting: bool | None = None  # asked to end by its supervisor; True: to be started again
+        self.halting: bool | None = None  # asked to end from outside; True: to be started again
         self.ended: Reason = Stopped()  # why it ended, once it has
         self.system: deque[StopRequest | ExitNotice | Down | Interrupt] | None = None
         self.outgoing: list[Call] | None = None
@@ -180,10 +180,10 @@ class Life:
             return
         self._notice(StopRequest(reason or Stopped()))
         if self.worker is not None or self.state is State.STARTING:
-            self.own_timer(Timer(self.runtime.loop, self.actor_class.grace, self.kill))
+            self.own_timer(Timer(self.runtime.loop, self.actor_class.grace, self.kill_now))
 
-    def kill(self) -> None:
-        """See Ref.kill."""
+    def kill_now(self) -> None:
+        """End this life without waiting for what it does."""
         if self.state is State.WAITING:
             self.request_stop(Killed())
         elif self.state is not State.ENDED and self.state is not State.STOPPING:
@@ -213,7 +213,7 @@ class Life:
         """Something beside the ordinary flow raised: end what runs, with that reason."""
         self._log_failure(error)
         if self.state is State.RUNNING:
-            self.kill()
+            self.kill_now()
             assert self.system is not None
             self.system[0] = StopRequest(self.reason_of(error))
 
@@ -247,6 +247,7 @@ class Life:
             self.system = deque(item for item in self.system or () if isinstance(item, Down)) or None
             self._tell(Down(ref=self.ref, reason=reason, restarting=True))
         else:
+            self.owner.forget(self)
             self.finalize(reason, cause)
         for wait in self.waiters or ():
             if not wait.done():
@@ -287,12 +288,13 @@ class Life:
 
     def halt(self, restarting: bool) -> None:
         """Asked by the supervisor: end this life, without asking back."""
-        self.halting = restarting
+        if self.halting is None:
+            self.halting = restarting
         if self.state is State.WAITING:
             if not restarting:
                 self.finalize(Stopped())
         elif self.runtime.abandoned:
-            self.kill()
+            self.kill_now()
         else:
             self.request_stop()
 

@@ -76,8 +76,8 @@ class Actor:
         return self._cell.runtime
 
     def stop(self) -> None:
-        """End after this message."""
-        self._cell.stop()
+        """End after this message. A permanent child is started anew; `self.ref.stop()` ends it for good."""
+        self._cell.request_stop()
 
     def send_after(self, delay: float, message: object) -> Timer:
         """Send it to this actor after `delay` seconds, unless this life ends or the timer is cancelled before."""

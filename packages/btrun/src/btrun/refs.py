@@ -109,11 +109,14 @@ class Ref(msgspec.Struct, frozen=True, dict=True):
         return self.target.call(message, timeout=timeout, shielded=shielded)
 
     def stop(self, *, drain: bool = False) -> None:
-        """Ask it to end after the message that it handles (with `drain`: after those that wait already)."""
+        """Ask it to end after the message that it handles (with `drain`: after those that wait already).
+
+        It is not started again, whatever its supervisor does with failures.
+        """
         self.target.stop(drain=drain)
 
     def kill(self) -> None:
-        """End it now; what it does is cancelled."""
+        """End it now, for good; what it does is cancelled."""
         self.target.kill()
 
     def monitor(self) -> None:
