@@ -45,6 +45,7 @@ def test_a_damaged_sector_is_zeros_and_the_rest_of_the_file_is_there(
     report = filled("fsck", "--json", "--salvage", rescued, "home:", code=6).document
     (lost,) = report["lost"] if isinstance(report["lost"], list) else []
     assert (lost["path"], lost["start"], lost["end"]) == ("home:/in/large.bin", 100 * SECTOR, 102 * SECTOR)
+    assert lost["why"].startswith("sector 100 does not match")
     original = bytearray((tmp_path / "in" / "large.bin").read_bytes())
     original[100 * SECTOR : 102 * SECTOR] = bytes(2 * SECTOR)
     assert (rescued / "in" / "large.bin").read_bytes() == original

@@ -120,6 +120,8 @@ def test_damage_is_named_by_its_path(filled: Machine) -> None:
     assert "home:/in/large.bin (block " in done.out
     assert "sector" in done.out
     assert "is not what was signed" in done.out
+    assert done.out.count("\n") == 1
+    assert "damaged: 1; " in done.err
     assert paths(filled("scrub", "--json", "home:", code=6).document) == {"home:/in/large.bin"}
     assert paths(filled("scrub", "--json", "home:/in/deep", code=6).document) == set()
 

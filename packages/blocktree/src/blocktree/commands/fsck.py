@@ -87,7 +87,7 @@ def _show(report: Report, lost: list[Lost], seconds: float, *, as_json: bool) ->
         remark(f"bt: {visible(path)}: skipped, since it is no file, directory or symbolic link")
     rate = human_size(int(report.bytes / max(seconds, 0.001)))
     remark(f"copied {report.files} files, {human_size(report.bytes)}, in {seconds:.1f} s ({rate}/s)")
-    remark(f"{len(lost)} things could not be read whole" if lost else "everything could be read")
+    remark(f"lost, whole or in part: {len(lost)}" if lost else "everything could be read")
 
 
 def _document(lost: Lost) -> dict[str, Document]:

@@ -30,12 +30,12 @@ from ..output import give, human_size, remark, say, visible
 from ..progress import Bar, Meter, Silence
 from ..session import Session, now, open_store
 
-RESTORE = "restore what is damaged from a backup, and look at the disk; what can be read: bt fsck --salvage"
+RESTORE = "look at the disk, and restore from a backup; to copy out what can be read: bt fsck --salvage DIR"
 
 OptionalTreePath = Annotated[
     str | None,
     typer.Argument(
-        metavar="[PETNAME:[/PATH]]", help="A domain; the only one by default.", autocompletion=complete_tree_path
+        metavar="PETNAME:[/PATH]", help="A domain; the only one by default.", autocompletion=complete_tree_path
     ),
 ]
 WithoutKeys = Annotated[
@@ -59,7 +59,8 @@ class Findings:
 
     @property
     def count(self) -> int:
-        return len(self.files) + len(self.blocks) + len(self.paths)
+        """How many files, blocks and paths are concerned; a block and its path are one."""
+        return len(self.files) + len({found.inode for found in self.blocks} | {found.inode for found in self.paths})
 
 
 def scrub(
@@ -204,15 +205,16 @@ def _show(domain: Domain, place: BlockPath, findings: Findings, seconds: float, 
     remark(f"checked {findings.checked} blocks, {human_size(findings.bytes)}, in {seconds:.1f} s ({rate}/s)")
     if findings.keys:
         remark(f"the tree was not opened: {visible(findings.keys)}")
-    remark(f"{findings.count} things are damaged; {RESTORE}" if findings.count else "everything is what was signed")
+    remark(f"damaged: {findings.count}; {RESTORE}" if findings.count else "everything is what was signed")
 
 
 def _lines(findings: Findings, names: dict[int, str]) -> Sequence[str]:
+    told = {found.inode for found in findings.blocks}
     return [
         *(error.message for error in findings.files),
         *(
             f"{names.get(found.inode, 'no known path')} (block {found.block.hex()}): {found.what}"
             for found in findings.blocks
         ),
-        *(f"{names[found.inode]}: {found.what}" for found in findings.paths),
+        *(f"{names[found.inode]}: {found.what}" for found in findings.paths if found.inode not in told),
     ]

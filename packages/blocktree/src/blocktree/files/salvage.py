@@ -90,11 +90,11 @@ class SalvageSource:
         if last is not None and (last.path, last.end) == (file.path, offset):
             self.lost[-1] = Lost(file.path, last.why, last.start, offset + size)
         else:
-            self.lost.append(Lost(file.path, error.message, offset, offset + size))
+            self.lost.append(Lost(file.path, _why(file.path, error), offset, offset + size))
 
     def _note(self, path: str, error: BlocktreeError, before: str = "") -> None:
         _require_damage(error)
-        self.lost.append(Lost(path, before + error.message))
+        self.lost.append(Lost(path, before + _why(path, error)))
 
 
 class SparseTarget(LocalTarget):
@@ -124,6 +124,11 @@ def salvage_item(path: str, name: str, found: Attributes) -> Item[int]:
     """Something of the tree, as a thing to copy."""
     size = found.size if found.kind is FileKind.FILE else 0
     return Item(path, name, found.kind, found.mode, size, found.modified, found.inode)
+
+
+def _why(path: str, error: BlocktreeError) -> str:
+    """The error's sentence, without the path that it begins with."""
+    return error.message.removeprefix(f"{path.partition(':')[2]}: ")
 
 
 def _require_damage(error: BlocktreeError) -> None:

@@ -22,7 +22,7 @@ DAMAGE = {Kind.INTEGRITY, Kind.ROLLBACK, Kind.IO}
 
 
 class Unreadable(msgspec.Struct, frozen=True, kw_only=True):
-    """A path below the attached directory at which something does not open. `what` is the error's sentence."""
+    """A path below the attached directory at which something does not open. `what` is a sentence without the path."""
 
     path: tuple[str, ...]
     inode: int
@@ -100,4 +100,5 @@ def _attributes(provider: FsProvider, place: _Place, entry: Entry) -> Attributes
 def _unreadable(path: tuple[str, ...], inode: int, error: BlocktreeError) -> Unreadable:
     if error.kind not in DAMAGE:
         raise error
-    return Unreadable(path=path, inode=inode, what=error.message, kind=error.kind)
+    what = error.message.removeprefix(f"/{'/'.join(path)}: ")
+    return Unreadable(path=path, inode=inode, what=what, kind=error.kind)
