@@ -86,7 +86,9 @@ class Draft:
 
     def replace(self, level: int, start: int, end: int, new: Run | None) -> list[Run]:
         gone = self.level(level).replace(start, end, new, self.deltas.setdefault(level, {}))
-        self.stored += (0 if new is None else new.data_size) - sum(run.data_size for run in gone)
+        self.stored += 0 if new is None else new.data_size
+        for run in gone:
+            self.stored -= run.data_size
         return gone
 
     def drop_small(self) -> None:

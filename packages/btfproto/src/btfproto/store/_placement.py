@@ -75,6 +75,8 @@ class Level:
         low = bisect_right(self._firsts, start) - 1
         if low < 0 or self.runs[low].end <= start:
             low += 1
+        elif new is not None and end <= self.runs[low].end:
+            return [self._replace_within(low, start, end, new, delta)]
         high = bisect_left(self._firsts, end, low)
         pieces, gone = [], []
         for run in self.runs[low:high]:
@@ -91,3 +93,23 @@ class Level:
         self.runs[low:high] = pieces
         self._firsts[low:high] = [piece.first for piece in pieces]
         return gone
+
+    def _replace_within(self, at: int, start: int, end: int, new: Run, delta: Delta) -> Run:
+        """Put `new` into the one run that holds all its records, which is what a random write does; returns what went.
+
+        It begins where the old run begins, or leaves a piece there, so no row has to go.
+        """
+        run = self.runs[at]
+        if run.first == start and run.end == end:
+            self.runs[at] = delta[start] = new
+            return run
+        pieces = [new]
+        if run.first < start:
+            pieces.insert(0, run.cut(run.first, start))
+        if end < run.end:
+            pieces.append(run.cut(end, run.end))
+        for piece in pieces:
+            delta[piece.first] = piece
+        self.runs[at : at + 1] = pieces
+        self._firsts[at : at + 1] = [piece.first for piece in pieces]
+        return run.cut(start, end)
