@@ -28,6 +28,7 @@ KILLS: dict[str, Callable[[Rig, Random, str], Verdict]] = {
     "kill-alone": rounds.kill_alone,
     "kill-client": rounds.kill_client,
     "kill-server": rounds.kill_server,
+    "outage": rounds.outage,
 }
 CUTS: dict[str, Callable[[Rig, Random, str, Image], Verdict]] = {
     "cut-alone": rounds.cut_alone,
@@ -35,7 +36,7 @@ CUTS: dict[str, Callable[[Rig, Random, str, Image], Verdict]] = {
 }
 KINDS = [*KILLS, *CUTS, "full-disk", "memory"]
 #: Alone more often: there a kill hits the store itself.
-KILL_ORDER = ["kill-alone", "kill-client", "kill-alone", "kill-server"]
+KILL_ORDER = [*["kill-alone", "kill-client", "kill-alone", "kill-server"] * 4, "outage"]
 ROUNDS_OF_A_STORE = 10  #: then a new one is made: a store should be old, but its scrubbing should not take all the time
 CUT_DISK = 512  #: MiB
 PIECES = 100_000  #: sparse ones, in `--gib` GiB

@@ -9,22 +9,29 @@ served cut a power cut under btfsd
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from collections.abc import Callable
 from random import Random
+
+from btfproto._dial import PATIENCE as CLIENT_PATIENCE
 
 from tests.faults.checker import Verdict, check
 from tests.faults.history import Histories, read_history
 from tests.faults.image import Image
 from tests.faults.recovered import read_tree
-from tests.faults.rig import FaultError, Rig, require
+from tests.faults.rig import FaultError, Rig, require, wait_until
 
 WORKERS = 2
 TOPS = [f"w{worker}" for worker in range(WORKERS)]
 COMMITS = ("commit=0.05", "commit=0.3", "commit=3")  #: many groups, some, and hardly any beside those of fsync
 FSYNCS = ("0.002", "0.03", "0.15")  #: shares of the operations
 LONGEST_WORK = 1.5  #: seconds before the fault
-LONGEST_OUTAGE = 2.0  #: seconds until btfsd is started again; a client waits for ten
+LONGEST_OUTAGE = 2.0  #: seconds until btfsd is started again; less than a client's patience
+LONG_OUTAGE = 1.3 * CLIENT_PATIENCE
+TOLD_SECONDS = 3 * CLIENT_PATIENCE  #: a request may take a lease and a commit, each with the client's patience
+TOLD = {"EHOSTUNREACH", "ETIMEDOUT"}  #: what a program is told when the server is away
 STARTUP = 0.7  #: seconds that a start of btfuse takes, about
 
 Round = Callable[[Rig, Random, str], Verdict]
@@ -66,6 +73,23 @@ def kill_server(rig: Rig, random: Random, seed: str) -> Verdict:
     return checked(rig)
 
 
+def outage(rig: Rig, random: Random, seed: str) -> Verdict:
+    """Every program hears of it in the end; afterwards the same mount works again, and has lost nothing."""
+    options = start_client(rig, random)
+    process = rig.start_workload(seed, *workload_options(random), *options)
+    time.sleep(random.uniform(0, LONGEST_WORK))
+    rig.kill_server()
+    time.sleep(LONG_OUTAGE)
+    wait_until(lambda: told(rig), "all programs are told that the server is away", TOLD_SECONDS)
+    rig.start_server()
+    rig.end_workload(process)
+    hear_of_it(rig)
+    right(check(histories(rig), TOPS, read_tree(rig.place)))
+    rig.kill_mount()
+    rig.start_mount(served=True)
+    return checked(rig)
+
+
 def cut_alone(rig: Rig, random: Random, seed: str, image: Image) -> Verdict:
     rig.start_mount(random.choice(COMMITS))
 
@@ -96,6 +120,26 @@ def cut_served(rig: Rig, random: Random, seed: str, image: Image) -> Verdict:
     rig.start_server()
     rig.start_mount(served=True)
     return checked(rig)
+
+
+def told(rig: Rig) -> bool:
+    """Whether no request waits any more, and one failed in the way it should."""
+    steps = histories(rig)
+    errors = {step.error for own in steps for step in own if step.error}
+    require(errors <= TOLD, f"what a program is told says that the server is away: {errors}")
+    return bool(errors) and all(own and own[-1].returned is not None for own in steps)
+
+
+def hear_of_it(rig: Rig) -> None:
+    """A change that could not be saved in time is reported to whoever closes the file next, once; then all is well."""
+    for path in (path for path in rig.place.rglob("*") if path.is_file() and not path.is_symlink()):
+        try:
+            os.close(os.open(path, os.O_RDONLY))
+        except OSError as error:
+            require(errno.errorcode.get(error.errno or 0) in TOLD, f"a close says that the server was away: {error}")
+    descriptor = os.open(rig.place, os.O_RDONLY | os.O_DIRECTORY)
+    os.fsync(descriptor)
+    os.close(descriptor)
 
 
 def start_client(rig: Rig, random: Random) -> list[str]:
