@@ -84,6 +84,7 @@ SHELLS: dict[str, list[str]] = {
     "bttp": [
         "_anyio*",
         "_asyncio*",
+        "_broker.py",
         "_certificates.py",  # ephemeral keys, memory files for OpenSSL
         "_loops.py",
         "_server.py",
@@ -92,6 +93,22 @@ SHELLS: dict[str, list[str]] = {
         "_stream.py",
         "_workers.py",
         "blocking/*",
+        "testing/*",
+    ],
+    "btrun": [
+        "_life.py",
+        "_loops.py",
+        "_pool.py",
+        "_runtime.py",
+        "_starter.py",
+        "_supervisor.py",
+        "blocking.py",
+        "dead_letters.py",  # a log line
+        "protocol/_handles.py",
+        "protocol/_memory.py",
+        "protocol/_session.py",
+        "protocol/examples/*",
+        "services.py",
         "testing/*",
     ],
     "btfproto": [
@@ -105,6 +122,7 @@ SHELLS: dict[str, list[str]] = {
         "localfs/_lease.py",
         "localfs/_new_directory.py",
         "localfs/_pins.py",  # a file of pins
+        "localfs/_reading.py",  # the thread that reads ahead
         "opening.py",
         "remote/*",
         "store/_*",
