@@ -316,9 +316,23 @@ ITEM = wire.item_frame(1, 1, b"x")
 def test_a_violation_ends_the_link_and_both_sides_know_why(what: str, frames: list[bytes]) -> None:
     pair = opened(server_limits=Limits(link_window=3 * (1 << 20)) if what == "link_window" else Limits())
     if what == "link_window":
-        pair.server.streams._put_stray = lambda _number, _cost: False  # type: ignore[method-assign,assignment]
+        pair.server.streams._put_stray = lambda _cost: False  # type: ignore[method-assign,assignment]
     pair.client._exchange.outbox.frames += frames
     pair.run()
     assert isinstance(pair.server.reason, RemoteProtocolError)
     assert what in str(pair.server.reason)
     assert what in str(pair.client.reason)
+
+
+def test_what_a_reset_drops_makes_room_for_other_streams() -> None:
+    pair = opened(server_limits=Limits(link_window=10_000))
+    first, second = pair.client.open(PATH, b"", 1), pair.client.open(PATH, b"", 2)
+    pair.run()
+    while pair.client.streams.write(first, bytes(5000)):
+        pass
+    assert not pair.client.streams.write(second, b"")
+    pair.server.streams.reset(first, Kind.CANCELLED, "enough")
+    pair.client.receive_data(pair.server.data_to_send(), 0.0)
+    events = [pair.client.next_event() for _ in range(3)]
+    assert {event.stream.token for event in events if isinstance(event, StreamWritable)} == {1, 2}
+    assert pair.client.streams.write(second, b"")

@@ -25,6 +25,8 @@ from ._outbox import Outbox
 from ._statistics import LinkStatistics
 from .errors import BttpError, DeadlineError, LimitError, LocalProtocolError, RemoteError, RemoteProtocolError
 
+NO_STREAM = 0xFFFFFFFF  #: in CREDIT: for the link alone; no stream has this number
+
 
 class Streams:
     """All streams of one link. `over(number, own)` is told of each that ends."""
@@ -107,14 +109,14 @@ class Streams:
         if behind:
             self._outbox.put_item(number, last, 0)
         else:
-            self._credit += self._outbox.drop_items(number)
+            self._drop(number)
             self._outbox.frames.append(last)
 
     def taken(self, number: int, cost: int) -> bool:
         """A received item was taken, or thrown away. Whether that gives the peer something to hear."""
         stream = self.live.get(number)
         if stream is None:
-            return self._put_stray(number, cost)
+            return self._put_stray(cost)
         stream.taken += cost
         self._taken += cost
         if stream.taken * 4 >= self._limits.stream_window:
@@ -172,7 +174,7 @@ class Streams:
             if stream is not None:
                 raise RemoteProtocolError(f"stream {number} goes on after its END")
             self._statistics.late_replies += 1
-            self._put_stray(number, cost)
+            self._put_stray(cost)
             return
         self._take_in(number, stream, total, cost, memoryview(buffer[start + 4 : stop]))
 
@@ -195,7 +197,7 @@ class Streams:
             self._bodies.begin(number, total, whole)
         else:
             error = LimitError(f"more than {self._limits.max_receiving} bytes of unfinished bodies (max_receiving)")
-            self._put_stray(number, cost)
+            self._put_stray(cost)
             self._break(number, error)
 
     def on_end(self, number: int, buffer: bytearray, start: int, stop: int) -> None:
@@ -214,7 +216,7 @@ class Streams:
 
     def on_reset(self, number: int, buffer: bytearray, start: int, stop: int) -> None:
         kind, text = wire.parse_text(buffer[start:stop])
-        self._credit += self._outbox.drop_items(number)
+        self._drop(number)
         if number not in self.live:
             self._statistics.late_replies += 1
             return
@@ -242,8 +244,8 @@ class Streams:
         elif stream.own:
             self._break(number, late)
         else:
-            self._credit += self._outbox.drop_items(number)
             self._events.append(StreamReset(self._forget(number), late))
+            self._drop(number)
 
     def end(self, error: BttpError) -> None:
         """The link is closed."""
@@ -257,6 +259,12 @@ class Streams:
         self.reset(number, error.kind, error.message)
         self._events.append(StreamReset(stream, error))
 
+    def _drop(self, number: int) -> None:
+        """What waits to leave of this stream does not; its credit and its room are for others."""
+        self._credit += self._outbox.drop_items(number)
+        if self.waiting:
+            self.wake()
+
     def _forget(self, number: int) -> StreamState:
         stream = self.live.pop(number)
         self.waiting.pop(number, None)
@@ -265,7 +273,7 @@ class Streams:
         self._taken -= stream.taken
         self._over(number, stream.own)
         if rest := stream.taken + stream.arriving:
-            self._put_stray(number, rest)
+            self._put_stray(rest)
         return stream
 
     def _give_back(self, number: int, stream: StreamState) -> None:
@@ -275,11 +283,11 @@ class Streams:
         self._window += amount
         self._outbox.frames.append(wire.credit_frame(amount, number))
 
-    def _put_stray(self, number: int, cost: int) -> bool:
+    def _put_stray(self, cost: int) -> bool:
         self._stray += cost
         if self._stray * 4 < self._limits.link_window:
             return False
         amount, self._stray = self._stray, 0
         self._window += amount
-        self._answer(wire.credit_frame(amount, number))
+        self._answer(wire.credit_frame(amount, NO_STREAM))  # a stream that the peer may still think alive must not gain
         return True
