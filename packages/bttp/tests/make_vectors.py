@@ -16,6 +16,8 @@ from bttp import _frames as wire
 from bttp._auth import Role, prove, transcript
 from bttp._frames import CHUNK, MAX_PAYLOAD, FrameKind, Hello, frame
 from bttp._preface import preface, refusal
+from bttp._streams import NO_STREAM
+from bttp._topics import WhenSlow, Wish, encode_losses, encode_message, encode_wish
 
 FOLDER = Path(__file__).parent / "vectors"
 DOMAIN = make_domain_identities("alice", root="root")
@@ -29,6 +31,7 @@ HELLO = Hello(
     stream_window=256 * 1024,
     link_window=16 * 1024 * 1024,
 )
+WISH = Wish(below=True, when_slow=WhenSlow.DROP_OLDEST, queue=256)
 PATH = DOMAIN.path.child("hosts").child("nas")
 
 
@@ -61,6 +64,12 @@ def vectors() -> dict[str, dict[str, object]]:
         "end": _accept("no more items from this side of stream 1", frame(FrameKind.END, 1)),
         "reset": _accept("stream 1 is over", wire.text_frame(FrameKind.RESET, 1, Kind.CANCELLED, "enough")),
         "stream-credit": _accept("256 KiB more for stream 1", wire.credit_frame(256 * 1024, 1)),
+        "link-credit": _accept("256 KiB more for all streams together", wire.credit_frame(256 * 1024, NO_STREAM)),
+        "subscription": _accept(
+            "first words of a subscription to a topic and below, drop oldest, 256 messages", encode_wish(WISH)
+        ),
+        "message": _accept("an item of a broker", encode_message(PATH, b"hello")),
+        "losses": _accept("an item of a broker: three messages were lost here", encode_losses(3)),
         "ping": _accept("a sign of life, please", frame(FrameKind.PING, 0, (1).to_bytes(8, "little"))),
         "too-long": {
             "comment": "a head whose length is beyond the limit: refused before any payload",

@@ -40,6 +40,13 @@ class Threads:
         with bttp.blocking.connect(endpoint, identity, root=root, server=server) as link:
             yield link
 
+    @contextmanager
+    def subscribe(
+        self, link: Any, path: BlockPath, *, below: bool, when_slow: bttp.WhenSlow, queue: int
+    ) -> Iterator[Callable[[], bttp.Message]]:
+        with bttp.blocking.subscribe(link, path, below=below, when_slow=when_slow, queue=queue) as messages:
+            yield lambda: next(messages)
+
 
 class _PortalStream:
     """A stream of an event loop, used from a thread."""
@@ -133,6 +140,14 @@ class Loop:
             connecting = bttp.connect(endpoint, identity, root=root, server=server)
             with portal.wrap_async_context_manager(connecting) as link:
                 yield _PortalLink(portal, link)
+
+    @contextmanager
+    def subscribe(
+        self, link: Any, path: BlockPath, *, below: bool, when_slow: bttp.WhenSlow, queue: int
+    ) -> Iterator[Callable[[], bttp.Message]]:
+        subscribing = bttp.subscribe(link._link, path, below=below, when_slow=when_slow, queue=queue)
+        with link._portal.wrap_async_context_manager(subscribing) as messages:
+            yield lambda: link._portal.call(messages.__anext__)
 
 
 TCP = "127.0.0.1:0"

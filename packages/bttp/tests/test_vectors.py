@@ -11,10 +11,12 @@ from bttp import RemoteProtocolError
 from bttp._auth import Role, transcript, verify
 from bttp._frames import FrameReader
 from bttp._preface import read_preface, read_refusal
+from bttp._topics import Message, WhenSlow, Wish, parse_item, parse_wish
 
 HERE = Path(__file__).parent
 FILES = sorted((HERE / "vectors").glob("*.json"))
-FRAMES = [file for file in FILES if file.stem not in ("preface", "refusal", "auth")]
+TOPICS = ("subscription", "message", "losses")
+FRAMES = [file for file in FILES if file.stem not in ("preface", "refusal", "auth", *TOPICS)]
 
 
 def load(file: Path) -> tuple[dict[str, str], bytes]:
@@ -44,6 +46,15 @@ def test_the_clear_bytes_are_read() -> None:
     _, data = load(HERE / "vectors" / "preface.json")
     assert read_preface(data) == (b"the client's certificate", len(data))
     assert read_refusal(load(HERE / "vectors" / "refusal.json")[1]) is not None
+
+
+def test_the_words_of_a_broker_are_read() -> None:
+    said = {name: load(HERE / "vectors" / f"{name}.json")[1] for name in TOPICS}
+    assert parse_wish(said["subscription"]) == Wish(below=True, when_slow=WhenSlow.DROP_OLDEST, queue=256)
+    message = parse_item(memoryview(said["message"]))
+    assert isinstance(message, Message)
+    assert bytes(message.body) == b"hello"
+    assert parse_item(memoryview(said["losses"])) == 3
 
 
 def test_the_proof_is_verified() -> None:

@@ -1,5 +1,6 @@
 """Secure messages between blocktree paths."""
 
+from ._broker import Broker, Subscription, subscribe
 from ._client import connect
 from ._limits import Limits, ServerLimits
 from ._link import Link
@@ -8,6 +9,7 @@ from ._policy import Policy, RootPolicy
 from ._router import Request, Router
 from ._server import Server, serve
 from ._stream import BlockingStream, Stream
+from ._topics import Message, WhenSlow
 from .errors import (
     AuthenticationError,
     BttpError,
@@ -23,6 +25,7 @@ from .errors import (
 __all__ = [
     "AuthenticationError",
     "BlockingStream",
+    "Broker",
     "BttpError",
     "ConnectionLostError",
     "DeadlineError",
@@ -30,6 +33,7 @@ __all__ = [
     "Limits",
     "Link",
     "LocalProtocolError",
+    "Message",
     "Peer",
     "Policy",
     "RemoteError",
@@ -40,7 +44,10 @@ __all__ = [
     "Server",
     "ServerLimits",
     "Stream",
+    "Subscription",
     "UnreachableError",
+    "WhenSlow",
     "connect",
     "serve",
+    "subscribe",
 ]

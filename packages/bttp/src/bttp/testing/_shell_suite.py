@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -20,11 +21,13 @@ from btlib.paths import BlockPath
 from btlib.principals import Principal
 from btlib.testing import DomainIdentities, make_domain_identities
 
+from .._broker import Broker
 from .._frames import Buffer
 from .._limits import Limits
 from .._peer import Peer
 from .._router import Body, Request, Router
 from .._stream import BlockingStream, Stream
+from .._topics import Message, WhenSlow
 from ..errors import (
     AuthenticationError,
     BttpError,
@@ -36,6 +39,7 @@ from ..errors import (
     UnreachableError,
 )
 
+_MANY = 100  # messages of 60 kB: more than a link and its windows hold
 WAIT = 10.0  #: seconds after which a test gives up; nothing here takes a tenth of one
 
 
@@ -74,6 +78,12 @@ class ShellUnderTest(Protocol):
         """An open link."""
         ...
 
+    def subscribe(
+        self, link: LinkUnderTest, path: BlockPath, *, below: bool, when_slow: WhenSlow, queue: int
+    ) -> AbstractContextManager[Callable[[], Message]]:
+        """A subscription; what it gives waits for the next message."""
+        ...
+
 
 def check_shell(shell: ShellUnderTest) -> None:
     """All of the suite."""
@@ -102,6 +112,8 @@ class _Stage:
         self.router.add(self.place.child("parts"), self._parts)
         self.router.add(self.place.child("keep"), lambda request: self.sent.append(bytes(request.body)), inline=True)
         self.reason: Future[BttpError | None] = Future()
+        self.broker = Broker()
+        self.broker.add_to(self.router, self.place.child("topics"))
         self.router.add_stream(self.place.child("echo"), self._echo_items)
         self.router.add_stream(self.place.child("echo-thread"), self._echo_items_in_thread)
         self.router.add_stream(self.place.child("stuck"), self._stuck)
@@ -417,6 +429,71 @@ def _check_streams_end_with_their_link(shell: ShellUnderTest) -> None:
         assert isinstance(stage.reason.result(WAIT), ConnectionLostError)
 
 
+def _check_topics(shell: ShellUnderTest) -> None:
+    """Messages reach those who subscribed to their topic or a path above it, in order; others hear nothing."""
+    with _linked(shell) as (stage, link):
+        top = stage.place.child("topics")
+        warm, cold = top.child("warm"), top.child("cold")
+
+        def subscribe(path: BlockPath, below: bool) -> AbstractContextManager[Callable[[], Message]]:
+            return shell.subscribe(link, path, below=below, when_slow=WhenSlow.BLOCK, queue=10)
+
+        with subscribe(warm, False) as one, subscribe(top, True) as every:
+            assert _ask(link, warm, b"1") == (2).to_bytes(4, "little")
+            assert _ask(link, cold, b"2") == (1).to_bytes(4, "little")
+            assert _ask(link, top, b"") == (1).to_bytes(4, "little")
+            link.send(warm, bytes(100_000))
+            heard = [(message.topic, len(message.body), message.lost) for message in (one(), one())]
+            assert heard == [(warm, 1, 0), (warm, 100_000, 0)]
+            heard = [
+                (message.topic, len(message.body), message.lost) for message in (every(), every(), every(), every())
+            ]
+            assert heard == [(warm, 1, 0), (cold, 1, 0), (top, 0, 0), (warm, 100_000, 0)]
+        until = time.monotonic() + WAIT
+        while stage.broker.statistics.subscribers:
+            assert time.monotonic() < until
+            threading.Event().wait(0.005)
+        assert _ask(link, warm, b"nobody") == bytes(4)
+
+
+def _check_slow_subscribers(shell: ShellUnderTest) -> None:
+    """Each subscriber chooses what happens to messages for which it has no room, and is told what it lost."""
+    for when_slow in WhenSlow:
+        with _linked(shell) as (stage, link), ThreadPoolExecutor(1) as pool:
+            topic = stage.place.child("topics").child("slow")
+            with shell.subscribe(link, topic, below=False, when_slow=when_slow, queue=4) as receive:
+                sending = pool.submit(_publish, link, topic)
+                if when_slow is WhenSlow.BLOCK:
+                    assert [receive().body[0] for _ in range(_MANY)] == list(range(_MANY))
+                sending.result(WAIT)
+                if when_slow is WhenSlow.DISCONNECT:
+                    _expect(RemoteError, Kind.LIMIT, lambda: [receive() for _ in range(_MANY)])
+                    assert stage.broker.statistics.disconnected == 1
+                elif when_slow is not WhenSlow.BLOCK:
+                    lost = stage.broker.statistics.lost
+                    assert lost > _MANY // 2
+                    _check_losses(link, topic, receive, lost)
+
+
+def _publish(link: LinkUnderTest, topic: BlockPath) -> None:
+    for number in range(_MANY):
+        _ask(link, topic, bytes([number]) * 60_000)
+
+
+def _check_losses(link: LinkUnderTest, topic: BlockPath, receive: Callable[[], Message], lost: int) -> None:
+    """Nothing is missing that is not counted, in its place."""
+    place = 0
+    for _ in range(_MANY - lost):
+        message = receive()
+        place += message.lost
+        assert message.body[0] == place
+        place += 1
+    _ask(link, topic, b"end")
+    message = receive()
+    assert bytes(message.body) == b"end"
+    assert place + message.lost == _MANY
+
+
 _CHECKS = (
     _check_calls,
     _check_many_at_once,
@@ -432,4 +509,6 @@ _CHECKS = (
     _check_stream_cancellation,
     _check_stream_failures,
     _check_streams_end_with_their_link,
+    _check_topics,
+    _check_slow_subscribers,
 )
