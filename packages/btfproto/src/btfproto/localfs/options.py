@@ -2,7 +2,7 @@
 
 A group that collects and one that is being committed may each hold half of `dirty_limit`; the sealed copy of the latter
 adds as much again, so uncommitted data takes 1.5 times `dirty_limit` at the most (and one call's data). The caches add
-`cache_bytes`, and about 300 bytes for each of `cached_entries`.
+`cache_bytes`, and about 300 bytes for each of `cached_entries`; two windows of `read_ahead` may be on their way there.
 """
 
 from __future__ import annotations
