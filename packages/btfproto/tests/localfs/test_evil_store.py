@@ -11,7 +11,7 @@ from btfproto.domain import open_volume
 from btfproto.errors import FsError
 from btfproto.localfs import FsOptions, LocalFs, MemoryPins
 from btfproto.localfs._inode import Inode
-from btfproto.provider import FileKind, Owner
+from btfproto.provider import FileKind, OpenFlags, Owner, Seek
 from btfproto.store import Found, Head, HeadAnswer, HeadWant, RecordRef, Records, Store
 from btfproto.testing.domains import NOW, World, person
 from btfproto.testing.provider import list_names, read_file, write_file
@@ -91,6 +91,20 @@ def test_a_lie_about_records_is_refused_and_names_the_file(
     assert str(error.value).startswith("/docs/a.txt: ")
     assert "the rest of the tree is unaffected" in str(error.value)
     assert read_file(reader, reader.lookup(docs, "b.txt").inode) == CONTENT
+
+
+def test_a_damaged_node_is_refused_where_holes_are_looked_for(world: World, open_fs: OpenFs) -> None:
+    fs = open_fs()
+    write_file(fs, fs.root, "a", CONTENT)
+    fs.sync()
+    evil = EvilStore(world.store)
+    evil.target = _block(fs, fs.root, "a")
+    evil.lie = LIES["flipped first byte"]
+    reader = open_fs(store=evil)
+    handle = reader.open(reader.lookup(reader.root, "a").inode, OpenFlags.READ)
+    with pytest.raises(FsError, match=r"^/a: ") as error:
+        reader.seek(handle, 0, Seek.HOLE)
+    assert error.value.kind is Kind.INTEGRITY
 
 
 def test_a_lie_about_a_directory_names_the_directory(world: World, open_fs: OpenFs) -> None:

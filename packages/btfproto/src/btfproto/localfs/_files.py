@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from btlib.errors import BlocktreeError
 from btlib.kinds import Kind
 
 from ..errors import FsError
@@ -11,6 +12,7 @@ from ._blocks import SECTOR_SIZE
 from ._changing import changing
 from ._content import SECTOR_SHIFT, Buffer, Content
 from ._handles import OpenFile
+from ._heads import refused
 from ._inode import Inode
 from ._reading import Reading, not_a_file
 
@@ -153,7 +155,10 @@ class Files(Reading):
         end = -(-inode.size // SECTOR_SIZE)
         for start in range(first, end, SEEK_STEP):
             stop = min(start + SEEK_STEP, end)
-            present = inode.store.present(start, stop - start, self.read_records)
+            try:
+                present = inode.store.present(start, stop - start, self.read_records)
+            except BlocktreeError as error:
+                raise refused(inode.path, error) from error
             for index in range(start, stop):
                 layered = None if inode.content is None else inode.content.find(index)
                 if (present[index - start] if layered is None else bool(layered)) is data:

@@ -10,14 +10,15 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from btfproto.domain import CreatedDomain, DirectoryAttributes, create_domain
-from btfproto.store import MemoryStore, Store
 from btlib.block import NONCE_SIZE, SectorCipher
 from btlib.identity import Identity
 from btlib.key_pairs import KeyPair
 from btlib.paths import BlockPath
 from btlib.public_keys import Suite
 from btlib.writecaps import Chain, Rights, issue_writecap
+
+from btfproto.domain import CreatedDomain, DirectoryAttributes, create_domain
+from btfproto.store import MemoryStore, Store
 
 NOW = 1_800_000_000  #: the moment at which the domain was made
 DAY = 86_400

@@ -8,8 +8,8 @@
     <data>/domains/<petname>/pins                  newest versions seen
 
 `<config>` and `<data>` are `$BLOCKTREE_HOME` and `$BLOCKTREE_HOME/data` where that is set, else
-`$XDG_CONFIG_HOME/blocktree` and `$XDG_DATA_HOME/blocktree` (`~/.config` and `~/.local/share` by default). Petnames are local: they never stand
-in anything signed, and two machines may call one domain differently.
+`$XDG_CONFIG_HOME/blocktree` and `$XDG_DATA_HOME/blocktree` (`~/.config` and `~/.local/share` by default). Petnames are
+local: they never stand in anything signed, and two machines may call one domain differently.
 """
 
 from __future__ import annotations
