@@ -8,16 +8,21 @@ Each worker changes a directory of its own, so the tree consists of one part for
     order      whatever returned before an included operation was issued is included
 
 So the tree is the state at one moment of the history, not before the last acknowledged fsync. Times are not compared.
+
+A write that begins inside a page may reach the file system as two requests: the kernel sends the rest of that page by
+itself if it does not hold it. A crash may come between them, so `requests` makes two operations of such a write.
 """
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.faults.history import Histories, Step
 from tests.faults.model import DIRECTORY, Node, Seen, Tree
 from tests.faults.operations import (
+    Append,
     Close,
     Exchange,
     Fsync,
@@ -25,8 +30,10 @@ from tests.faults.operations import (
     Operation,
     Read,
     Rename,
+    Write,
 )
 
+PAGE = mmap.PAGESIZE
 MOST_NAMES = 6  #: in a complaint
 
 Found = Mapping[str, Seen]
@@ -37,13 +44,26 @@ class Verdict:
     """`problems` is empty for a tree that is right."""
 
     problems: tuple[str, ...]
-    operations: int  #: issued by all workers
+    operations: int  #: requests to the file system, of all workers
     durable: int  #: of them, promised to be there
     kept: int  #: of them, found
 
     @property
     def right(self) -> bool:
         return not self.problems
+
+
+def requests(steps: Sequence[Step], top: str) -> Iterator[Step]:
+    """The same history with two operations for each write that the kernel may cut in two."""
+    tree = Tree(top)
+    for step in steps:
+        operation = step.operation
+        if isinstance(operation, Append):
+            operation = Write(operation.path, len(tree.nodes[operation.path].data), operation.length, operation.tag)
+        tree.apply(operation)
+        if isinstance(operation, Write) and 0 < (first := -operation.offset % PAGE) < operation.length:
+            yield replace(step, operation=Write(operation.path, operation.offset, first, operation.tag))
+        yield replace(step, operation=operation)
 
 
 def floors(histories: Histories, tops: Sequence[str]) -> list[int]:
@@ -87,6 +107,7 @@ def returned_before(steps: Sequence[Step], moment: int) -> int:
 
 def check(histories: Histories, tops: Sequence[str], found: Found, *, crashed: bool = True) -> Verdict:
     """Compare what was found after a crash; without one, everything has to be there."""
+    histories = [list(requests(steps, top)) for top, steps in zip(tops, histories, strict=True)]
     least = floors(histories, tops) if crashed else [sum(step.succeeded for step in steps) for steps in histories]
     candidates, problems = [], []
     for top, steps, floor in zip(tops, histories, least, strict=True):

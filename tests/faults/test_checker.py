@@ -59,6 +59,16 @@ def test_a_torn_write_is_wrong() -> None:
     assert not check(ONE, ["w0"], found).right
 
 
+def test_a_crash_may_come_between_the_two_requests_of_a_write() -> None:
+    unaligned = Write("w0/f", 5000, 20_000, 3)
+    history = steps([event for operation in (MAKE, WRITE, unaligned) for event in ran(0, operation)], 1)
+    for border, right in ((8192, True), (12288, False), (16384, False)):
+        found = tree_after("w0", MAKE, WRITE, unaligned)
+        data = found["w0/f"].data[:border] + content(1, SIZE)[border:]
+        found["w0/f"] = Seen("file", 0o600, 1, data, b"")
+        assert check(history, ["w0"], found).right == right, border
+
+
 def test_a_stranger_is_wrong() -> None:
     found = tree_after("w0", MAKE, WRITE) | {"lost+found": Seen("directory", 0o700, 2, b"", b"")}
     assert check(ONE, ["w0"], found).problems == ("lost+found was never made",)
