@@ -159,7 +159,8 @@ class Rig:
             raise FaultError(f"a request of the workload hangs for {PATIENCE:g} seconds") from None
         self.processes.remove(process)
         # An interpreter that is ending anyway no longer handles the signal.
-        require(status in (0, -signal.SIGTERM), f"what is read was written: {self.log('workload')}")
+        said = f"the workload ends with {status}: {self.log('workload')}"
+        require(status in (0, -signal.SIGTERM), f"what is read was written; {said}")
 
     def scrub(self) -> None:
         """Open the store, without anybody else, and read all of it."""
