@@ -107,6 +107,7 @@ SHELLS: dict[str, list[str]] = {
         "protocol/_handles.py",
         "protocol/_memory.py",
         "protocol/_session.py",
+        "protocol/_streams.py",
         "protocol/examples/*",
         "services.py",
         "testing/*",

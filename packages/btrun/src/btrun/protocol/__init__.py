@@ -3,7 +3,7 @@
 A protocol is a class with roles, states and messages (`Protocol`, `Role`, `State`, `END`). From it derive the typed
 handles of each role (`handles_source` writes them), the monitor of each session, a fingerprint for versions, and the
 texts for people (`show`, `diagram`, `diff`). It does not authenticate and does not connect: a session is opened on a
-`Channel` that has done both.
+`Channel` that has done both, between processes one over a bttp link (`open_channel`, `serve_sessions`).
 """
 
 from ._channel import Accepts, Channel, UnexpectedMessageError
@@ -13,6 +13,7 @@ from ._generate import handles_source
 from ._handles import Ended, Handle, Side, Taking, any_version
 from ._memory import MemoryChannel, channel_pair
 from ._show import diagram, show
+from ._streams import Program, open_channel, serve_sessions
 from ._violations import ViolationCounts
 from ._wire import Packets, WireChannel
 
@@ -25,6 +26,7 @@ __all__ = [
     "Handle",
     "MemoryChannel",
     "Packets",
+    "Program",
     "Protocol",
     "Role",
     "Side",
@@ -39,5 +41,7 @@ __all__ = [
     "diagram",
     "diff",
     "handles_source",
+    "open_channel",
+    "serve_sessions",
     "show",
 ]

@@ -107,6 +107,15 @@ def unpack(packet: bytes | memoryview, accepts: Accepts) -> Struct:
         raise UnexpectedMessageError(content.label, f"which does not decode: {error}") from error
 
 
+def last_word(packet: bytes | memoryview) -> SessionEndedError | None:
+    """What a last packet says; None for any other."""
+    try:
+        content = _DECODER.decode(packet)
+    except DecodeError:
+        return None
+    return _ended(content) if isinstance(content, Closed) else None
+
+
 def _ended(closed: Closed) -> SessionEndedError:
     if closed.done:
         return SessionEndedError("the other side has closed the channel", kind=Kind.CANCELLED)
