@@ -4,6 +4,8 @@
     python packages/btlib/tests/make_vectors.py --check    compare instead, and fail on any difference
 
 Everything is made from fixed seeds. Seals are made by the second implementation, whose ephemeral key can be chosen.
+What the hybrid suite makes is random all the same; so a signature or seal of its that is there and holds, by the second
+implementation, is kept.
 The chains are those of `test_verification`, so every reason to refuse is a vector too.
 """
 
@@ -12,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +29,9 @@ from btlib.credentials import Credentials, _format  # noqa: E402
 from btlib.testing import QUICK_COST, make_domain_identities, make_keys  # noqa: E402
 from btlib.words import seed_to_words  # noqa: E402
 from btserde import encode  # noqa: E402
+from cryptography.exceptions import InvalidSignature, InvalidTag  # noqa: E402
 
-from packages.btlib.tests import slow_curve, slow_hpke, test_verification  # noqa: E402
+from packages.btlib.tests import slow_curve, slow_hpke, slow_hybrid, test_hpke, test_verification  # noqa: E402
 
 Vector = dict[str, Any]
 
@@ -68,9 +71,32 @@ def keys_vector(suite: Suite) -> Vector:
     }
 
 
+def kept(folder: str, name: str, field: str, holds: Callable[[bytes], bool], make: Callable[[], bytes]) -> bytes:
+    """The value of a field as it stands in the vector, if it is there and holds; else a new one."""
+    file = place(folder, name)
+    if file.exists():
+        found = bytes.fromhex(json.loads(file.read_text(encoding="utf-8"))[field])
+        if holds(found):
+            return found
+    return make()
+
+
+def hybrid_signature(keys: KeyPair, name: str) -> bytes:
+    def holds(signature: bytes) -> bool:
+        try:
+            slow_hybrid.composite_verify(keys.public.signing, Label.COMMIT.value + MESSAGE, signature)
+        except InvalidSignature:
+            return False
+        return True
+
+    return kept("principal", name, "signature", holds, lambda: keys.sign(Label.COMMIT, MESSAGE))
+
+
 def signature_vectors(suite: Suite) -> Iterator[tuple[str, Vector]]:
     keys = KeyPair.from_seed(suite, SEED)
-    good = keys.sign(Label.COMMIT, MESSAGE)
+    name = f"signature {suite.text}"
+    hybrid = suite is Suite.HYBRID_PQ
+    good = hybrid_signature(keys, name) if hybrid else keys.sign(Label.COMMIT, MESSAGE)
 
     def vector(signature: bytes, expect: str, comment: str, label: Label = Label.COMMIT) -> Vector:
         return {
@@ -83,22 +109,29 @@ def signature_vectors(suite: Suite) -> Iterator[tuple[str, Vector]]:
             "signature": signature.hex(),
         }
 
-    name = f"signature {suite.text}"
-    yield name, vector(good, "accept", "made by these keys, deterministically")
+    yield name, vector(good, "accept", f"made by these keys, {'one of many' if hybrid else 'deterministically'}")
     yield f"{name} other label", vector(good, "refuse", "made for another purpose", Label.WRITECAP)
     yield f"{name} flipped", vector(bytes([good[0] ^ 1, *good[1:]]), "refuse", "one bit changed")
     yield f"{name} twin", vector(twin(suite, good), "refuse", "the second form of the same signature")
+    if hybrid:
+        yield f"{name} without its classic half", vector(good[:3309], "refuse", "both halves are needed")
+        yield f"{name} with a classic half of zeros", vector(good[:3309] + bytes(64), "refuse", "both must verify")
+        yield f"{name} with a lattice half of zeros", vector(bytes(3309) + good[3309:], "refuse", "both must verify")
+        yield f"{name} with its halves swapped", vector(good[3309:] + good[:3309], "refuse", "ML-DSA comes first")
 
 
 def twin(suite: Suite, signature: bytes) -> bytes:
     """What a verifier that tolerates malleable signatures would accept."""
+    rest, scalar = signature[:-32], signature[-32:]
     if suite is Suite.P256:
-        return signature[:32] + (P256_ORDER - int.from_bytes(signature[32:])).to_bytes(32)
-    return signature[:32] + (int.from_bytes(signature[32:], "little") + slow_curve.ORDER).to_bytes(32, "little")
+        return rest + (P256_ORDER - int.from_bytes(scalar)).to_bytes(32)
+    return rest + (int.from_bytes(scalar, "little") + slow_curve.ORDER).to_bytes(32, "little")
 
 
 def slow_seal(public: PublicKeys, label: Label, info: bytes, plain: bytes) -> bytes:
     full = label.value + info
+    if public.suite is Suite.HYBRID_PQ:
+        return slow_hybrid.SlowHybridHpke().seal(public.sealing, EPHEMERAL, full, b"", plain)
     if public.suite is Suite.P256:
         slow, key = slow_hpke.SlowHpke(slow_hpke.P256, slow_hpke.AES_256_GCM), slow_hpke.uncompressed(public.sealing)
     else:
@@ -106,9 +139,28 @@ def slow_seal(public: PublicKeys, label: Label, info: bytes, plain: bytes) -> by
     return slow.seal(key, EPHEMERAL, full, b"", plain)
 
 
+def opens(info: bytes, plain: bytes) -> Callable[[bytes], bool]:
+    """Whether a seal for the hybrid keys of SEED opens to this, by the second implementation."""
+
+    def holds(sealed: bytes) -> bool:
+        private = test_hpke.private_sealing_key(Suite.HYBRID_PQ, SEED)
+        try:
+            return slow_hybrid.SlowHybridHpke().open(private, Label.READCAP.value + info, b"", sealed) == plain
+        except (InvalidTag, ValueError):
+            return False
+
+    return holds
+
+
 def seal_vectors(suite: Suite) -> Iterator[tuple[str, Vector]]:
     public = KeyPair.from_seed(suite, SEED).public
-    sealed = slow_seal(public, Label.READCAP, b"info", MESSAGE)
+    name = f"seal {suite.text}"
+    hybrid = suite is Suite.HYBRID_PQ
+
+    def make() -> bytes:
+        return slow_seal(public, Label.READCAP, b"info", MESSAGE)
+
+    sealed = kept("principal", name, "sealed", opens(b"info", MESSAGE), make) if hybrid else make()
 
     def vector(expect: str, comment: str, sealed: bytes = sealed, info: bytes = b"info") -> Vector:
         return {
@@ -123,8 +175,8 @@ def seal_vectors(suite: Suite) -> Iterator[tuple[str, Vector]]:
             "plaintext": MESSAGE.hex(),
         }
 
-    name = f"seal {suite.text}"
-    yield name, vector("accept", f"sealed with the ephemeral private key {EPHEMERAL.hex()}")
+    how = "one of many seals" if hybrid else f"sealed with the ephemeral private key {EPHEMERAL.hex()}"
+    yield name, vector("accept", how)
     yield f"{name} other info", vector("refuse", "opened under another info", info=b"other")
     yield f"{name} cut", vector("refuse", "the last byte is missing", sealed[:-1])
 
@@ -132,6 +184,7 @@ def seal_vectors(suite: Suite) -> Iterator[tuple[str, Vector]]:
 def bad_key_sets() -> Iterator[tuple[str, Vector]]:
     good = encode(KeyPair.from_seed(Suite.ED25519_X25519, SEED).public)
     p256 = encode(KeyPair.from_seed(Suite.P256, SEED).public)
+    pq = encode(KeyPair.from_seed(Suite.HYBRID_PQ, SEED).public)
     small = (1).to_bytes(32, "little")
     field = slow_curve.FIELD
     cases = {
@@ -145,6 +198,15 @@ def bad_key_sets() -> Iterator[tuple[str, Vector]]:
         "sealing key of low order": (good[:35] + bytes(32), "u = 0 gives everybody the same secret"),
         "sealing key not canonical": (good[:35] + (field + 9).to_bytes(32, "little"), "u is not below p"),
         "p256 key off the curve": (p256[:2] + b"\x02" + b"\xff" * 32 + p256[35:], "x is not below p"),
+        "hybrid-pq key without its classic half": (
+            b"\x03" + encode(pq[4:1956]) + pq[1988:],
+            "1952 bytes of signing key",
+        ),
+        "hybrid-pq coefficient above the modulus": (
+            pq[:1991] + b"\xff\xff" + pq[1993:],
+            "second form of a coefficient",
+        ),
+        "hybrid-pq signing half of small order": (pq[:1956] + small + pq[1988:], "the classic half counts as well"),
         "p256 key with another prefix": (p256[:2] + b"\x04" + p256[3:], "only compressed points"),
     }
     for name, (encoding, comment) in cases.items():
@@ -260,12 +322,17 @@ def readcap_vectors() -> Iterator[tuple[str, Vector]]:
     def vector(suite: Suite, expect: str, comment: str, plain: bytes, **changes: object) -> Vector:
         keys = KeyPair.from_seed(suite, SEED)
         info = keys.public.principal.digest + block + epoch.to_bytes(4, "little")
-        readcap = Readcap(
-            subject=keys.public.principal,
-            block=block,
-            key_epoch=epoch,
-            sealed=slow_seal(keys.public, Label.READCAP, info, plain),
-        )
+        sealed = slow_seal(keys.public, Label.READCAP, info, plain)
+        if suite is Suite.HYBRID_PQ:
+
+            def holds(encoded: bytes) -> bool:
+                return opens(info, plain)(Readcap.decode(encoded).sealed)
+
+            def make() -> bytes:
+                return encode(Readcap(subject=keys.public.principal, block=block, key_epoch=epoch, sealed=sealed))
+
+            sealed = Readcap.decode(kept("capabilities", f"readcap {suite.text}", "readcap", holds, make)).sealed
+        readcap = Readcap(subject=keys.public.principal, block=block, key_epoch=epoch, sealed=sealed)
         return {
             "kind": "readcap",
             "comment": comment,
@@ -291,16 +358,17 @@ def readcap_vectors() -> Iterator[tuple[str, Vector]]:
     yield "readcap without a path", vector(suite, "refuse", "the path is canonical", (key + b"\1/").ljust(256, b"\0"))
 
 
+def place(folder: str, name: str) -> Path:
+    """The file of a vector."""
+    return HERE / "vectors" / folder / (re.sub(r"[^a-z0-9]+", "-", name.lower()) + ".json")
+
+
 FOLDERS = {"principal": principal_vectors, "capabilities": capability_vectors}
 
 
 def files() -> dict[Path, str]:
     """What should be on disk."""
-    return {
-        HERE / "vectors" / folder / (re.sub(r"[^a-z0-9]+", "-", name.lower()) + ".json"): dump(vector)
-        for folder, make in FOLDERS.items()
-        for name, vector in make()
-    }
+    return {place(folder, name): dump(vector) for folder, make in FOLDERS.items() for name, vector in make()}
 
 
 def dump(vector: Vector) -> str:

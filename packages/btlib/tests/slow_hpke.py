@@ -30,13 +30,13 @@ class SlowHpke:
         """enc ‖ ciphertext, for a serialized public key of the recipient."""
         enc = public_of(self.kem, ephemeral)
         shared = self._shared(exchange(self.kem, ephemeral, public), enc, public)
-        key, nonce = self._schedule(shared, info)
+        key, nonce = self.schedule(shared, info)
         return enc + AESGCM(key).encrypt(nonce, plain, aad)
 
     def open(self, private: bytes, info: bytes, aad: bytes, sealed: bytes) -> bytes:
         enc, ciphertext = sealed[: ENC_SIZE[self.kem]], sealed[ENC_SIZE[self.kem] :]
         shared = self._shared(exchange(self.kem, private, enc), enc, public_of(self.kem, private))
-        key, nonce = self._schedule(shared, info)
+        key, nonce = self.schedule(shared, info)
         return AESGCM(key).decrypt(nonce, ciphertext, aad)
 
     def _shared(self, dh: bytes, enc: bytes, public: bytes) -> bytes:
@@ -44,7 +44,7 @@ class SlowHpke:
         secret = labeled_extract(suite, b"", b"eae_prk", dh)
         return labeled_expand(suite, secret, b"shared_secret", enc + public, 32)
 
-    def _schedule(self, shared: bytes, info: bytes) -> tuple[bytes, bytes]:
+    def schedule(self, shared: bytes, info: bytes) -> tuple[bytes, bytes]:
         suite = b"HPKE" + self.kem.to_bytes(2) + HKDF_SHA256.to_bytes(2) + self.aead.to_bytes(2)
         context = (
             b"\0" + labeled_extract(suite, b"", b"psk_id_hash", b"") + labeled_extract(suite, b"", b"info_hash", info)

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from .slow_hpke import AES_128_GCM, AES_256_GCM, ENC_SIZE, P256, X25519, SlowHpke, public_of, uncompressed
+from .slow_hybrid import SlowHybridHpke
 
 INFO = bytes.fromhex("4f6465206f6e2061204772656369616e2055726e")
 PLAIN = bytes.fromhex("4265617574792069732074727574682c20747275746820626561757479")
@@ -60,7 +61,11 @@ PUBLISHED = [
     ),
 ]
 
-SLOW = {Suite.ED25519_X25519: SlowHpke(X25519, AES_256_GCM), Suite.P256: SlowHpke(P256, AES_256_GCM)}
+SLOW: dict[Suite, SlowHpke | SlowHybridHpke] = {
+    Suite.ED25519_X25519: SlowHpke(X25519, AES_256_GCM),
+    Suite.P256: SlowHpke(P256, AES_256_GCM),
+    Suite.HYBRID_PQ: SlowHybridHpke(),
+}
 SUITES = pytest.mark.parametrize("suite", Suite)
 
 
@@ -78,7 +83,7 @@ def private_sealing_key(suite: Suite, seed: bytes) -> bytes:
     """The derivation of the specification, a second time."""
     info = Label.SEED_SEAL.value + bytes([suite.value])
     material = HKDF(algorithm=SHA256(), length=48, salt=None, info=info).derive(seed)
-    if suite is Suite.ED25519_X25519:
+    if suite is not Suite.P256:
         return material[:32]
     order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
     return (int.from_bytes(material) % (order - 1) + 1).to_bytes(32)
@@ -93,7 +98,7 @@ def test_both_implementations_open_what_the_other_seals(suite: Suite, info: byte
     full_info = Label.READCAP.value + info
     sealed = keys.public.seal(Label.READCAP, info, plain)
     assert slow.open(private, full_info, b"", sealed) == plain
-    public = keys.public.sealing if suite is Suite.ED25519_X25519 else uncompressed(keys.public.sealing)
+    public = uncompressed(keys.public.sealing) if suite is Suite.P256 else keys.public.sealing
     ephemeral = hashlib.sha256(seed).digest()
     assert keys.open(Label.READCAP, info, slow.seal(public, ephemeral, full_info, b"", plain)) == plain
 

@@ -161,8 +161,10 @@ def test_the_error_of_a_wrong_signature_names_purpose_and_principal(suite: Suite
 def test_every_cut_or_flip_of_a_signature_is_refused(suite: Suite) -> None:
     keys = make_keys("alice", suite)
     good = keys.sign(Label.COMMIT, b"message")
-    bad = [good[:size] for size in range(len(good))] + [good + b"\0"]
-    bad += [good[: b // 8] + bytes([good[b // 8] ^ 1 << b % 8]) + good[b // 8 + 1 :] for b in range(8 * len(good))]
+    step = 1 if len(good) == 64 else 37  # of a long one a part, at every place in a byte
+    bad = [good[:size] for size in range(0, len(good), step)] + [good[:-1], good + b"\0"]
+    for bit in range(0, 8 * len(good), step):
+        bad.append(good[: bit // 8] + bytes([good[bit // 8] ^ 1 << bit % 8]) + good[bit // 8 + 1 :])
     for signature in bad:
         with pytest.raises(SignatureError):
             keys.public.verify(Label.COMMIT, b"message", signature)
@@ -228,8 +230,8 @@ def test_an_ed25519_signature_of_small_order_parts_is_refused() -> None:
             ED.verify(Label.COMMIT, b"message", raw(y) + bytes(32))
 
 
-@SUITES
-def test_signatures_have_64_bytes_and_are_deterministic(suite: Suite) -> None:
+@pytest.mark.parametrize("suite", [Suite.ED25519_X25519, Suite.P256])
+def test_classic_signatures_have_64_bytes_and_are_deterministic(suite: Suite) -> None:
     keys = make_keys("alice", suite)
     signatures = {keys.sign(Label.COMMIT, b"message") for _ in range(3)}
     assert [len(signature) for signature in signatures] == [64]

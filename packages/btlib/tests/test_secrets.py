@@ -27,7 +27,9 @@ from btlib import (
     open_readcap,
     seal_readcap,
 )
+from btlib._hybrid import _expand
 from btlib.credentials import MemoryCredentialStore
+from btlib.key_pairs import _material
 from btlib.testing import QUICK_COST, make_keys
 from btlib.words import seed_to_words, words_to_seed
 from rich.pretty import pretty_repr
@@ -43,14 +45,13 @@ SECRET_PATH = BlockPath(make_keys("root").public.principal, ("canary name",))
 def private_parts(suite: Suite) -> list[bytes]:
     """The raw private keys of SEED, as far as they can be had."""
     pair = KeyPair.from_seed(suite, SEED)._private
-    raw = []
-    for name in ("_signing", "_sealing"):
-        key = getattr(pair, name)
-        if suite is Suite.P256:
-            raw.append(key.private_numbers().private_value.to_bytes(32))
-        else:
-            raw.append(key.private_bytes_raw())
-    return raw
+    names = ("_lattice", "_classic") if suite is Suite.HYBRID_PQ else ("_signing", "_sealing")
+    keys = [getattr(pair, name) for name in names]
+    if suite is Suite.HYBRID_PQ:
+        keys += _expand(_material(SEED, Label.SEED_SEAL, suite)[:32])
+    if suite is Suite.P256:
+        return [key.private_numbers().private_value.to_bytes(32) for key in keys]
+    return [key.private_bytes_raw() for key in keys]
 
 
 SECRETS = [SEED, BLOCK_KEY, *(part for suite in Suite for part in private_parts(suite))]

@@ -287,10 +287,11 @@ def test_malleable_signatures_do_not_make_a_second_chain(suite: Suite) -> None:
         serial=bytes(16),
     )
     signature = chain.caps[0].signature
+    scalar = signature[-32:]
     if suite is Suite.P256:
-        twin = signature[:32] + (P256_ORDER - int.from_bytes(signature[32:])).to_bytes(32)
+        twin = signature[:-32] + (P256_ORDER - int.from_bytes(scalar)).to_bytes(32)
     else:
-        twin = signature[:32] + (int.from_bytes(signature[32:], "little") + ED25519_ORDER).to_bytes(32, "little")
+        twin = signature[:-32] + (int.from_bytes(scalar, "little") + ED25519_ORDER).to_bytes(32, "little")
     question = QUESTION | {"root": root.public.principal, "subject": ALICE_ID, "path": None, "lineage": None}
     assert verify_chain(chain, **question).allowed
     decision = verify_chain(Chain((msgspec.structs.replace(chain.caps[0], signature=twin),)), **question)

@@ -28,6 +28,7 @@ SIGNATURE_SIZE = 64
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 _HALF = SIGNATURE_SIZE // 2
+_SCALAR_MATERIAL = 48  # bytes for an unbiased scalar: FIPS 186-5, A.2.1 asks for 64 bits more than the order has
 _CURVE = ec.SECP256R1()
 _VERIFY = ec.ECDSA(SHA256())
 _SIGN = ec.ECDSA(SHA256(), deterministic_signing=True)
@@ -98,7 +99,7 @@ def canonical_signature(der: bytes) -> bytes:
 
 
 def _scalar(material: bytes) -> int:
-    return int.from_bytes(material) % (ORDER - 1) + 1
+    return int.from_bytes(material[:_SCALAR_MATERIAL]) % (ORDER - 1) + 1
 
 
 def _compressed(key: ec.EllipticCurvePublicKey) -> bytes:

@@ -50,8 +50,8 @@ class SuiteCode(Protocol):
         ...
 
 
-# Enough for an unbiased P-256 scalar (FIPS 186-5, A.2.1 asks for 64 bits more than the order has); others use less.
-MATERIAL_SIZE = 48
+# Two seeds of 32 bytes, as the hybrid suite's signing key takes them; the other suites use the beginning.
+MATERIAL_SIZE = 64
 
 # What the HPKE code raises on sealed bytes that do not open: a wrong tag, or an encapsulated key that is none.
 OPEN_FAILURES = (InvalidTag, ValueError)

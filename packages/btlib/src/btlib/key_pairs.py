@@ -1,7 +1,7 @@
 """Keys in memory: a `KeyPair` signs and opens as one principal.
 
-    signing material = HKDF-SHA256(seed, no salt, SEED_SIGN label ‖ suite U8, 48 bytes)
-    sealing material = HKDF-SHA256(seed, no salt, SEED_SEAL label ‖ suite U8, 48 bytes)
+    signing material = HKDF-SHA256(seed, no salt, SEED_SIGN label ‖ suite U8, 64 bytes)
+    sealing material = HKDF-SHA256(seed, no salt, SEED_SEAL label ‖ suite U8, 64 bytes)
 
 So 32 random bytes are the whole secret: they fit on paper as words, and make the same keys again at any time. A pair
 shows neither seed nor keys in its representation, cannot be pickled or copied, and gives the seed to nobody.

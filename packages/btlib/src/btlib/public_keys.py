@@ -15,6 +15,7 @@ import msgspec
 from btserde import DecodeError, decode, encode
 
 from ._ed25519 import Ed25519X25519
+from ._hybrid import HybridPq
 from ._p256 import P256
 from ._suite_code import SuiteCode
 from .errors import PrincipalError, SignatureError
@@ -27,6 +28,7 @@ class Suite(enum.Enum):
 
     ED25519_X25519 = 1  #: the default of software
     P256 = 2  #: what a TPM can hold
+    HYBRID_PQ = 3  #: classic and post-quantum at once, for what must stay secret or proven for decades
 
     @property
     def text(self) -> str:
@@ -43,7 +45,11 @@ class Suite(enum.Enum):
         raise PrincipalError(f"there is no key suite {text[:40]!a}", hint=f"choose one of {names}")
 
 
-_CODE: dict[Suite, SuiteCode] = {Suite.ED25519_X25519: Ed25519X25519(), Suite.P256: P256()}
+_CODE: dict[Suite, SuiteCode] = {
+    Suite.ED25519_X25519: Ed25519X25519(),
+    Suite.P256: P256(),
+    Suite.HYBRID_PQ: HybridPq(),
+}
 
 
 def suite_code(suite: Suite) -> SuiteCode:

@@ -32,8 +32,8 @@ MAX_CAPS = 8  #: root, owner, host, process need three; the bound is on the work
 ScopeId = Annotated[bytes, Fixed[16]]
 Serial = Annotated[bytes, Fixed[16]]
 
-# Each cap holds one path and less than 512 bytes besides.
-_LIMITS = Limits(max_size=MAX_CAPS * (MAX_PATH_BYTES + 512), max_count=MAX_CAPS)
+# Each cap holds one path, keys and a signature of at most 6580 bytes (the hybrid suite's), and less than 512 besides.
+_LIMITS = Limits(max_size=MAX_CAPS * (MAX_PATH_BYTES + 8192), max_count=MAX_CAPS)
 
 
 class Rights(enum.IntFlag):

@@ -58,7 +58,7 @@ def request(
     host: Annotated[str | None, typer.Option(metavar="NAME", help="The name wished for; else the host name.")] = None,
     out: Out = None,
     suite: Annotated[
-        str, typer.Option(help="Algorithms of the new keys: ed25519-x25519, or p256.")
+        str, typer.Option(help="Algorithms of the new keys: ed25519-x25519, p256, or hybrid-pq (post-quantum).")
     ] = Suite.ED25519_X25519.text,
     json: Json = False,
     passphrase_file: PassphraseFile = None,

@@ -45,7 +45,7 @@ def init(
         Path | None, typer.Option(metavar="DIRECTORY", help="Where the encrypted bytes go; else into the home.")
     ] = None,
     suite: Annotated[
-        str, typer.Option(help="Algorithms of the new keys: ed25519-x25519, or p256.")
+        str, typer.Option(help="Algorithms of the new keys: ed25519-x25519, p256, or hybrid-pq (post-quantum).")
     ] = Suite.ED25519_X25519.text,
     no_input: Annotated[
         bool, typer.Option("--no-input", help="Ask nothing: no recovery words are shown or typed back.")

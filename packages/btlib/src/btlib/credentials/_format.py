@@ -28,7 +28,7 @@ from ..public_keys import PublicKeys
 from ._interface import Credentials
 
 MAGIC = b"blocktree-keys/1"
-MAX_FILE_BYTES = 1 << 20  #: some 25 longest chains; a larger file is some other file
+MAX_FILE_BYTES = 1 << 20  #: some 10 longest chains; a larger file is some other file
 MAX_PASSPHRASE_BYTES = 4096
 MAX_MEMORY_KIB = 1 << 20  #: 1 GiB
 MAX_ITERATIONS = 64
