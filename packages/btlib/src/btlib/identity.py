@@ -12,6 +12,7 @@ from .errors import CapabilityError
 from .paths import BlockPath
 from .principals import Principal
 from .public_keys import PublicKeys
+from .revocations import NO_REVOCATIONS, Revocations
 from .signing import Opener, Signer
 from .verification import Decision, VerifiedLinks, verify_chain
 from .writecaps import Chain, Rights
@@ -52,13 +53,15 @@ class Identity:
         now: int,
         path: BlockPath | None = None,
         lineage: Sequence[bytes] | None = None,
+        revocations: Revocations = NO_REVOCATIONS,
     ) -> Chain:
         """The chain to show for this right: of those that allow it, the one that lasts longest.
 
         The root itself needs none and gets the empty chain. Raises CapabilityError with the reason of the chain that
         comes closest.
         """
-        decisions = [self._decide(chain, root, right, now, path, lineage) for chain in (Chain(), *self.chains)]
+        chains = (Chain(), *self.chains)
+        decisions = [self._decide(chain, root, right, now, path, lineage, revocations) for chain in chains]
         best = max(decisions, key=_closeness)
         if not best.allowed:
             raise CapabilityError(best.reason, kind=best.kind)
@@ -72,6 +75,7 @@ class Identity:
         now: int,
         path: BlockPath | None,
         lineage: Sequence[bytes] | None,
+        revocations: Revocations,
     ) -> Decision:
         return verify_chain(
             chain,
@@ -81,6 +85,7 @@ class Identity:
             now=now,
             path=path,
             lineage=lineage,
+            revocations=revocations,
             verified=self._verified,
         )
 

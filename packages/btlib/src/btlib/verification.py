@@ -4,13 +4,14 @@ The stages, in this order; the first that fails decides:
 
     CHAIN       every cap is issued by the subject of the one before (the first: by the root), and only narrows it
     SIGNATURE   every signature is its issuer's, over the cap and all before it
-    REVOCATION  no cap and no principal in it was revoked by then
     SUBJECT     the last cap is the asking principal's (no cap: it is the root itself)
     PATH        the target lies at or below every cap's path
     SCOPE       the block's write scope lies in every cap's scope, and those of later caps inside those of earlier ones
     RIGHT       the last cap has the right
     TIME        now lies in every cap's time
+    REVOCATION  no cap and no principal in it was revoked by then
 
+Revocation comes last so that, of several chains, the one that would do but for it comes closest and gives the reason.
 Clock, revocations and scopes are arguments. A reader passes the time at which a header was written, a server its own.
 """
 
@@ -29,7 +30,7 @@ from .paths import BlockPath
 from .principals import Principal
 from .public_keys import suite_code
 from .revocations import NO_REVOCATIONS, Revocations
-from .writecaps import Chain, Rights, Writecap, link_fault
+from .writecaps import Chain, Rights, link_fault
 
 
 class Stage(enum.IntEnum):
@@ -37,12 +38,12 @@ class Stage(enum.IntEnum):
 
     CHAIN = 0
     SIGNATURE = 1
-    REVOCATION = 2
-    SUBJECT = 3
-    PATH = 4
-    SCOPE = 5
-    RIGHT = 6
-    TIME = 7
+    SUBJECT = 2
+    PATH = 3
+    SCOPE = 4
+    RIGHT = 5
+    TIME = 6
+    REVOCATION = 7
     ALLOWED = 8
 
 
@@ -179,20 +180,6 @@ def _check_signatures(request: _Request) -> Refusal | None:
     return None
 
 
-def _check_revocations(request: _Request) -> Refusal | None:
-    revoked, now = request.revocations, request.now
-    if not revoked.serials and not revoked.principals:
-        return None
-    for number, cap in enumerate(request.chain.caps, 1):
-        since = revoked.serials.get(cap.serial)
-        if since is not None and since <= now:
-            return Kind.FORBIDDEN, f"writecap {number} for {cap.subject} was revoked on {date_text(since)}"
-        since = revoked.principals.get(cap.subject)
-        if since is not None and since <= now and cap.subject != request.root:
-            return Kind.FORBIDDEN, f"{cap.subject}, the subject of writecap {number}, was revoked on {date_text(since)}"
-    return None
-
-
 def _check_subject(request: _Request) -> Refusal | None:
     last = request.chain.last
     if last is None and request.subject != request.root:
@@ -263,8 +250,18 @@ def _check_time(request: _Request) -> Refusal | None:
     return None
 
 
-def _named(cap: Writecap, number: int) -> str:
-    return f"writecap {number} for {cap.subject} at {cap.path}"
+def _check_revocations(request: _Request) -> Refusal | None:
+    revoked, now = request.revocations, request.now
+    if not revoked.serials and not revoked.principals:
+        return None
+    for number, cap in enumerate(request.chain.caps, 1):
+        since = revoked.serials.get(cap.serial)
+        if since is not None and since <= now:
+            return Kind.FORBIDDEN, f"writecap {number} for {cap.subject} was revoked on {date_text(since)}"
+        since = revoked.principals.get(cap.subject)
+        if since is not None and since <= now and cap.subject != request.root:
+            return Kind.FORBIDDEN, f"{cap.subject}, the subject of writecap {number}, was revoked on {date_text(since)}"
+    return None
 
 
 def _text(right: Rights) -> str:
@@ -274,10 +271,10 @@ def _text(right: Rights) -> str:
 _STAGES = (
     (Stage.CHAIN, _check_links),
     (Stage.SIGNATURE, _check_signatures),
-    (Stage.REVOCATION, _check_revocations),
     (Stage.SUBJECT, _check_subject),
     (Stage.PATH, _check_path),
     (Stage.SCOPE, _check_scopes),
     (Stage.RIGHT, _check_right),
     (Stage.TIME, _check_time),
+    (Stage.REVOCATION, _check_revocations),
 )
