@@ -67,9 +67,9 @@ def served(nas: Machine, port: int, tmp_path: Path) -> Iterator[Machine]:
         yield nas
 
 
-def enrol(first: Machine, machine: Machine, port: int) -> None:
+def enrol(first: Machine, machine: Machine, port: int, *options: str) -> None:
     file = machine.home.parent / f"{machine.home.name}.request"
-    machine("enroll", "request", "home", "--host", machine.home.name, "--out", file)
+    machine("enroll", "request", "home", "--host", machine.home.name, "--out", file, *options)
     first("enroll", "sign", file, "--yes", "--server", f"127.0.0.1:{port}")
     machine("enroll", "accept", file.with_suffix(".response"), "--yes")
 

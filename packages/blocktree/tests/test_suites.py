@@ -1,0 +1,57 @@
+"""Domains of one suite with machines of another, over a real btfsd: whoever verifies reads the suite from the keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from btlib.credentials import FileCredentialStore
+from btlib.public_keys import Suite
+
+from .conftest import CHEAP, PASSPHRASE, Machine
+from .test_recover import words_of, write_private
+from .test_server import enrol, free_port, running_server
+
+CLASSIC, P256, HYBRID = (suite.text for suite in (Suite.ED25519_X25519, Suite.P256, Suite.HYBRID_PQ))
+
+
+def make_domain(machine: Machine, suite: str) -> None:
+    machine("init", "home", "--host", "nas", "--no-input", "--suite", suite)
+    store = FileCredentialStore(machine.directory / "credentials", CHEAP)
+    assert store.public().suite is Suite.parse(suite)
+    store.change_passphrase(PASSPHRASE, PASSPHRASE)
+
+
+@pytest.mark.parametrize(("domain", "member"), [(HYBRID, CLASSIC), (CLASSIC, HYBRID), (HYBRID, P256)])
+def test_a_machine_of_another_suite_reads_and_writes_over_a_server(
+    domain: str, member: str, homes: Path, machine_at: Callable[[Path], Machine], tmp_path: Path
+) -> None:
+    nas, laptop, port = machine_at(homes / "nas"), machine_at(homes / "laptop"), free_port()
+    make_domain(nas, domain)
+    (tmp_path / "apple.txt").write_text("an apple")
+    nas("mkdir", "home:/notes")
+    nas("cp", tmp_path / "apple.txt", "home:/notes/")
+    with running_server(nas, port, tmp_path / "btfsd.log"):
+        enrol(nas, laptop, port, "--suite", member)
+        nas("grant", "laptop", "home:/notes", "read,write")
+        assert FileCredentialStore(laptop.directory / "credentials").public().suite is Suite.parse(member)
+        assert laptop("cat", "home:/notes/apple.txt").out == "an apple"
+        laptop("cp", tmp_path / "apple.txt", "home:/notes/pear.txt")
+        assert nas("ls", "home:/notes").out == "apple.txt\npear.txt\n"
+        assert nas("cat", "home:/notes/pear.txt").out == "an apple"
+    assert nas("scrub", "home:").code == 0
+
+
+def test_a_hybrid_domain_comes_back_from_its_words(
+    homes: Path, machine_at: Callable[[Path], Machine], tmp_path: Path
+) -> None:
+    nas, fresh = machine_at(homes / "nas"), machine_at(homes / "fresh")
+    make_domain(nas, HYBRID)
+    (tmp_path / "apple.txt").write_text("an apple")
+    nas("cp", tmp_path / "apple.txt", "home:/")
+    words = write_private(tmp_path / "words", " ".join(words_of(nas)))
+    fresh("recover", "home", "--store", nas.store, "--words-file", words)
+    assert fresh("cat", "home:/apple.txt").out == "an apple"
+    assert FileCredentialStore(fresh.directory / "credentials").public().suite is Suite.HYBRID_PQ
+    assert FileCredentialStore(fresh.directory / "root-credentials").public().suite is Suite.HYBRID_PQ
