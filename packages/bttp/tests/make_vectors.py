@@ -14,10 +14,12 @@ from btlib.kinds import Kind
 from btlib.testing import make_domain_identities
 from bttp import _frames as wire
 from bttp._auth import Role, prove, transcript
+from bttp._fields import Repeat, encode_fields, extended
 from bttp._frames import CHUNK, MAX_PAYLOAD, FrameKind, Hello, frame
 from bttp._preface import preface, refusal
 from bttp._streams import NO_STREAM
 from bttp._topics import WhenSlow, Wish, encode_losses, encode_message, encode_wish
+from bttp._trace import TraceParent
 
 FOLDER = Path(__file__).parent / "vectors"
 DOMAIN = make_domain_identities("alice", root="root")
@@ -30,7 +32,10 @@ HELLO = Hello(
     send_window=1024 * 1024,
     stream_window=256 * 1024,
     link_window=16 * 1024 * 1024,
+    instance=0x0123456789ABCDEF,
 )
+TRACE = TraceParent.parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+REPEAT = Repeat(instance=0x0123456789ABCDEF, elapsed=1500)
 WISH = Wish(below=True, when_slow=WhenSlow.DROP_OLDEST, queue=256)
 PATH = DOMAIN.path.child("hosts").child("nas")
 
@@ -50,6 +55,14 @@ def vectors() -> dict[str, dict[str, object]]:
         "hello": _accept("HELLO with the default limits", wire.hello_frame(HELLO)),
         "route": _accept("number 1 stands for a path", frame(FrameKind.ROUTE, 1, str(PATH).encode())),
         "call": _accept("stream 1 calls route 1, 30 s", wire.call_frame(1, 1, 30_000, 5, b"hello")),
+        "extended-call": _accept(
+            "the same with an idempotency key that was sent before, and a trace context",
+            extended(wire.call_frame(1, 1, 30_000, 5, b"hello"), encode_fields(b"order 66", TRACE, REPEAT)),
+        ),
+        "extended-open": _accept(
+            "stream 1 is opened on route 1 with a trace context",
+            extended(wire.open_frame(1, 1, 0, b"hello"), encode_fields(None, TRACE)),
+        ),
         "send": _accept("a message without answer", wire.send_frame(0, 1, 5, b"hello")),
         "reply": _accept("the answer to stream 1", wire.reply_frame(1, 5, b"world")),
         "error": _accept("no such thing", wire.text_frame(FrameKind.ERROR, 1, Kind.NOT_FOUND, "nothing listens")),

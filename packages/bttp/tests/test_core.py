@@ -1,4 +1,4 @@
-"""Two cores joined in memory under a virtual clock: what a link promises, step by step."""
+"""Two cores joined in memory under a virtual clock: what an open link promises, step by step."""
 
 from __future__ import annotations
 
@@ -6,55 +6,36 @@ import os
 
 import pytest
 from btlib.kinds import Kind
-from btlib.testing import make_domain_identities, make_identity
 from bttp import (
-    AuthenticationError,
     ConnectionLostError,
     LimitError,
     Limits,
-    LocalProtocolError,
     RemoteError,
-    RemoteProtocolError,
+    TraceParent,
     UnreachableError,
 )
 from bttp import _frames as wire
-from bttp._core import LinkCore
 from bttp._events import (
     CallCancelled,
     CallFailed,
     CallReceived,
     Event,
     LinkClosed,
-    LinkOpened,
     PeerDraining,
-    PeerProven,
     ReplyReceived,
     SendReceived,
+    StreamReceived,
     Writable,
 )
+from bttp._fields import Fields, encode_fields
 from bttp._frames import CHUNK, FrameKind, frame
 from bttp._states import State
 from bttp.errors import DeadlineError
 from bttp.testing import Pair
-from bttp.testing._pair import DOMAIN
+from bttp.testing._pair import DOMAIN, inject, opened
 
 PATH = DOMAIN.path.child("echo")
 ROUTE = frame(FrameKind.ROUTE, 1, str(PATH).encode())
-
-
-def opened(**options: Limits) -> Pair:
-    pair = Pair(**options)  # type: ignore[arg-type]
-    pair.run()
-    assert pair.client.state is State.OPEN
-    assert pair.server.state is State.OPEN
-    pair.client_events.clear()
-    pair.server_events.clear()
-    return pair
-
-
-def inject(core: LinkCore, *frames: bytes) -> None:
-    """Have this side say something that it never would."""
-    core._exchange.outbox.frames += frames
 
 
 def kinds_of(events: list[Event]) -> list[type]:
@@ -64,60 +45,6 @@ def kinds_of(events: list[Event]) -> list[type]:
 def received(pair: Pair) -> CallReceived:
     (call,) = [event for event in pair.server_events if isinstance(event, CallReceived)]
     return call
-
-
-def test_both_sides_prove_themselves_and_open() -> None:
-    pair = Pair(client=[DOMAIN["client"], DOMAIN["server"]])
-    pair.run()
-    assert kinds_of(pair.client_events) == kinds_of(pair.server_events) == [PeerProven, LinkOpened]
-    assert pair.client.peer.principals == (DOMAIN["server"].principal,)
-    assert pair.server.peer.principals == (DOMAIN["client"].principal, DOMAIN["server"].principal)
-
-
-def test_no_identity_crosses_in_the_clear() -> None:
-    pair, seen = Pair(), bytearray()
-    carry = pair._carry
-
-    def look(data: bytes, to: LinkCore) -> None:
-        seen.extend(data)
-        carry(data, to)
-
-    pair._carry = look  # type: ignore[method-assign]
-    pair.run()
-    for name in ("client", "server"):
-        assert DOMAIN[name].public.signing not in seen
-        assert DOMAIN[name].principal.digest not in seen
-
-
-def test_a_client_shows_nothing_to_a_server_that_it_does_not_admit() -> None:
-    def admit(core: LinkCore, event: PeerProven) -> None:
-        core.refuse(Kind.FORBIDDEN, "not this one")
-
-    pair = Pair(admit=admit)
-    pair.run()
-    assert isinstance(pair.client.reason, AuthenticationError)
-    assert isinstance(pair.server.reason, AuthenticationError)
-    assert "not this one" in str(pair.server.reason)
-    assert pair.server.peer.anonymous
-
-
-def test_an_anonymous_client_is_the_servers_to_judge() -> None:
-    pair = Pair(client=[])
-    pair.run()
-    assert pair.server.peer.anonymous
-    assert pair.server.state is State.OPEN
-
-
-def test_a_server_without_identity_is_refused() -> None:
-    pair = Pair(server=[])
-    pair.run()
-    assert isinstance(pair.client.reason, RemoteProtocolError)
-
-
-def test_a_principal_may_not_prove_itself_twice() -> None:
-    pair = Pair(client=[DOMAIN["client"], DOMAIN["client"]])
-    pair.run()
-    assert "twice" in str(pair.server.reason)
 
 
 @pytest.mark.parametrize("size", [0, 1, CHUNK, CHUNK + 1, 5 * CHUNK + 3])
@@ -358,144 +285,24 @@ def test_a_lost_network_fails_the_calls_and_counts_what_never_left() -> None:
     assert closed.undelivered == 4  # the route counts as one
 
 
-@pytest.mark.parametrize(
-    ("what", "frames"),
-    [
-        ("no place", [frame(FrameKind.HELLO, 0, bytes(16))]),
-        ("no place", [frame(FrameKind.ACCEPT, 0)]),
-        ("no place", [frame(FrameKind.REFUSE, 0, b"\0")]),
-        ("kind 27", [frame(27, 1)]),
-        ("kind 255", [frame(255, 0)]),
-        ("stream 0", [frame(FrameKind.PING, 1, bytes(8))]),
-        ("8 bytes", [frame(FrameKind.PING, 0, bytes(7))]),
-        ("8 bytes", [frame(FrameKind.PONG, 0)]),
-        ("no block path", [frame(FrameKind.ROUTE, 1, b"/nobody")]),
-        ("no block path", [frame(FrameKind.ROUTE, 1, b"\xff")]),
-        ("a number from 1", [frame(FrameKind.ROUTE, 0, str(PATH).encode())]),
-        ("a number from 1", [frame(FrameKind.ROUTE, 257, str(PATH).encode())]),
-        ("not announced", [wire.call_frame(1, 1, 0, 0, b"")]),
-        ("not announced", [wire.send_frame(0, 9, 0, b"")]),
-        ("too short", [frame(FrameKind.CALL, 1, bytes(11))]),
-        ("too short", [frame(FrameKind.SEND, 0, bytes(7))]),
-        ("too short", [frame(FrameKind.REPLY, 1, bytes(3))]),
-        ("not free", [ROUTE, wire.call_frame(2, 1, 0, 0, b"")]),
-        ("not free", [ROUTE, wire.call_frame(0, 1, 0, 0, b"")]),
-        ("not free", [ROUTE, wire.call_frame(1, 1, 0, 0, b""), wire.call_frame(1, 1, 0, 0, b"")]),
-        ("not free", [ROUTE, wire.send_frame(2, 1, CHUNK + 1, b"")]),
-        ("does not hold", [ROUTE, wire.call_frame(1, 1, 0, 2, b"x")]),
-        ("does not hold", [ROUTE, wire.call_frame(1, 1, 0, 0, b"x")]),
-        ("does not hold", [ROUTE, wire.send_frame(0, 1, 0, b"x")]),
-        ("does not hold", [ROUTE, wire.send_frame(1, 1, 1, b"x")]),
-        ("DATA frames", [ROUTE, wire.call_frame(1, 1, 0, CHUNK + 1, b"x")]),
-        ("max_body", [ROUTE, wire.call_frame(1, 1, 0, 2**32 - 1, b"")]),
-        ("does not fit", [ROUTE, wire.call_frame(1, 1, 0, CHUNK + 1, b""), wire.data_head(1, 0)]),
-        (
-            "does not fit",
-            [
-                ROUTE,
-                wire.call_frame(1, 1, 0, CHUNK + 1, b""),
-                wire.data_head(1, CHUNK) + bytes(CHUNK),
-                wire.data_head(1, 2) + bytes(2),
-            ],
-        ),
-        ("second body", [ROUTE, wire.send_frame(1, 1, CHUNK + 1, b""), wire.send_frame(1, 1, CHUNK + 1, b"")]),
-        ("empty", [frame(FrameKind.CANCEL, 1, b"x")]),
-        ("gives back more", [wire.credit_frame(1, 7)]),
-        ("malformed", [frame(FrameKind.CREDIT, 0, bytes(3))]),
-        ("malformed", [frame(FrameKind.ERROR, 1)]),
-        ("malformed", [frame(FrameKind.GOAWAY, 0)]),
-        ("exceeds the limit", [wire._HEAD.pack((wire.MAX_PAYLOAD + 1) << 8 | 1, 0)]),
-        ("credit", [ROUTE, *[wire.send_frame(0, 1, CHUNK, bytes(CHUNK))] * 17]),
-    ],
-)
-def test_a_violation_ends_the_link_and_both_sides_know_why(what: str, frames: list[bytes]) -> None:
-    pair = opened()
-    inject(pair.client, *frames)
+@pytest.mark.parametrize("size", [0, 5, CHUNK, CHUNK + 1])
+def test_fields_arrive_with_their_call_message_or_stream_alone(size: int) -> None:
+    pair, trace = opened(), TraceParent(trace_id=bytes(15) + b"1", parent_id=bytes(7) + b"2")
+    pair.client.call(PATH, bytes(size), "token", 5.0, 0.0, encode_fields(b"key", trace))
+    pair.client.call(PATH, bytes(size), "token", 5.0, 0.0)
+    pair.client.send(PATH, bytes(size), encode_fields(None, trace))
+    pair.client.send(PATH, bytes(size))
+    pair.client.open(PATH, b"first", "token", 5.0, 0.0, encode_fields(None, trace))
     pair.run()
-    assert isinstance(pair.server.reason, RemoteProtocolError)
-    assert what in str(pair.server.reason)
-    assert isinstance(pair.client.reason, RemoteProtocolError)
-    assert what in str(pair.client.reason)
-    assert isinstance(pair.server_events[-1], LinkClosed)
+    got = [event.fields for event in pair.server_events if isinstance(event, CallReceived)]
+    assert got == [Fields(key=b"key", trace=trace), None]
+    sent = [event.fields for event in pair.server_events if isinstance(event, SendReceived)]
+    assert sent == [Fields(trace=trace), None]
+    opens = [event.fields for event in pair.server_events if isinstance(event, StreamReceived)]
+    assert opens == [Fields(trace=trace)]
 
 
-@pytest.mark.parametrize("late", [wire.reply_frame(9, 0, b""), wire.data_head(9, 1) + b"x"])
-def test_what_comes_late_is_dropped_and_counted(late: bytes) -> None:
-    pair = opened()
-    inject(pair.server, late, wire.text_frame(FrameKind.ERROR, 9, Kind.IO, "late"), frame(FrameKind.CANCEL, 9))
+def test_each_side_names_its_replay_cache() -> None:
+    pair = Pair(instances=(0, 7))
     pair.run()
-    assert pair.client.state is State.OPEN
-    assert pair.client.statistics.late_replies == 2
-
-
-def test_a_peer_that_provokes_answers_and_reads_none_is_cut_off() -> None:
-    pair = opened(server_limits=Limits(max_queued=100))
-    for _ in range(30):
-        inject(pair.client, frame(FrameKind.PING, 0, bytes(8)))
-        pair.server.receive_data(pair.client.data_to_send(), 0.0)
-    assert isinstance(pair.server.reason, LimitError)
-
-
-def test_a_link_that_does_not_open_in_time_is_given_up() -> None:
-    pair = Pair()
-    pair.advance(10.1, deliver=False)
-    for core in (pair.client, pair.server):
-        assert isinstance(core.reason, UnreachableError)
-        assert "not open after 10 s" in str(core.reason)
-
-
-def test_more_bytes_than_a_handshake_needs_end_it() -> None:
-    chains = [make_domain_identities("bob", root=f"root {n}")["bob"].chains[0] for n in range(8)]
-    pair = Pair(client=[make_identity("bob", *chains)], server_limits=Limits(handshake_bytes=3000))
-    pair.run()
-    assert isinstance(pair.server.reason, LimitError)
-    assert "handshake_bytes" in str(pair.server.reason)
-
-
-def test_the_wrong_certificate_is_refused_though_its_key_is_proven() -> None:
-    pair = Pair()
-    while data := pair.client.data_to_send():
-        pair.server.receive_data(data, 0.0)
-    pair.server._peer_certificate = b"another"
-    pair.run()
-    assert "not that of its preface" in str(pair.server.reason)
-
-
-def test_misuse_raises_at_the_caller() -> None:
-    pair = opened()
-    for core in (pair.client, pair.server):
-        with pytest.raises(LocalProtocolError):
-            core.admit()
-
-
-def test_tls_bytes_are_never_taken_for_a_refusal() -> None:
-    for _ in range(20):  # the handshake's bytes are random: byte by byte, some piece begins like a refusal
-        pair = Pair(chunk=lambda: 1)
-        pair.run()
-        assert pair.client.state is State.OPEN
-
-
-def test_nothing_is_sent_before_the_link_is_open() -> None:
-    pair = Pair()
-    with pytest.raises(ConnectionLostError, match="not open yet"):
-        pair.client.call(PATH, b"", 1, None, 0.0)
-
-
-@pytest.mark.parametrize("seed", range(40))
-def test_a_flipped_bit_anywhere_in_the_handshake_never_opens_a_wrong_link(seed: int) -> None:
-    pair, place = Pair(), 37 * seed
-    seen = 0
-    carry = pair._carry
-
-    def flip(data: bytes, to: LinkCore) -> None:
-        nonlocal seen
-        changed = bytearray(data)
-        if seen <= place < seen + len(data):
-            changed[place - seen] ^= 1 << seed % 8
-        seen += len(data)
-        carry(bytes(changed), to)
-
-    pair._carry = flip  # type: ignore[method-assign]
-    pair.run()
-    if seen > place:
-        assert not (pair.client.state is State.OPEN and pair.server.state is State.OPEN)
+    assert (pair.client.peer_instance, pair.server.peer_instance) == (7, 0)

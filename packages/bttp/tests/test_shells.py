@@ -19,7 +19,8 @@ from btlib.identity import Identity
 from btlib.kinds import Kind
 from btlib.testing import make_domain_identities
 from bttp.testing import check_shell
-from bttp.testing._shell_suite import _CHECKS, LinkUnderTest, ShellUnderTest
+from bttp.testing._shell_suite import CHECKS
+from bttp.testing._stage import LinkUnderTest, ShellUnderTest
 
 
 class Threads:
@@ -93,21 +94,37 @@ class _PortalLink:
     def closed(self) -> bool:
         return self._link.closed
 
-    def call(self, path: BlockPath | str, body: Any = b"", *, timeout: float | None = None) -> memoryview:
+    def call(
+        self,
+        path: BlockPath | str,
+        body: Any = b"",
+        *,
+        timeout: float | None = None,
+        key: bytes | None = None,
+        trace: bttp.TraceParent | None = None,
+    ) -> memoryview:
         async def call() -> memoryview:
-            return await self._link.call(path, body, timeout=timeout)
+            return await self._link.call(path, body, timeout=timeout, key=key, trace=trace)
 
         return self._portal.call(call)
 
-    def send(self, path: BlockPath | str, body: Any = b"") -> None:
-        self._portal.call(self._link.send, path, body)
+    def send(self, path: BlockPath | str, body: Any = b"", *, trace: bttp.TraceParent | None = None) -> None:
+        async def send() -> None:
+            await self._link.send(path, body, trace=trace)
+
+        self._portal.call(send)
 
     @contextmanager
     def stream(
-        self, path: BlockPath | str, body: Any = b"", *, timeout: float | None = None
+        self,
+        path: BlockPath | str,
+        body: Any = b"",
+        *,
+        timeout: float | None = None,
+        trace: bttp.TraceParent | None = None,
     ) -> Iterator[bttp.BlockingStream]:
         async def open_one() -> bttp.Stream:
-            return self._link.stream(path, body, timeout=timeout)
+            return self._link.stream(path, body, timeout=timeout, trace=trace)
 
         with self._portal.wrap_async_context_manager(self._portal.call(open_one)) as stream:
             yield _PortalStream(self._portal, stream)
@@ -158,7 +175,7 @@ SHELLS: dict[str, Callable[[str], ShellUnderTest]] = {
 }
 
 
-@pytest.mark.parametrize("check", _CHECKS, ids=[check.__name__.removeprefix("_check_") for check in _CHECKS])
+@pytest.mark.parametrize("check", CHECKS, ids=[check.__name__.removeprefix("check_") for check in CHECKS])
 @pytest.mark.parametrize("name", SHELLS)
 def test_shell_conforms_over_tcp(name: str, check: Callable[[ShellUnderTest], None]) -> None:
     check(SHELLS[name](TCP))

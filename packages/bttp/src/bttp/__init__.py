@@ -6,10 +6,12 @@ from ._limits import Limits, ServerLimits
 from ._link import Link
 from ._peer import Peer
 from ._policy import Policy, RootPolicy
+from ._replay import ReplayLimits
 from ._router import Request, Router
 from ._server import Server, serve
 from ._stream import BlockingStream, Stream
 from ._topics import Message, WhenSlow
+from ._trace import TraceParent
 from .errors import (
     AuthenticationError,
     BttpError,
@@ -38,6 +40,7 @@ __all__ = [
     "Policy",
     "RemoteError",
     "RemoteProtocolError",
+    "ReplayLimits",
     "Request",
     "RootPolicy",
     "Router",
@@ -45,6 +48,7 @@ __all__ = [
     "ServerLimits",
     "Stream",
     "Subscription",
+    "TraceParent",
     "UnreachableError",
     "WhenSlow",
     "connect",

@@ -5,6 +5,7 @@ Four tasks: one reads, one writes, one keeps time, and this link's handlers run 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import cast
 
@@ -12,20 +13,21 @@ import anyio
 import anyio.abc
 import anyio.lowlevel
 import anyio.to_thread
-from btlib.kinds import Kind
 from btlib.paths import BlockPath
 from btlib.verification import Decision
 
 from ._core import LinkCore
 from ._events import LinkOpened, Writable
+from ._fields import encode_fields
 from ._frames import Buffer
 from ._link import Link
 from ._peer import Peer
 from ._policy import Policy
 from ._router import Answer, Body, Mode, Router, StreamDestination
-from ._shell import Work
+from ._shell import CANCELLED, Work
 from ._stream import Stream, serve_stream
 from ._stream_end import StreamEnd
+from ._trace import TraceParent
 from .errors import BttpError, ConnectionLostError
 
 _READ = 64 * 1024
@@ -70,10 +72,13 @@ class AnyioLink(Link):
         policy: Policy | None,
         stream: anyio.abc.ByteStream,
         threads: anyio.CapacityLimiter,
+        lasting: anyio.abc.TaskGroup,
     ) -> None:
         super().__init__(core, admit, router, policy)
         self._stream = stream
         self._threads = threads
+        self._lasting = lasting  # of handlers that may outlive the link
+        self._starting: deque[Work] = deque()
         self._opened = anyio.Event()
         self._gone = anyio.Event()
         self._output = anyio.Event()  # there may be something to write
@@ -101,10 +106,19 @@ class AnyioLink(Link):
 
     # --- what users see
 
-    async def call(self, path: BlockPath | str, body: Body = b"", *, timeout: float | None = None) -> memoryview:
+    async def call(
+        self,
+        path: BlockPath | str,
+        body: Body = b"",
+        *,
+        timeout: float | None = None,
+        key: bytes | None = None,
+        trace: TraceParent | None = None,
+    ) -> memoryview:
         self._check_process()
         waiter = _Waiter()
-        number = self._core.call(path, body, waiter, timeout, anyio.current_time())
+        fields = b"" if key is None and trace is None else encode_fields(key, trace)
+        number = self._core.call(path, body, waiter, timeout, anyio.current_time(), fields)
         self._stir()
         try:
             return await waiter.wait()
@@ -113,21 +127,30 @@ class AnyioLink(Link):
             self._stir()
             raise
 
-    async def send(self, path: BlockPath | str, body: Body = b"") -> None:
+    async def send(self, path: BlockPath | str, body: Body = b"", *, trace: TraceParent | None = None) -> None:
         self._check_process()
-        while not self._core.send(path, body):
+        fields = b"" if trace is None else encode_fields(None, trace)
+        while not self._core.send(path, body, fields):
             self._room = anyio.Event()
             self._stir()
             await self._room.wait()
         self._stir()
         await anyio.lowlevel.checkpoint()
 
-    def stream(self, path: BlockPath | str, body: Buffer = b"", *, timeout: float | None = None) -> Stream:
+    def stream(
+        self,
+        path: BlockPath | str,
+        body: Buffer = b"",
+        *,
+        timeout: float | None = None,
+        trace: TraceParent | None = None,
+    ) -> Stream:
         self._check_process()
         now = anyio.current_time()
         place = path if isinstance(path, BlockPath) else BlockPath.parse(path)
         stream = self._make_stream(place, memoryview(body), None if timeout is None else now + timeout)
-        stream.number = self._core.open(path, body, stream, timeout, now)
+        stream.trace = trace
+        stream.number = self._core.open(path, body, stream, timeout, now, encode_fields(None, trace))
         self._poke()
         return stream
 
@@ -200,7 +223,15 @@ class AnyioLink(Link):
 
     def _begin(self, work: Work) -> None:
         assert self._group is not None
-        self._group.start_soon(self._run, work)
+        if work.record is not None:
+            self._lasting.start_soon(self._run, work)
+        else:
+            self._starting.append(work)
+            self._group.start_soon(self._run_next)
+
+    async def _run_next(self) -> None:
+        """trio starts tasks in any order: whichever comes first takes the oldest work, so that messages keep theirs."""
+        await self._run(self._starting.popleft())
 
     async def _run(self, work: Work) -> None:
         with anyio.CancelScope() as scope:
@@ -209,7 +240,7 @@ class AnyioLink(Link):
             try:
                 answer = await self._answer(work)
             except anyio.get_cancelled_exc_class():
-                self._core.fail(work.number, Kind.CANCELLED, "the handler was cancelled")
+                self._finish_failed(work, CANCELLED)
                 raise
             except Exception as error:  # a handler's fault must not end the link of its caller
                 self._finish_failed(work, error)

@@ -36,7 +36,7 @@ async def open_anyio(
             with anyio.move_on_after(timeout) as opening:
                 stream = await _connect(endpoint)
                 threads = anyio.CapacityLimiter(ServerLimits().max_workers)
-                link = AnyioLink(make_core(anyio.current_time()), admit, router, policy, stream, threads)
+                link = AnyioLink(make_core(anyio.current_time()), admit, router, policy, stream, threads, group)
                 group.start_soon(link.run)
                 await link.wait_opened()
             if opening.cancelled_caught:

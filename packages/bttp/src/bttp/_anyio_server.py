@@ -28,7 +28,7 @@ class _ServedLink(AnyioLink):
     def __init__(self, server: AnyioServer, address: str, stream: anyio.abc.ByteStream) -> None:
         setup = server.setup
         core = setup.core(anyio.current_time())
-        super().__init__(core, setup.policy.admit, setup.router, setup.policy, stream, server.threads)
+        super().__init__(core, setup.policy.admit, setup.router, setup.policy, stream, server.threads, server.lasting)
         self._server = server
         self._address = address
 
@@ -42,8 +42,9 @@ class _ServedLink(AnyioLink):
 class AnyioServer(Server):
     """The links of one server."""
 
-    def __init__(self, setup: Setup, sockets: Sequence[socket.socket]) -> None:
+    def __init__(self, setup: Setup, sockets: Sequence[socket.socket], lasting: anyio.abc.TaskGroup) -> None:
         super().__init__(setup, sockets)
+        self.lasting = lasting  # of handlers that may outlive their link
         self.threads = anyio.CapacityLimiter(setup.server_limits.max_workers)
 
     async def handle(self, stream: anyio.abc.SocketStream) -> None:
@@ -80,10 +81,10 @@ class AnyioServer(Server):
 @asynccontextmanager
 async def serve_anyio(setup: Setup, sockets: list[socket.socket]) -> AsyncIterator[Server]:
     """Serve until the context ends."""
-    server = AnyioServer(setup, sockets)
     failure: BaseException | None = None
     listeners = [await anyio.abc.SocketListener.from_socket(sock) for sock in sockets]
     async with anyio.create_task_group() as links:
+        server = AnyioServer(setup, sockets, links)
         async with anyio.create_task_group() as accepting:
             for listener in listeners:
                 accepting.start_soon(listener.serve, server.handle, links)

@@ -10,20 +10,21 @@ from collections.abc import Callable
 from time import monotonic
 from typing import cast
 
-from btlib.kinds import Kind
 from btlib.paths import BlockPath
 from btlib.verification import Decision
 
 from ._core import LinkCore
 from ._events import LinkOpened, Writable
+from ._fields import encode_fields
 from ._frames import READ_SIZE, Buffer
 from ._link import Link
 from ._peer import Peer
 from ._policy import Policy
 from ._router import Body, Mode, Router, StreamDestination
-from ._shell import Work
+from ._shell import CANCELLED, Work
 from ._stream import Stream, serve_stream
 from ._stream_end import StreamEnd
+from ._trace import TraceParent
 from ._workers import Workers
 from .errors import BttpError, ConnectionLostError
 
@@ -59,11 +60,20 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
 
     # --- what users see
 
-    async def call(self, path: BlockPath | str, body: Body = b"", *, timeout: float | None = None) -> memoryview:
+    async def call(
+        self,
+        path: BlockPath | str,
+        body: Body = b"",
+        *,
+        timeout: float | None = None,
+        key: bytes | None = None,
+        trace: TraceParent | None = None,
+    ) -> memoryview:
         if self._forked:
             self._check_process()
         waiter: asyncio.Future[memoryview] = self._loop.create_future()
-        number = self._core.call(path, body, waiter, timeout, monotonic())
+        fields = b"" if key is None and trace is None else encode_fields(key, trace)
+        number = self._core.call(path, body, waiter, timeout, monotonic(), fields)
         if not self._flushing:
             self._flushing = True
             self._loop.call_soon(self._flush)
@@ -74,10 +84,11 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
             self._flush_soon()
             raise
 
-    async def send(self, path: BlockPath | str, body: Body = b"") -> None:
+    async def send(self, path: BlockPath | str, body: Body = b"", *, trace: TraceParent | None = None) -> None:
         if self._forked:
             self._check_process()
-        while not self._core.send(path, body):
+        fields = b"" if trace is None else encode_fields(None, trace)
+        while not self._core.send(path, body, fields):
             self._room.clear()
             self._flush_soon()
             await self._room.wait()
@@ -85,12 +96,20 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
             self._flushing = True
             self._loop.call_soon(self._flush)
 
-    def stream(self, path: BlockPath | str, body: Buffer = b"", *, timeout: float | None = None) -> Stream:
+    def stream(
+        self,
+        path: BlockPath | str,
+        body: Buffer = b"",
+        *,
+        timeout: float | None = None,
+        trace: TraceParent | None = None,
+    ) -> Stream:
         self._check_process()
         now = monotonic()
         place = path if isinstance(path, BlockPath) else BlockPath.parse(path)
         stream = self._make_stream(place, memoryview(body), None if timeout is None else now + timeout)
-        stream.number = self._core.open(path, body, stream, timeout, now)
+        stream.trace = trace
+        stream.number = self._core.open(path, body, stream, timeout, now, encode_fields(None, trace))
         self._poke()
         return stream
 
@@ -208,7 +227,7 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
         try:
             answer = await work.destination.handler(work.request)  # type: ignore[misc]
         except asyncio.CancelledError:
-            self._core.fail(work.number, Kind.CANCELLED, "the handler was cancelled")
+            self._finish_failed(work, CANCELLED)
             raise
         except Exception as error:  # a handler's fault must not end the link of its caller
             self._finish_failed(work, error)

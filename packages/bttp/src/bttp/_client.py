@@ -46,7 +46,7 @@ async def connect(
     admit = server_check(root, server)
 
     def make_core(now: float) -> LinkCore:
-        return client_core(identity, limits, now)
+        return client_core(identity, limits, router, now)
 
     if on_asyncio():
         from ._asyncio_client import open_asyncio
@@ -69,9 +69,13 @@ def server_check(root: Principal, server: BlockPath | None) -> Callable[[Peer, i
     return admit
 
 
-def client_core(identity: Identity | Sequence[Identity] | None, limits: Limits, now: float) -> LinkCore:
+def client_core(
+    identity: Identity | Sequence[Identity] | None, limits: Limits, router: Router | None, now: float
+) -> LinkCore:
     identities = () if identity is None else (identity,) if isinstance(identity, Identity) else tuple(identity)
-    return LinkCore(Role.CLIENT, process_keys(), identities, limits, now=now)
+    keys = process_keys()
+    instance = 0 if router is None else router.replays.instance(keys.certificate)
+    return LinkCore(Role.CLIENT, keys, identities, limits, now=now, instance=instance)
 
 
 def unreachable(endpoint: Endpoint, error: OSError) -> UnreachableError:

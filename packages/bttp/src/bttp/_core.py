@@ -46,9 +46,17 @@ class LinkCore:
     """One end of a link."""
 
     def __init__(
-        self, role: Role, keys: TlsKeys, identities: Sequence[Identity], limits: Limits, *, now: float
+        self,
+        role: Role,
+        keys: TlsKeys,
+        identities: Sequence[Identity],
+        limits: Limits,
+        *,
+        now: float,
+        instance: int = 0,
     ) -> None:
         self.role = role
+        self.instance = instance  #: the replay cache of this side, as its HELLO names it; 0: none
         self.state = State.PREFACE if role is Role.SERVER else State.HANDSHAKE
         self._talking = False  # whether frames of calls and messages may pass: the state, as cheap as it gets
         self.reason: BttpError | None = None  #: why the link closed; None also after an orderly end
@@ -56,7 +64,7 @@ class LinkCore:
         self.statistics = LinkStatistics()
         self._keys = keys
         self._limits = limits
-        self._introduction = Introduction(role, keys.certificate, identities, limits)
+        self._introduction = Introduction(role, keys.certificate, identities, limits, instance)
         self.events: deque[Event] = deque()  #: what `next_event` takes from
         self._exchange = exchange = Receiver(role, limits, self.statistics, self.events)
         # What an open link does, is the exchange's; a call less matters here.
@@ -206,6 +214,11 @@ class LinkCore:
     def idle(self) -> bool:
         """Whether no call is under way in either direction and nothing is queued."""
         return self._exchange.idle
+
+    @property
+    def peer_instance(self) -> int:
+        """The replay cache of the other side, once its HELLO came; 0: none."""
+        return 0 if self._introduction.hello is None else self._introduction.hello.instance
 
     # --- inside
 

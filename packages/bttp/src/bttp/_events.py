@@ -8,6 +8,7 @@ import msgspec
 from btlib.kinds import Kind
 from btlib.paths import BlockPath
 
+from ._fields import Fields
 from ._peer import Peer
 from ._router import Destination
 from .errors import BttpError
@@ -62,6 +63,7 @@ class CallReceived(msgspec.Struct, frozen=True):
     route: Route
     body: memoryview
     deadline: float | None
+    fields: Fields | None = None
 
 
 class SendReceived(msgspec.Struct, frozen=True):
@@ -70,6 +72,7 @@ class SendReceived(msgspec.Struct, frozen=True):
     route: Route
     body: memoryview
     cost: int
+    fields: Fields | None = None
 
 
 class CallCancelled(msgspec.Struct, frozen=True, gc=False):
@@ -100,6 +103,7 @@ class StreamReceived(msgspec.Struct, frozen=True):
     route: Route
     body: memoryview
     deadline: float | None
+    fields: Fields | None = None
 
 
 class ItemReceived(msgspec.Struct, frozen=True):

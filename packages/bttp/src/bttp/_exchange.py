@@ -22,6 +22,7 @@ from ._auth import Role
 from ._bodies import Bodies
 from ._deadlines import Deadlines
 from ._events import CallCancelled, CallFailed, CallReceived, Event, Route, Writable
+from ._fields import Fields, extended
 from ._frames import CHUNK, Buffer, FrameKind, Hello, frame
 from ._limits import MAX_ROUTES, SEND_COST, Limits
 from ._outbox import Outbox
@@ -59,6 +60,7 @@ class Exchange:
         self._routes_out: dict[BlockPath | str, int] = {}
         self._routes_in: dict[int, Route] = {}
         self._parked: deque[CallReceived] = deque()
+        self._fields: Fields | None = None  # of the frame that is being taken in
         self._peer_calls = self._peer_body = 0
         self._credit = 0  # what this side may still send
         self._window = limits.send_window  # what the peer may still send
@@ -90,10 +92,11 @@ class Exchange:
         token: object,
         timeout: float | None = None,
         now: float = 0.0,
+        fields: bytes = b"",
     ) -> int:
         """Send a request; `token` comes back with ReplyReceived or CallFailed. The number is for `cancel`.
 
-        `timeout` in seconds from `now`.
+        `timeout` in seconds from `now`; `fields` as `encode_fields` makes them.
 
         Raises LimitError where the body or the number of calls is beyond what the peer takes, PathError for a bad path,
         ConnectionLostError or UnreachableError where the link is not open.
@@ -111,15 +114,15 @@ class Exchange:
         if timeout is not None:
             milliseconds = min(max(1, ceil(timeout * 1000)), _MAX_TIMEOUT)
             self.deadlines.add(stream, now + timeout)
-        if type(body) is bytes and (size := len(body)) <= CHUNK:
+        if type(body) is bytes and (size := len(body)) <= CHUNK and not fields:
             self._frames.append(_CALL(size + 12 << 8 | 17, stream, route, milliseconds, size) + body)
         else:
-            self._announce(wire.call_frame, stream, (route, milliseconds), body)
+            self._announce(wire.call_frame, stream, (route, milliseconds), body, fields)
         self._calling[stream] = token
         self._statistics.calls_sent += 1
         return stream
 
-    def send(self, path: BlockPath | str, body: Buffer | Sequence[Buffer]) -> bool:
+    def send(self, path: BlockPath | str, body: Buffer | Sequence[Buffer], fields: bytes = b"") -> bool:
         """Send a message without an answer. False: there is no room now; wait for Writable. Raises as `call`."""
         if self._closed is not None:
             raise self._closed()
@@ -127,19 +130,25 @@ class Exchange:
             self._blocked = True
             return False
         route = self._routes_out.get(path) or self._new_route(path)
-        if type(body) is bytes and (size := len(body)) <= CHUNK:
+        if type(body) is bytes and (size := len(body)) <= CHUNK and not fields:
             self._frames.append(_SEND(size + 8 << 8 | 18, 0, route, size) + body)
             self._credit -= size + SEND_COST
         else:
             parts, size = flatten(body)
             stream = self._free_stream() if size > CHUNK else 0
-            self._announce(wire.send_frame, stream, (route,), parts)
+            self._announce(wire.send_frame, stream, (route,), parts, fields)
             self._credit -= size + SEND_COST
         self._statistics.sends_sent += 1
         return True
 
     def open(
-        self, path: BlockPath | str, body: Buffer, token: object, timeout: float | None = None, now: float = 0.0
+        self,
+        path: BlockPath | str,
+        body: Buffer,
+        token: object,
+        timeout: float | None = None,
+        now: float = 0.0,
+        fields: bytes = b"",
     ) -> int:
         """Open a stream with some first words; its events carry `token`. Raises as `call`.
 
@@ -157,7 +166,8 @@ class Exchange:
         if timeout is not None:
             milliseconds = min(max(1, ceil(timeout * 1000)), _MAX_TIMEOUT)
             self.deadlines.add(stream, now + timeout)
-        self._frames.append(wire.open_frame(stream, route, milliseconds, body))
+        opening = wire.open_frame(stream, route, milliseconds, body)
+        self._frames.append(extended(opening, fields) if fields else opening)
         self._peer_calls -= 1  # a stream takes the place of a call until it is over
         self.streams.add(stream, token, own=True)
         self._statistics.streams_sent += 1
@@ -186,17 +196,22 @@ class Exchange:
         return self._forget_call(number)
 
     def _announce(
-        self, make: Callable[..., bytes], stream: int, fixed: tuple[int, ...], body: Buffer | Sequence[Buffer]
+        self,
+        make: Callable[..., bytes],
+        stream: int,
+        fixed: tuple[int, ...],
+        body: Buffer | Sequence[Buffer],
+        fields: bytes = b"",
     ) -> None:
         """Queue a body of any shape and size: in its frame, or behind it."""
         parts, size = flatten(body)
         if size > self._peer_body:
             self.deadlines.discard(stream)
             raise LimitError(f"a body of {size} bytes is longer than the {self._peer_body} of the peer (max_body)")
-        if size <= CHUNK:
-            self._frames.append(make(stream, *fixed, size, parts[0] if len(parts) == 1 else b"".join(parts)))
-        else:
-            self._frames.append(make(stream, *fixed, size, b""))
+        held = b"" if size > CHUNK else parts[0] if len(parts) == 1 else b"".join(parts)
+        plain = make(stream, *fixed, size, held)
+        self._frames.append(extended(plain, fields) if fields else plain)
+        if size > CHUNK:
             self.outbox.put_body(stream, parts, size)
 
     def _too_many_calls(self) -> LimitError:

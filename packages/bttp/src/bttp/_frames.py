@@ -8,6 +8,7 @@
     DATA    1..CHUNK bytes of the body that the stream's CALL, SEND or REPLY announced
     ITEM    total u32 ‖ body, likewise
     OPEN    route u32 ‖ timeout u32 (ms; 0: none) ‖ body of at most CHUNK bytes
+    EXTENDED  kind u8 ‖ 0 u8 ‖ length u16 ‖ fields ‖ payload of that kind (CALL, SEND, OPEN); see `_fields`
     ERROR, REFUSE, VIOLATION, GOAWAY, RESET    kind u8 ‖ text (UTF-8, at most MAX_TEXT bytes)
 
 `docs/spec/bttp.md` has the whole table. A reader refuses a frame by its head alone: no length beyond MAX_PAYLOAD is
@@ -29,7 +30,8 @@ from .errors import RemoteProtocolError
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 CHUNK = 64 * 1024  #: most body bytes in a frame: bounds how long a large body holds up a small message
-MAX_PAYLOAD = CHUNK + 16  #: a chunk and the longest fixed part
+MAX_FIELDS = 512  #: bytes of what a CALL, SEND or OPEN carries beside its body: a key, a trace context
+MAX_PAYLOAD = CHUNK + 1024  #: a chunk, the longest fixed part, and fields
 MAX_TEXT = 1024  #: bytes of an error's text: a sentence or two, never a traceback
 READ_SIZE = 256 * 1024  #: plaintext taken in at once; four chunks, and more than a socket usually holds
 
@@ -57,12 +59,13 @@ class FrameKind(enum.IntEnum):
     ITEM = 24
     END = 25
     RESET = 26
+    EXTENDED = 27
 
 
 PLACED = 256  #: not on the wire: a DATA frame whose bytes already lie in their body
 
-_HEAD = Struct("<II")
-_HELLO = Struct("<HBxIIIII")
+HEAD = Struct("<II")  #: kind and length, stream
+_HELLO = Struct("<HBxIIIIIQ")
 _U32 = Struct("<I")
 CALL = Struct("<III")
 SEND = Struct("<II")
@@ -84,11 +87,12 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True):
     send_window: int  #: credit for `SEND` that the peer starts with, in bytes
     stream_window: int  #: credit for items that each stream starts with
     link_window: int  #: credit for the items of all streams together
+    instance: int = 0  #: which replay cache remembers the keys of calls to this side; 0: none
 
 
 def frame(kind: int, stream: int, payload: Buffer = b"") -> bytes:
     """One frame. The caller keeps payloads within MAX_PAYLOAD."""
-    return _HEAD.pack(len(payload) << 8 | kind, stream) + payload
+    return HEAD.pack(len(payload) << 8 | kind, stream) + payload
 
 
 def call_frame(stream: int, route: int, timeout_ms: int, total: int, body: Buffer) -> bytes:
@@ -105,7 +109,7 @@ def reply_frame(stream: int, total: int, body: Buffer) -> bytes:
 
 def data_head(stream: int, length: int) -> bytes:
     """The head of a DATA frame; its bytes go out right behind it, uncopied."""
-    return _HEAD.pack(length << 8 | 20, stream)
+    return HEAD.pack(length << 8 | 20, stream)
 
 
 def open_frame(stream: int, route: int, timeout_ms: int, body: Buffer) -> bytes:
@@ -201,7 +205,7 @@ class FrameReader:
                 return
             self._target = None
             yield PLACED, self._target_stream, 0, 0
-        buffer, end, unpack = self.buffer, self._end, _HEAD.unpack_from
+        buffer, end, unpack = self.buffer, self._end, HEAD.unpack_from
         start = 0
         while end - start >= 8:
             word, stream = unpack(buffer, start)
@@ -223,7 +227,7 @@ class FrameReader:
         """Keep the incomplete frame at `start`: in its body if it is DATA with a sink, else at the buffer's front."""
         rest = self._end - start
         if rest >= 8:
-            word, stream = _HEAD.unpack_from(self.buffer, start)
+            word, stream = HEAD.unpack_from(self.buffer, start)
             if word & 0xFF == FrameKind.DATA and (target := self._sink(stream, word >> 8)) is not None:
                 self._placed = rest - 8
                 target[: self._placed] = self._view[start + 8 : self._end]

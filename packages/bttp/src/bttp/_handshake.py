@@ -44,11 +44,14 @@ class TlsKeys(Protocol):
 class Introduction:
     """What both sides of one link say about themselves."""
 
-    def __init__(self, role: Role, certificate: bytes, identities: Sequence[Identity], limits: Limits) -> None:
+    def __init__(
+        self, role: Role, certificate: bytes, identities: Sequence[Identity], limits: Limits, instance: int
+    ) -> None:
         self._role = role
         self._certificate = certificate
         self._identities = tuple(identities)
         self._limits = limits
+        self._instance = instance
         self._signed = b""
         self._proofs: list[Auth] = []
         self.hello: Hello | None = None  #: the peer's, once read
@@ -68,6 +71,7 @@ class Introduction:
             send_window=self._limits.send_window,
             stream_window=self._limits.stream_window,
             link_window=self._limits.link_window,
+            instance=self._instance,
         )
         proofs = prove_all(self._identities, self._role, self._signed)
         return [hello_frame(hello), *(frame(FrameKind.AUTH, 0, proof) for proof in proofs)]

@@ -8,24 +8,44 @@ from ._frames import Buffer
 from ._router import Body
 from ._shell import Shell
 from ._stream import Stream
+from ._trace import TraceParent
 
 
 class Link(Shell):
     """One authenticated connection. Either side calls and sends; many calls may be under way."""
 
-    async def call(self, path: BlockPath | str, body: Body = b"", *, timeout: float | None = None) -> memoryview:
+    async def call(
+        self,
+        path: BlockPath | str,
+        body: Body = b"",
+        *,
+        timeout: float | None = None,
+        key: bytes | None = None,
+        trace: TraceParent | None = None,
+    ) -> memoryview:
         """Send a request and wait for its answer. Cancelling, and the time-out (seconds), reach the peer's handler.
 
-        At most once: nothing is repeated. Raises RemoteError for the answer that it failed, DeadlineError,
+        `key`: an idempotency key (1 to 64 bytes, new for each request): the peer does a call with the same key and
+        request once, and answers a repeated one from its record; RemoteError of kind BUSY while it is under way, STALE
+        where the record is gone. `trace`: for the handler. Without a key at most once: nothing is repeated by itself.
+
+        Raises RemoteError for the answer that it failed, DeadlineError,
         ConnectionLostError when the link ends first; LimitError and UnreachableError before anything is sent.
         """
         raise NotImplementedError
 
-    async def send(self, path: BlockPath | str, body: Body = b"") -> None:
+    async def send(self, path: BlockPath | str, body: Body = b"", *, trace: TraceParent | None = None) -> None:
         """Queue a message without an answer. Waits while the peer has no room. At most once: a lost link loses it."""
         raise NotImplementedError
 
-    def stream(self, path: BlockPath | str, body: Buffer = b"", *, timeout: float | None = None) -> Stream:
+    def stream(
+        self,
+        path: BlockPath | str,
+        body: Buffer = b"",
+        *,
+        timeout: float | None = None,
+        trace: TraceParent | None = None,
+    ) -> Stream:
         """Open a stream with some first words (at most 64 KiB). Use it as an async context: leaving cancels it unless
         both sides have finished. `timeout` (seconds) is for all of it. Raises as `call` before anything is sent; the
         peer's refusal is raised by the first `receive` or `send` that finds it.

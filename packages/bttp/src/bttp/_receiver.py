@@ -18,6 +18,7 @@ from . import _frames as wire
 from ._auth import Role
 from ._events import CallCancelled, CallFailed, CallReceived, Event, ReplyReceived, Route, SendReceived, StreamReceived
 from ._exchange import Exchange
+from ._fields import parse_extended
 from ._frames import CHUNK, FrameKind
 from ._limits import MAX_ROUTES, SEND_COST, Limits
 from ._statistics import LinkStatistics
@@ -45,7 +46,15 @@ class Receiver(Exchange):
             FrameKind.ITEM.value: self.streams.on_item,
             FrameKind.END.value: self.streams.on_end,
             FrameKind.RESET.value: self.streams.on_reset,
+            FrameKind.EXTENDED.value: self._on_extended,
         }
+
+    def _on_extended(self, stream: int, buffer: bytearray, start: int, stop: int) -> None:
+        kind, self._fields, begin = parse_extended(buffer, start, stop)
+        try:
+            self.handlers[kind](stream, buffer, begin, stop)
+        finally:
+            self._fields = None
 
     def _on_route(self, stream: int, buffer: bytearray, start: int, stop: int) -> None:
         if not 1 <= stream <= MAX_ROUTES:
@@ -73,7 +82,7 @@ class Receiver(Exchange):
         elif stop - start != 12 + total:
             raise RemoteProtocolError("a CALL does not hold the body that it announces")
         elif len(serving) <= self._max_calls or self._serves(stream, total):
-            call = CallReceived(stream, route, memoryview(buffer[start + 12 : stop]), deadline)
+            call = CallReceived(stream, route, memoryview(buffer[start + 12 : stop]), deadline, self._fields)
             if self._backlog <= self._limits.max_queued:
                 self._events.append(call)
             else:
@@ -81,10 +90,11 @@ class Receiver(Exchange):
 
     def _expect(self, stream: int, total: int, route: Route, deadline: float | None) -> None:
         """The body of this call is to come in DATA frames."""
+        fields = self._fields
 
         def whole(body: memoryview) -> None:
             self.deadlines.discard(stream)
-            self._deliver(CallReceived(stream, route, body, deadline))
+            self._deliver(CallReceived(stream, route, body, deadline, fields))
 
         self.bodies.begin(stream, total, whole)
         if deadline is not None:
@@ -105,14 +115,17 @@ class Receiver(Exchange):
             if self._not_the_peers(stream):
                 raise RemoteProtocolError(f"stream {stream} is not free for a message")
             if self.bodies.fits(total):
-                self.bodies.begin(stream, total, lambda body: self._events.append(SendReceived(route, body, cost)))
+                fields = self._fields
+                self.bodies.begin(
+                    stream, total, lambda body: self._events.append(SendReceived(route, body, cost, fields))
+                )
             else:
                 self._statistics.dropped_sends += 1
                 self.consumed(cost)
         elif stream or stop - start != 8 + total:
             raise RemoteProtocolError("a SEND does not hold the body that it announces")
         else:
-            self._events.append(SendReceived(route, memoryview(buffer[start + 8 : stop]), cost))
+            self._events.append(SendReceived(route, memoryview(buffer[start + 8 : stop]), cost, self._fields))
 
     def _not_the_peers(self, stream: int) -> bool:
         """Whether the peer may not use this number for something new."""
@@ -219,7 +232,8 @@ class Receiver(Exchange):
         deadline = self.now + timeout / 1000 if timeout else None
         if deadline is not None:
             self.deadlines.add(stream, deadline)
-        self._events.append(StreamReceived(stream, state, route, memoryview(buffer[start + 8 : stop]), deadline))
+        body = memoryview(buffer[start + 8 : stop])
+        self._events.append(StreamReceived(stream, state, route, body, deadline, self._fields))
 
     def _announced(self, held: int, total: int) -> None:
         if held:

@@ -25,6 +25,8 @@ from btlib.paths import BlockPath
 
 from ._frames import Buffer
 from ._peer import Peer
+from ._replay import ReplayCache, ReplayLimits
+from ._trace import TraceParent
 from .errors import LocalProtocolError
 
 if TYPE_CHECKING:
@@ -59,6 +61,8 @@ class Request(msgspec.Struct, eq=False):
     peer: Peer  #: who sent it; this path was allowed to it
     link: RequestLink
     deadline: float | None = None  #: on the monotonic clock; None: the caller waits as long as it takes
+    key: bytes | None = None  #: the idempotency key of a call
+    trace: TraceParent | None = None  #: the caller's place in its trace; None: it said none that is one
     cancelled: bool = False  #: the caller does not wait any more; an answer would be dropped
 
     def __repr__(self) -> str:
@@ -94,7 +98,9 @@ class StreamDestination(msgspec.Struct, frozen=True):
 class Router:
     """Prefixes and their handlers. Filling it while serving is safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, replays: ReplayLimits = ReplayLimits()) -> None:  # noqa: B008 - a frozen value
+        """`replays`: what is kept of calls with idempotency keys, over all links that this router serves."""
+        self.replays = ReplayCache(replays)
         self._destinations: dict[BlockPath, Destination] = {}
         self._streams: dict[BlockPath, StreamDestination] = {}
 

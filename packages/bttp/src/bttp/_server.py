@@ -36,7 +36,9 @@ class Setup(msgspec.Struct, frozen=True):
 
     def core(self, now: float) -> LinkCore:
         """The core of a new link."""
-        return LinkCore(Role.SERVER, process_keys(), self.identities, self.limits, now=now)
+        keys = process_keys()
+        instance = self.router.replays.instance(keys.certificate)
+        return LinkCore(Role.SERVER, keys, self.identities, self.limits, now=now, instance=instance)
 
 
 class Server:

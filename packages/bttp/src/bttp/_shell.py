@@ -20,6 +20,7 @@ from btlib.kinds import Kind
 from btlib.paths import BlockPath
 from btlib.verification import Decision
 
+from ._access import Access
 from ._core import LinkCore
 from ._events import (
     CallCancelled,
@@ -40,16 +41,22 @@ from ._events import (
     Target,
     Writable,
 )
+from ._fields import Fields
+from ._keyed import begin_keyed, keep_answer, keep_failure
 from ._peer import Peer
 from ._policy import Policy
+from ._replay import Record
 from ._router import Answer, Destination, Mode, Request, Router, StreamDestination
+from ._states import State
 from ._statistics import LinkStatistics
 from ._stream_end import StreamEnd
 from .errors import BttpError, LocalProtocolError
 
 log = logging.getLogger("bttp")
 
-_NOTHING_SERVED = "this side of the link serves nothing"
+#: What a handler failed with that was cancelled.
+CANCELLED = BttpError("the handler was cancelled", kind=Kind.CANCELLED)
+
 _INLINE = Mode.INLINE  # looking a member up costs as much as the rest of a message's way here
 
 _numbers = itertools.count(1)
@@ -73,6 +80,7 @@ class Work(msgspec.Struct):
     destination: Destination
     number: int
     cost: int
+    record: Record | None = None  #: of a call with an idempotency key
 
 
 class Shell:
@@ -89,7 +97,7 @@ class Shell:
         self._core = core
         self._admit = admit
         self._router = router
-        self._policy = policy
+        self._access = Access(router, policy)
         self._working: dict[int, Work] = {}
         self._callbacks: list[Callable[[], None]] = []
         self._ended = False
@@ -203,7 +211,9 @@ class Shell:
             self._core.fail(event.number, target.kind, target.reason)
             return
         request = Request(route.path, event.body, self._core.peer, self, event.deadline)
-        if destination.mode is _INLINE:
+        if event.fields is not None:
+            self._on_extended_call(event, event.fields, request, destination)
+        elif destination.mode is _INLINE:
             try:
                 answer = destination.handler(request)
                 self._core.reply(event.number, b"" if answer is None else answer)  # type: ignore[arg-type]
@@ -212,6 +222,26 @@ class Shell:
         else:
             self._core.hold(event)
             work = self._working[event.number] = Work(request, destination, event.number, 0)
+            self._begin(work)
+
+    def _on_extended_call(
+        self, event: CallReceived, fields: Fields, request: Request, destination: Destination
+    ) -> None:
+        request.key, request.trace = fields.key, fields.trace
+        work = Work(request, destination, event.number, 0)
+        if fields.key is not None:
+            assert self._router is not None
+            work.record = begin_keyed(self._core, self._router.replays, event)
+            if work.record is None:
+                return
+        if destination.mode is _INLINE:
+            try:
+                self._finish(work, destination.handler(request))  # type: ignore[arg-type]
+            except Exception as error:  # as above
+                self._finish_failed(work, error)
+        else:
+            self._core.hold(event)
+            self._working[event.number] = work
             self._begin(work)
 
     def _on_send(self, event: SendReceived) -> None:
@@ -225,6 +255,8 @@ class Shell:
             self._core.consumed(event.cost)
             return
         request = Request(route.path, event.body, self._core.peer, self, None)
+        if event.fields is not None:
+            request.trace = event.fields.trace
         if destination.mode is _INLINE:
             try:
                 destination.handler(request)
@@ -238,6 +270,8 @@ class Shell:
         if work.number:
             self._working.pop(work.number, None)
             try:
+                if work.record is not None and self._router is not None:
+                    keep_answer(self._router.replays, work.record, answer)
                 self._core.reply(work.number, b"" if answer is None else answer)
             except TypeError as error:  # what the handler returned is no body
                 self._finish_failed(work, error)
@@ -248,6 +282,8 @@ class Shell:
         kind, text = self._told(work.request.path, error)
         if work.number:
             self._working.pop(work.number, None)
+            if work.record is not None and self._router is not None:
+                keep_failure(self._router.replays, work.record, kind, text)
             self._core.fail(work.number, kind, text)
         else:
             self._core.statistics.dropped_sends += 1
@@ -255,7 +291,8 @@ class Shell:
 
     def _on_cancelled(self, event: CallCancelled) -> None:
         work = self._working.pop(event.number, None)
-        if work is not None:
+        if work is not None and not (work.record is not None and self._core.state is State.CLOSED):
+            # a keyed call outlives its link: who repeats it on another wants its outcome
             work.request.cancelled = True
             self._stop(event.number)
 
@@ -267,20 +304,16 @@ class Shell:
     def _on_stream(self, event: StreamReceived) -> None:
         """Streams are rarer than calls and last: rights and handler are looked up each time."""
         path, now = event.route.path, time.time()
-        decision = self._authorize(path, now)
-        destination = None if self._router is None else self._router.find_stream(path)
-        if decision is None:
-            self._refuse_stream(event, Kind.NO_SUCH_TARGET, _NOTHING_SERVED)
-        elif not decision.allowed:
-            self._refuse_stream(event, decision.kind, decision.reason)
-        elif destination is None:
-            self._refuse_stream(event, Kind.NO_SUCH_TARGET, f"nothing takes streams at {path}")
-        else:
-            stream = event.stream.token = self._make_stream(path, event.body, event.deadline)
-            stream.number = event.number
-            if decision.not_after is not None:
-                self._core.limit_stream(event.number, decision.not_after - now)
-            self._begin_stream(stream, destination)
+        destination, known = self._access.stream_target(self.peer, path, now)
+        if isinstance(destination, Kind):
+            self._refuse_stream(event, destination, str(known))
+            return
+        stream = event.stream.token = self._make_stream(path, event.body, event.deadline)
+        stream.number = event.number
+        stream.trace = None if event.fields is None else event.fields.trace
+        if isinstance(known, int | float):
+            self._core.limit_stream(event.number, known - now)
+        self._begin_stream(stream, destination)
 
     def _refuse_stream(self, event: StreamReceived, kind: Kind, reason: str) -> None:
         log.warning("link %d: %s may not open a stream to %s: %s", self.id, self.peer, event.route.path, reason)
@@ -339,31 +372,10 @@ class Shell:
         self._ended_now(event.error)
 
     def _resolve(self, route: Route) -> Target:
-        target = route.target = self._look_up(route.path)
+        target = route.target = self._access.target(self.peer, route.path, time.time())
         if target.destination is None:
             log.warning("link %d: %s may not reach %s: %s", self.id, self.peer, route.path, target.reason)
         return target
-
-    def _look_up(self, path: BlockPath) -> Target:
-        """Ask policy and router about a path. A refusal holds for a second: grants and handlers may come."""
-        now = time.time()
-        decision = self._authorize(path, now)
-        if decision is None:
-            return Target(None, Kind.NO_SUCH_TARGET, _NOTHING_SERVED, now + 1)
-        if not decision.allowed:
-            return Target(None, decision.kind, decision.reason, now + 1)
-        assert self._router is not None
-        destination = self._router.find(path)
-        if destination is None:
-            return Target(None, Kind.NO_SUCH_TARGET, f"nothing listens at {path}", now + 1)
-        until = float("inf") if decision.not_after is None else float(decision.not_after)
-        return Target(destination, Kind.INTERNAL, decision.reason, until)
-
-    def _authorize(self, path: BlockPath, now: float) -> Decision | None:
-        """None: nobody may reach anything here."""
-        if self._router is None or self._policy is None:
-            return None
-        return self._policy.authorize(self.peer, path, int(now))
 
     def _check_process(self) -> None:
         if self._forked:

@@ -15,6 +15,7 @@ from btlib.kinds import Kind
 from btlib.paths import BlockPath
 
 from ._peer import Peer
+from ._trace import TraceParent
 from .errors import BttpError, LocalProtocolError
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class StreamEnd:
         self.body = body  #: the first words of whoever opened it
         self.deadline = deadline  #: on the monotonic clock; None: none
         self.reason: BttpError | None = None  #: why it ended before both sides had finished
+        self.trace: TraceParent | None = None  #: of whoever opened it
         self.number = 0
         self.stop: Callable[[], None] = lambda: None  #: cancels the task of its handler
         self._items: deque[tuple[memoryview, int]] = deque()

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Protocol
 
-from ._shell import Work
+from ._shell import CANCELLED, Work
 
 
 class Finisher(Protocol):
@@ -58,8 +58,9 @@ class Workers:
         while (item := self._queue.get()) is not None:
             work, finisher = item
             answer: object = None
-            failure: BaseException | None = None
+            failure: BaseException | None = CANCELLED
             if not (work.request.cancelled or self._closed):
+                failure = None
                 try:
                     answer = work.destination.handler(work.request)
                 except BaseException as error:  # it is the handler's, and becomes the caller's answer

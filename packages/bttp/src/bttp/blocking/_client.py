@@ -40,7 +40,7 @@ def connect(
     place = parse_endpoint(endpoint)
     until = time.monotonic() + timeout
     sock = _connect(place, timeout)
-    core = client_core(identity, limits, time.monotonic())
+    core = client_core(identity, limits, router, time.monotonic())
     link = BlockingLink(core, sock, server_check(root, server), router, policy)
     try:
         if not link.wait_opened(until - time.monotonic()):

@@ -21,6 +21,7 @@ from btlib.verification import Decision
 
 from .._core import LinkCore
 from .._events import LinkOpened, Writable
+from .._fields import encode_fields
 from .._frames import READ_SIZE, Buffer
 from .._limits import ServerLimits
 from .._peer import Peer
@@ -28,6 +29,7 @@ from .._policy import Policy
 from .._router import Body, Router, StreamDestination
 from .._shell import Shell, Work
 from .._stream_end import StreamEnd
+from .._trace import TraceParent
 from .._workers import Workers
 from ..errors import BttpError, ConnectionLostError
 from ._stream import BlockingStream
@@ -95,17 +97,30 @@ class BlockingLink(Shell):
 
     # --- what users see
 
-    def call(self, path: BlockPath | str, body: Body = b"", *, timeout: float | None = None) -> memoryview:
+    def call(
+        self,
+        path: BlockPath | str,
+        body: Body = b"",
+        *,
+        timeout: float | None = None,
+        key: bytes | None = None,
+        trace: TraceParent | None = None,
+    ) -> memoryview:
         """Send a request and wait for its answer. The time-out (seconds) and an interrupt reach the peer's handler.
 
-        At most once: nothing is repeated. Raises RemoteError for the answer that it failed, DeadlineError,
+        `key`: an idempotency key (1 to 64 bytes, new for each request): the peer does a call with the same key and
+        request once, and answers a repeated one from its record; RemoteError of kind BUSY while it is under way, STALE
+        where the record is gone. `trace`: for the handler. Without a key at most once: nothing is repeated by itself.
+
+        Raises RemoteError for the answer that it failed, DeadlineError,
         ConnectionLostError when the link ends first; LimitError and UnreachableError before anything is sent.
         """
         if self._forked:
             self._check_process()
+        fields = b"" if key is None and trace is None else encode_fields(key, trace)
         waiter = _Waiter()
         with self._lock:
-            number = self._core.call(path, body, waiter, timeout, time.monotonic())
+            number = self._core.call(path, body, waiter, timeout, time.monotonic(), fields)
             self._flush()
         try:
             return waiter.wait()
@@ -115,17 +130,25 @@ class BlockingLink(Shell):
                 self._flush()
             raise
 
-    def send(self, path: BlockPath | str, body: Body = b"") -> None:
+    def send(self, path: BlockPath | str, body: Body = b"", *, trace: TraceParent | None = None) -> None:
         """Queue a message without an answer. Waits while the peer has no room. At most once: a lost link loses it."""
         if self._forked:
             self._check_process()
+        fields = b"" if trace is None else encode_fields(None, trace)
         with self._lock:
-            while not self._core.send(path, body):
+            while not self._core.send(path, body, fields):
                 self._flush()
                 self._room.wait()
             self._flush()
 
-    def stream(self, path: BlockPath | str, body: Buffer = b"", *, timeout: float | None = None) -> BlockingStream:
+    def stream(
+        self,
+        path: BlockPath | str,
+        body: Buffer = b"",
+        *,
+        timeout: float | None = None,
+        trace: TraceParent | None = None,
+    ) -> BlockingStream:
         """Open a stream with some first words (at most 64 KiB). Use it as a context: leaving cancels it unless both
         sides have finished. `timeout` (seconds) is for all of it. Raises as `call` before anything is sent; the peer's
         refusal is raised by the first `receive` or `send` that finds it.
@@ -135,8 +158,9 @@ class BlockingLink(Shell):
         now = time.monotonic()
         place = path if isinstance(path, BlockPath) else BlockPath.parse(path)
         stream = self._make_stream(place, memoryview(body), None if timeout is None else now + timeout)
+        stream.trace = trace
         with self._lock:
-            stream.number = self._core.open(path, body, stream, timeout, now)
+            stream.number = self._core.open(path, body, stream, timeout, now, encode_fields(None, trace))
             self._flush()
         return stream
 

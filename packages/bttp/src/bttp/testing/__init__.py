@@ -5,6 +5,7 @@ behaviour over whatever connects and serves; see its module for what a shell und
 """
 
 from ._pair import Pair
-from ._shell_suite import ShellUnderTest, check_shell
+from ._shell_suite import check_shell
+from ._stage import ShellUnderTest
 
 __all__ = ["Pair", "ShellUnderTest", "check_shell"]

@@ -33,11 +33,12 @@ class Pair:
         client_limits: Limits = Limits(),  # noqa: B008 - a frozen value
         server_limits: Limits = Limits(),  # noqa: B008
         chunk: Callable[[], int] | None = None,
+        instances: tuple[int, int] = (0, 0),
         admit: Callable[[LinkCore, PeerProven], None] = lambda core, _event: core.admit(),
     ) -> None:
         self.now = 0.0
-        self.client = LinkCore(Role.CLIENT, _KEYS[Role.CLIENT], client, client_limits, now=0.0)
-        self.server = LinkCore(Role.SERVER, _KEYS[Role.SERVER], server, server_limits, now=0.0)
+        self.client = LinkCore(Role.CLIENT, _KEYS[Role.CLIENT], client, client_limits, now=0.0, instance=instances[0])
+        self.server = LinkCore(Role.SERVER, _KEYS[Role.SERVER], server, server_limits, now=0.0, instance=instances[1])
         self.client_events: list[Event] = []
         self.server_events: list[Event] = []
         self._chunk = chunk
@@ -78,3 +79,19 @@ class Pair:
             size = len(data) if self._chunk is None else self._chunk()
             to.receive_data(data[:size], self.now)
             data = data[size:]
+
+
+def opened(**options: Limits) -> Pair:
+    """A pair whose link is open, and whose events so far are forgotten."""
+    pair = Pair(**options)  # type: ignore[arg-type]
+    pair.run()
+    assert pair.client.reason is None, pair.client.reason
+    assert pair.server.reason is None, pair.server.reason
+    pair.client_events.clear()
+    pair.server_events.clear()
+    return pair
+
+
+def inject(core: LinkCore, *frames: bytes) -> None:
+    """Have this side say something that it never would."""
+    core._exchange.outbox.frames += frames

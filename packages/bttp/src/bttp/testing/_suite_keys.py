@@ -1,0 +1,74 @@
+"""The conformance suite: idempotency keys and trace context."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from btlib.kinds import Kind
+
+from .._limits import Limits
+from .._trace import TraceParent
+from ..errors import ConnectionLostError, RemoteError
+from ._stage import WAIT, ShellUnderTest, Stage, expect, linked
+
+_TRACE = TraceParent(trace_id=bytes(range(16)), parent_id=bytes(range(1, 9)))
+
+
+def check_repeated_keys(shell: ShellUnderTest) -> None:
+    """A call with a key is done once; repeated, it gets the recorded outcome, or hears why not."""
+    with linked(shell) as (stage, link):
+        for name in ("count", "count-inline"):
+            path, key, before = stage.place.child(name), name.encode(), stage.counted
+            first, again = (bytes(link.call(path, b"go", timeout=WAIT, key=key)) for _ in range(2))
+            assert first == again == b"%d" % (before + 1), name
+            other = expect(RemoteError, Kind.CONFLICT, lambda: link.call(path, b"other", timeout=WAIT, key=key))  # noqa: B023
+            assert "another request" in str(other)
+            for _ in range(2):
+                failed = expect(
+                    RemoteError,
+                    Kind.NO_SPACE,
+                    lambda: link.call(path, b"no", timeout=WAIT, key=key + b"2"),  # noqa: B023
+                )
+                assert failed.message == f"failed at {before + 2}"
+            assert stage.counted == before + 2
+            assert bytes(link.call(path, b"go", timeout=WAIT)) == b"%d" % (before + 3)
+
+
+def check_a_keyed_call_outlives_its_link(shell: ShellUnderTest) -> None:
+    """The handler goes on when the link is lost; on another, the key finds it under way, and then its answer."""
+    stage = Stage()
+    root, path = stage.domain.principal, stage.place.child("slow-async")
+    with shell.serve(stage.domain["server"], stage.router, root, Limits()) as endpoint:
+        try:
+            with (
+                shell.connect(endpoint, stage.domain["alice"], root, stage.place) as link,
+                ThreadPoolExecutor(1) as one,
+            ):
+                lost = one.submit(link.call, path, b"", timeout=WAIT, key=b"k")
+                assert stage.started.wait(WAIT)
+                link.close()
+                expect(ConnectionLostError, Kind.UNREACHABLE, lambda: lost.result(WAIT))
+            with shell.connect(endpoint, stage.domain["alice"], root, stage.place) as link:
+                expect(RemoteError, Kind.BUSY, lambda: link.call(path, b"", timeout=WAIT, key=b"k"))
+                stage.release.set()
+                assert stage.done.wait(WAIT)
+                assert bytes(link.call(path, b"", timeout=WAIT, key=b"k")) == b"1"
+        finally:
+            stage.release.set()
+
+
+def check_traces(shell: ShellUnderTest) -> None:
+    """A trace context reaches the handlers of calls, messages and streams; where none is given, there is none."""
+    with linked(shell) as (stage, link):
+        path, text = stage.place.child("traced"), str(_TRACE).encode()
+        assert bytes(link.call(path, timeout=WAIT)) == b"None"
+        assert bytes(link.call(path, timeout=WAIT, trace=_TRACE)) == text
+        assert bytes(link.call(path, bytes(100_000), timeout=WAIT, trace=_TRACE, key=b"k")) == text
+        stage.sent.clear()
+        link.send(path, trace=_TRACE)
+        link.send(path, bytes(100_000), trace=_TRACE)
+        link.send(path)
+        with link.stream(path, timeout=WAIT, trace=_TRACE) as stream:
+            assert bytes(stream.receive() or b"") == text
+        assert bytes(link.call(path, timeout=WAIT)) == b"None"
+        assert stage.sent == [text, text, b"None", b"None"]

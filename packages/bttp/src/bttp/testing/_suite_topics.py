@@ -1,0 +1,83 @@
+"""The conformance suite: topics."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+
+from btlib.kinds import Kind
+from btlib.paths import BlockPath
+
+from .._topics import Message, WhenSlow
+from ..errors import RemoteError
+from ._stage import WAIT, LinkUnderTest, ShellUnderTest, ask, expect, linked
+
+MANY = 100  # messages of 60 kB: more than a link and its windows hold
+
+
+def check_topics(shell: ShellUnderTest) -> None:
+    """Messages reach those who subscribed to their topic or a path above it, in order; others hear nothing."""
+    with linked(shell) as (stage, link):
+        top = stage.place.child("topics")
+        warm, cold = top.child("warm"), top.child("cold")
+
+        def subscribe(path: BlockPath, below: bool) -> AbstractContextManager[Callable[[], Message]]:
+            return shell.subscribe(link, path, below=below, when_slow=WhenSlow.BLOCK, queue=10)
+
+        with subscribe(warm, False) as one, subscribe(top, True) as every:
+            assert ask(link, warm, b"1") == (2).to_bytes(4, "little")
+            assert ask(link, cold, b"2") == (1).to_bytes(4, "little")
+            assert ask(link, top, b"") == (1).to_bytes(4, "little")
+            link.send(warm, bytes(100_000))
+            heard = [(message.topic, len(message.body), message.lost) for message in (one(), one())]
+            assert heard == [(warm, 1, 0), (warm, 100_000, 0)]
+            heard = [
+                (message.topic, len(message.body), message.lost) for message in (every(), every(), every(), every())
+            ]
+            assert heard == [(warm, 1, 0), (cold, 1, 0), (top, 0, 0), (warm, 100_000, 0)]
+        until = time.monotonic() + WAIT
+        while stage.broker.statistics.subscribers:
+            assert time.monotonic() < until
+            threading.Event().wait(0.005)
+        assert ask(link, warm, b"nobody") == bytes(4)
+
+
+def check_slow_subscribers(shell: ShellUnderTest) -> None:
+    """Each subscriber chooses what happens to messages for which it has no room, and is told what it lost."""
+    for when_slow in WhenSlow:
+        with linked(shell) as (stage, link), ThreadPoolExecutor(1) as pool:
+            topic = stage.place.child("topics").child("slow")
+            with shell.subscribe(link, topic, below=False, when_slow=when_slow, queue=4) as receive:
+                sending = pool.submit(_publish, link, topic)
+                if when_slow is WhenSlow.BLOCK:
+                    assert [receive().body[0] for _ in range(MANY)] == list(range(MANY))
+                sending.result(WAIT)
+                if when_slow is WhenSlow.DISCONNECT:
+                    expect(RemoteError, Kind.LIMIT, lambda: [receive() for _ in range(MANY)])
+                    assert stage.broker.statistics.disconnected == 1
+                elif when_slow is not WhenSlow.BLOCK:
+                    lost = stage.broker.statistics.lost
+                    assert lost > MANY // 2
+                    check_losses(link, topic, receive, lost)
+
+
+def _publish(link: LinkUnderTest, topic: BlockPath) -> None:
+    for number in range(MANY):
+        ask(link, topic, bytes([number]) * 60_000)
+
+
+def check_losses(link: LinkUnderTest, topic: BlockPath, receive: Callable[[], Message], lost: int) -> None:
+    """Nothing is missing that is not counted, in its place."""
+    place = 0
+    for _ in range(MANY - lost):
+        message = receive()
+        place += message.lost
+        assert message.body[0] == place
+        place += 1
+    ask(link, topic, b"end")
+    message = receive()
+    assert bytes(message.body) == b"end"
+    assert place + message.lost == MANY
