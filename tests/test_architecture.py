@@ -97,6 +97,7 @@ SHELLS: dict[str, list[str]] = {
         "testing/*",
     ],
     "btrun": [
+        "_inspection_service.py",  # a log line
         "_life.py",
         "_loops.py",
         "_pool.py",

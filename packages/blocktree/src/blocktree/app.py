@@ -19,6 +19,7 @@ from .commands import (
     key,
     mounting,
     protocol,
+    ps,
     recover,
     scrub,
     status,
@@ -65,6 +66,7 @@ def build_app() -> typer.Typer:
     app.command()(scrub.scrub)
     app.command()(df.df)
     app.command()(fsck.fsck)
+    app.command()(ps.ps)
     app.add_typer(enroll.build(), name="enroll")
     app.add_typer(access.build(), name="access")
     app.add_typer(key.build(), name="key")

@@ -242,7 +242,7 @@ class Cell(Life):
         self.system.append(INTERRUPT)
 
     def _routes_now(self) -> Mapping[type, Route]:
-        tracer = self.runtime.tracer
+        tracer = self.runtime.tracers.listener
         return self.routes if tracer is None else TracedRoutes(self, tracer)
 
     async def _attend(self) -> bool:

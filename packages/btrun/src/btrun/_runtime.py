@@ -25,6 +25,8 @@ from ._carriers import Carrier, Carriers
 from ._cell import INNER_ROUTES, Cell
 from ._gone import Gone
 from ._handlers import Route
+from ._inspection_service import InspectionService
+from ._inspection_wire import inspection_path, is_below
 from ._life import Life
 from ._loops import Loop, running_loop
 from ._pool import Pool, current_worker
@@ -33,6 +35,7 @@ from ._serving import RemoteService
 from ._starter import Starter
 from ._supervision import Restart, Supervision
 from ._supervisor import Supervisor
+from ._traces import Tracers
 from .actor import Actor
 from .dead_letters import DeadLetters
 from .errors import EscalationError, NoSuchActorError, UsageError
@@ -73,7 +76,7 @@ class Runtime(Supervisor):
         self.carriers = Carriers()
         self.abandoned = False
         self.dead_letters = DeadLetters()
-        self.tracer: Callable[[Trace], None] | None = None
+        self.tracers = Tracers()
         self.loop: Loop
         self.pool: Pool
         self._starter: Starter
@@ -87,7 +90,10 @@ class Runtime(Supervisor):
         self._context: AbstractAsyncContextManager[Runtime] | None = None
         self.router = Router()  #: serve it with bttp, and the actors here can be reached at their paths
         if path is not None:
+            inspection, place = InspectionService(self), inspection_path(path)
             self.router.add(path, RemoteService(self))
+            self.router.add(place, inspection.answer)
+            self.router.add_stream(place, inspection.follow)
         super().__init__(self, _Top(self), "", supervision, Restart.TEMPORARY)
 
     async def __aenter__(self) -> Runtime:
@@ -148,16 +154,21 @@ class Runtime(Supervisor):
             raise NoSuchActorError(f"{self.prefix}/{name} does not exist", hint="runtime.inspect() lists what does")
         return cell.ref
 
-    def inspect(self) -> Inspection:
-        """What lives here, and who waits for whom."""
-        return inspect_runtime(self, tuple(self._cells.values()))
+    def inspect(self, below: str = "", most: int | None = None) -> Inspection:
+        """What lives here (at the name `below`, or below it), `most` actors of it, and who waits for whom.
+
+        Other processes see the same with `btrun.inspector`, and people with `bt ps`: whoever may execute at
+        `<path>/.bt/inspect`.
+        """
+        meant = [cell for name, cell in self._cells.items() if is_below(name, below)]
+        return inspect_runtime(self, meant, len(meant) if most is None else most)
 
     def trace(self, listener: Callable[[Trace], None] | None) -> None:
         """Call it with each message that was handled; None ends that. It must neither block nor raise.
 
         A busy actor begins (or ends) to be traced when it has handled what waits, or some hundred messages.
         """
-        self.tracer = listener
+        self.tracers.set_own(listener)
 
     def bind(self, ref: Ref) -> Ref:
         """Let a reference that came from elsewhere be used here."""

@@ -1,6 +1,10 @@
-"""What a trace tells of one message. See `inspection`."""
+"""What a trace tells of one message, and who listens. See `inspection`."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeAlias
 
 import msgspec
 
@@ -12,3 +16,40 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
     message: object
     seconds: float
     error: str | None = None  #: the class of what the handler raised
+
+
+Listener: TypeAlias = Callable[[Trace], None]
+
+
+class Tracers:
+    """Whoever listens in one runtime. `listener` is all of them in one, or None: what each actor looks at."""
+
+    def __init__(self) -> None:
+        self.listener: Listener | None = None
+        self._own: Listener | None = None
+        self._others: list[Listener] = []
+
+    def set_own(self, listener: Listener | None) -> None:
+        """See Runtime.trace."""
+        self._own = listener
+        self._join()
+
+    @contextmanager
+    def listening(self, listener: Listener) -> Iterator[None]:
+        """Let it listen, beside others, until the context ends."""
+        self._others.append(listener)
+        self._join()
+        try:
+            yield
+        finally:
+            self._others.remove(listener)
+            self._join()
+
+    def _join(self) -> None:
+        listeners = (*self._others, *(() if self._own is None else (self._own,)))
+
+        def tell(trace: Trace) -> None:
+            for listener in listeners:
+                listener(trace)
+
+        self.listener = listeners[0] if len(listeners) == 1 else tell if listeners else None

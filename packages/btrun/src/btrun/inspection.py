@@ -3,15 +3,18 @@
 rt.inspect().actors        state, mailbox depth, how long busy, counters of every actor
 rt.inspect().blocked       who waits for whom, for how long: where a program hangs
 rt.trace(print)            each message as it is handled
+
+`btrun.inspector` does the same from another process.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
+from btserde import U64, Decoder, Encoder
 
 from ._calls import Call
 from ._cell import Cell
@@ -30,11 +33,11 @@ class ActorView(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     kind: str  #: its class
     state: str
-    waiting: int  #: messages in its mailbox
+    waiting: U64  #: messages in its mailbox
     busy_seconds: float  #: since when it has not been idle; long and `waiting` means overload or a slow handler
     oldest_call_seconds: float  #: how long the oldest call in its mailbox waits
-    handled: int
-    restarts: int
+    handled: U64
+    restarts: U64
 
 
 class BlockedCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,14 +60,20 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
 
     actors: tuple[ActorView, ...]
     blocked: tuple[BlockedCall, ...]  #: longest first
-    dead_letters: int
-    workers: int  #: tasks that run actors now, or are parked to do so
-    timers: int  #: pending timers and deadlines
+    dead_letters: U64
+    workers: U64  #: tasks that run actors now, or are parked to do so
+    timers: U64  #: pending timers and deadlines
+    left_off: U64 = 0  #: actors that are not listed, because there are more than were asked for
 
 
-def inspect_runtime(runtime: Runtime, cells: tuple[Cell, ...]) -> Inspection:
+encode_inspection = Encoder(Inspection).encode
+decode_inspection = Decoder(Inspection).decode
+
+
+def inspect_runtime(runtime: Runtime, cells: Sequence[Cell], most: int) -> Inspection:
     """See Runtime.inspect."""
     now = runtime.loop.now()
+    left_off, cells = max(0, len(cells) - most), cells[:most]
     calls = {id(call): call for call in _calls(runtime, cells)}
     blocked = sorted((_blocked(call, now) for call in calls.values()), key=lambda view: -view.seconds)
     return Inspection(
@@ -73,10 +82,11 @@ def inspect_runtime(runtime: Runtime, cells: tuple[Cell, ...]) -> Inspection:
         dead_letters=runtime.dead_letters.count,
         workers=len(runtime.pool),
         timers=len(runtime.loop),
+        left_off=left_off,
     )
 
 
-def _calls(runtime: Runtime, cells: tuple[Cell, ...]) -> Iterator[Call]:
+def _calls(runtime: Runtime, cells: Sequence[Cell]) -> Iterator[Call]:
     for _, entry in runtime.loop.pending():
         if isinstance(entry, Call):
             yield entry

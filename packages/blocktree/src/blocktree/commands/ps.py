@@ -1,0 +1,196 @@
+"""`bt ps`: the actors of a running program, what they do, and how to make one stop.
+
+It asks the runtime itself, over a link; whoever may execute at `<runtime>/.bt/inspect` may ask. What is in messages is
+never shown: it does not leave the program.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import Annotated
+
+import typer
+from btlib.paths import BlockPath
+from btrun.inspection import ActorView, BlockedCall, Inspection
+from btrun.inspector import Handled, How, Inspector
+from bttp.blocking import connect
+from msgspec.structs import asdict
+
+from ..errors import CommandError
+from ..options import Json, PassphraseFile, TreePath
+from ..output import Json as Document
+from ..output import give, say, visible
+from ..session import PATIENCE, Session
+
+HEADINGS = ("NAME", "CLASS", "STATE", "WAITING", "BUSY", "HANDLED", "RESTARTS")
+TEXTS = 3  #: the first columns are text, the others numbers
+
+Name = Annotated[
+    str,
+    typer.Argument(metavar="[NAME]", help="An actor in the runtime: it, and those below it.", show_default=False),
+]
+At = Annotated[
+    str | None,
+    typer.Option(
+        "--at",
+        metavar="ENDPOINT",
+        help="Where the program listens: unix:/PATH, HOST:PORT, [V6]:PORT. By default the domain's server.",
+    ),
+]
+Trace = Annotated[bool, typer.Option("--trace", help="Show each message as it is handled, until Ctrl-C or --count.")]
+Count = Annotated[int | None, typer.Option("--count", min=1, metavar="N", help="With --trace: end after N messages.")]
+Stop = Annotated[bool, typer.Option("--stop", help="Let NAME end after the message that it handles, for good.")]
+Drain = Annotated[bool, typer.Option("--drain", help="The same, after all messages that wait for it.")]
+Kill = Annotated[bool, typer.Option("--kill", help="End NAME now; what it does is cancelled.")]
+Blocked = Annotated[bool, typer.Option("--blocked", help="Show who waits for whose answer, longest first.")]
+
+
+def ps(
+    path: TreePath,
+    name: Name = "",
+    at: At = None,
+    blocked: Blocked = False,
+    trace: Trace = False,
+    count: Count = None,
+    stop: Stop = False,
+    drain: Drain = False,
+    kill: Kill = False,
+    json: Json = False,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """List the actors of the runtime at PATH: state, mailbox, messages handled, restarts.
+
+    It needs the right to execute at PATH/.bt/inspect (the right at PATH is enough).
+
+    Example: bt ps home:/hosts/nas/app --at unix:/run/user/1000/app.sock
+    """
+    hows = [how for how, wanted in ((How.STOP, stop), (How.DRAIN, drain), (How.KILL, kill)) if wanted]
+    _check(name, trace, count, hows, json=json)
+    with _inspector(Session(passphrase_file), path, at) as inspector:
+        if hows:
+            inspector.halt(name, hows[0])
+            if json:
+                give({"runtime": str(inspector.path), "name": name, "how": hows[0].name.lower()})
+        elif trace:
+            _trace(inspector, name, count, json=json)
+        else:
+            _list(inspector, name, blocked=blocked, json=json)
+
+
+def _check(name: str, trace: bool, count: int | None, hows: list[How], *, json: bool) -> None:
+    """Options that do not go together. Raises CommandError."""
+    if len(hows) + trace > 1:
+        raise CommandError("--trace, --stop, --drain and --kill exclude each other", hint="give one of them")
+    if hows and not name:
+        raise CommandError(f"--{hows[0].name.lower()} needs the NAME of an actor", hint="bt ps PATH lists them")
+    if count is not None and not trace:
+        raise CommandError("--count is for --trace")
+    if trace and json and count is None:
+        raise CommandError("with --json a trace is one document at its end", hint="say when it ends: --count N")
+
+
+@contextmanager
+def _inspector(session: Session, text: str, at: str | None) -> Iterator[Inspector]:
+    domain, path = session.home.resolve(text)
+    endpoint = at or domain.server
+    if endpoint is None:
+        raise CommandError(
+            f"{domain.petname} has no server: where does the program listen?", hint="give its endpoint: --at unix:/PATH"
+        )
+    identity = session.unlock(domain)
+    with connect(endpoint, identity, root=domain.root, server=_place(path), timeout=PATIENCE) as link:
+        yield Inspector(link, path)
+
+
+def _place(path: BlockPath) -> BlockPath:
+    if not path.names:
+        raise CommandError(f"{path} is the whole domain", hint="give the path of a program: bt ps home:/hosts/nas/app")
+    return path
+
+
+def _list(inspector: Inspector, name: str, *, blocked: bool, json: bool) -> None:
+    found = inspector.look(name)
+    if json:
+        give(_document(inspector.path, found))
+    elif blocked:
+        for call in found.blocked:
+            say(visible(str(call)))
+    else:
+        _say_table([HEADINGS, *(_row(inspector.path, view) for view in found.actors)])
+        for line in _remarks(found):
+            say(line)
+
+
+def _row(runtime: BlockPath, view: ActorView) -> tuple[str, ...]:
+    return (
+        visible(_name(runtime, view.path)),
+        visible(view.kind),
+        view.state,
+        str(view.waiting),
+        _seconds(view.busy_seconds) if view.busy_seconds else "",
+        str(view.handled),
+        str(view.restarts),
+    )
+
+
+def _say_table(rows: list[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        texts = [cell.ljust(width) for cell, width in zip(row[:TEXTS], widths[:TEXTS], strict=True)]
+        numbers = [cell.rjust(width) for cell, width in zip(row[TEXTS:], widths[TEXTS:], strict=True)]
+        say("  ".join([*texts, *numbers]).rstrip())
+
+
+def _remarks(found: Inspection) -> Iterator[str]:
+    if found.left_off:
+        yield f"and {found.left_off} more: give a NAME"
+    if found.blocked:
+        longest = _seconds(found.blocked[0].seconds)
+        yield f"{len(found.blocked)} calls wait for answers, the longest for {longest}: bt ps --blocked"
+    if found.dead_letters:
+        yield f"{found.dead_letters} dead letters: messages that reached nobody"
+
+
+def _document(runtime: BlockPath, found: Inspection) -> Document:
+    return {
+        "runtime": str(runtime),
+        "actors": [{**asdict(view), "name": _name(runtime, view.path)} for view in found.actors],
+        "blocked": [{**asdict(call), "left": _finite(call)} for call in found.blocked],
+        "dead_letters": found.dead_letters,
+        "workers": found.workers,
+        "timers": found.timers,
+        "left_off": found.left_off,
+    }
+
+
+def _finite(call: BlockedCall) -> float | None:
+    """JSON has no infinity: null where a call has no deadline."""
+    return None if math.isinf(call.left) else call.left
+
+
+def _trace(inspector: Inspector, name: str, count: int | None, *, json: bool) -> None:
+    with inspector.follow(name) as messages:
+        wanted = islice(messages, count)
+        if json:
+            give({"runtime": str(inspector.path), "messages": [asdict(handled) for handled in wanted]})
+            return
+        for handled in wanted:
+            _say_handled(inspector.path, handled)
+
+
+def _say_handled(runtime: BlockPath, handled: Handled) -> None:
+    if handled.lost:
+        say(f"({handled.lost} messages were too many to show)")
+    failed = f"  raised {handled.error}" if handled.error else ""
+    say(visible(f"{_name(runtime, handled.path)}  {handled.message}  {handled.seconds * 1e3:.3f} ms{failed}"))
+
+
+def _name(runtime: BlockPath, path: str) -> str:
+    return path.removeprefix(f"{runtime}/")
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f} s"
