@@ -14,7 +14,9 @@ from btlib.kinds import Kind
 from btlib.paths import BlockPath
 from btlib.testing import DomainIdentities, make_domain_identities
 from btrun import Actor, Runtime, UnavailableError
+from btrun._inspection_service import MAX_TRACES
 from btrun.errors import NoSuchActorError
+from btrun.inspection import Trace
 from btrun.inspector import How, Inspector, inspection_path
 from btserde import encode
 
@@ -129,17 +131,19 @@ def test_a_follower_hears_of_each_message_and_nothing_of_what_is_in_it(app: Prog
 
 
 def test_a_follower_that_is_too_slow_is_told_what_it_lost(app: Program) -> None:
-    app.spawn(Counter, "counter")
-    count = 20_000
+    def burst() -> None:
+        tell = app.runtime.tracers.listener
+        assert tell is not None
+        for number in range(MAX_TRACES + 500):
+            tell(Trace(path=f"{APP}/counter", message=Add(number), seconds=number))
+
     with inspector(app) as looking, looking.follow() as messages:
-        for _ in range(20):
-            app.send("counter", *[Add(1)] * (count // 20))
-            app.total("counter")
-        heard = lost = 0
-        while heard + lost < count + 20:
-            handled = next(messages)
-            heard, lost = heard + 1, lost + handled.lost
-        assert lost > 0
+        app.portal.call(burst)
+        first = next(messages)
+        assert (first.lost, first.seconds) == (500, 500)
+        rest = [next(messages) for _ in range(MAX_TRACES - 1)]
+        assert {handled.lost for handled in rest} == {0}
+        assert rest[-1].seconds == MAX_TRACES + 499
 
 
 def test_only_those_who_may_execute_at_the_inspection_path_see_anything(app: Program) -> None:
