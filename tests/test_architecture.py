@@ -117,6 +117,7 @@ SHELLS: dict[str, list[str]] = {
     "btfproto": [
         "_bell.py",  # wakes waiters
         "_dial.py",  # connects again
+        "_revocation_memory.py",  # a file of what was revoked
         "care/_files.py",  # reads the files of a store
         "localfs/_coherence.py",  # the thread that hears of changes
         "localfs/_committer.py",  # the commit thread
@@ -128,6 +129,7 @@ SHELLS: dict[str, list[str]] = {
         "localfs/_reading.py",  # the thread that reads ahead
         "opening.py",
         "remote/*",
+        "revocations.py",  # the lock
         "store/_*",
         "store/rebuild.py",
         "store/remote/*",

@@ -89,20 +89,19 @@ class RevocationList(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             serials=_merged(self.serials, serials),
         )
 
-    def without(self, principals: frozenset[Principal], serials: frozenset[bytes]) -> RevocationList:
-        """The next version, some entries taken back. Only the root may sign it."""
-        return RevocationList(
-            version=self.version + 1,
-            principals={key: entry for key, entry in self.principals.items() if key not in principals},
-            serials={key: entry for key, entry in self.serials.items() if key not in serials},
-        )
-
 
 NO_LIST = RevocationList(version=0)
 
 
+def new_entries(old: RevocationList, new: RevocationList) -> list[Revoked]:
+    """The entries of `new` that `old` does not have."""
+    found = [entry for principal, entry in new.principals.items() if old.principals.get(principal) != entry]
+    return found + [entry for serial, entry in new.serials.items() if old.serials.get(serial) != entry]
+
+
 def growth_fault(old: RevocationList, new: RevocationList) -> str | None:
-    """Why `new` may not follow `old` unless the root itself says so (None: it may), in a sentence."""
+    """Why `new` may not follow `old` (None: it may), in a sentence. Not even the root takes back: new keys are cheap,
+    and a reader who saw only some versions could not tell who did."""
     for principal, entry in old.principals.items():
         fault = _taken_back(str(principal), entry, new.principals.get(principal))
         if fault is not None:
@@ -116,7 +115,7 @@ def growth_fault(old: RevocationList, new: RevocationList) -> str | None:
 
 def _taken_back(what: str, old: Revoked, new: Revoked | None) -> str | None:
     if new is None:
-        return f"it takes back the revocation of {what}, which only the root may"
+        return f"it takes back the revocation of {what}, and a list only grows"
     if new.since > old.since:
         return f"it revokes {what} later ({date_text(new.since)}) than before ({date_text(old.since)})"
     return None

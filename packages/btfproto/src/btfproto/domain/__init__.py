@@ -9,11 +9,26 @@ from ._drafts import Content, Draft, public_content
 from ._explain import Access, AccessExplanation, explain_access, explain_right
 from ._grant import Granted, grant_access
 from ._open import Held, Volume, best_key, no_readcap, open_volume, read_held
-from ._reader import DomainReader
+from ._reader import DomainReader, RevocationSource
 from ._records import DomainRecord, Grants, ScopeId, ScopeRecord, domain_block, grants_block, scope_block
 from ._recover import RecoveredDomain, domains_in, find_root, recover_domain
+from ._revoke import RevokedAccess, revoke_access
+from ._revoking import (
+    LIST_LIMITS,
+    NOTHING_SEEN,
+    ROLLED_BACK,
+    SeenList,
+    check_list,
+    check_revoker,
+    check_succession,
+    revocations_block,
+    seen_list,
+)
 
 __all__ = [
+    "LIST_LIMITS",
+    "NOTHING_SEEN",
+    "ROLLED_BACK",
     "Access",
     "AccessExplanation",
     "Content",
@@ -26,10 +41,16 @@ __all__ = [
     "Grants",
     "Held",
     "RecoveredDomain",
+    "RevocationSource",
+    "RevokedAccess",
     "ScopeId",
     "ScopeRecord",
+    "SeenList",
     "Volume",
     "best_key",
+    "check_list",
+    "check_revoker",
+    "check_succession",
     "create_domain",
     "domain_block",
     "domains_in",
@@ -43,5 +64,8 @@ __all__ = [
     "public_content",
     "read_held",
     "recover_domain",
+    "revocations_block",
+    "revoke_access",
     "scope_block",
+    "seen_list",
 ]

@@ -28,7 +28,8 @@ from btserde import encode
 
 from btfproto.store import BlockChange, Commit, RecordHole, RecordRun
 
-SECTOR = 1 << SECTOR_BITS
+PUBLIC_SECTOR_BITS = 14  #: 16 KiB: a record is read and written as a whole, so that small sectors would only cost
+SECTOR = 1 << PUBLIC_SECTOR_BITS
 MAX_PUBLIC_SECTORS = 256  #: 4 MiB: one node above the sectors at the most
 
 
@@ -75,7 +76,9 @@ class Draft:
     def put_public(self, block: bytes, scope: bytes, record: msgspec.Struct, previous: Header | None = None) -> None:
         """Create or replace a public record."""
         content = public_content(encode(record), previous.sector_count if previous else 0)
-        self.put(block=block, scope=scope, content=content, flags=PUBLIC, previous=previous)
+        self.put(
+            block=block, scope=scope, content=content, flags=PUBLIC, sector_bits=PUBLIC_SECTOR_BITS, previous=previous
+        )
 
     def put_writer(self, scope: bytes) -> None:
         """Add the writer's own record; for the first commit of a writer to a store."""

@@ -8,6 +8,7 @@ from btlib.errors import CapabilityError, IntegrityError
 from btlib.identity import Identity
 from btlib.paths import BlockPath
 from btlib.principals import Principal
+from btlib.revocations import NO_REVOCATIONS, Revocations
 from btlib.verification import Decision, verify_chain
 from btlib.writecaps import Chain, Rights
 
@@ -52,15 +53,22 @@ def explain_access(store: Store, identity: Identity, path: BlockPath, now: int) 
         principal=identity.principal,
         path=path,
         read=read,
-        write=explain_right(chains, identity.principal, path, Rights.WRITE, now),
-        execute=explain_right(chains, identity.principal, path, Rights.EXECUTE, now),
+        write=explain_right(chains, identity.principal, path, Rights.WRITE, now, reader.revocations),
+        execute=explain_right(chains, identity.principal, path, Rights.EXECUTE, now, reader.revocations),
     )
 
 
-def explain_right(chains: tuple[Chain, ...], principal: Principal, path: BlockPath, right: Rights, now: int) -> Access:
+def explain_right(
+    chains: tuple[Chain, ...],
+    principal: Principal,
+    path: BlockPath,
+    right: Rights,
+    now: int,
+    revocations: Revocations = NO_REVOCATIONS,
+) -> Access:
     """Whether one of some chains (or being the root) gives a right: the best decision and its steps."""
     decisions = [
-        verify_chain(chain, root=path.root, subject=principal, right=right, now=now, path=path)
+        verify_chain(chain, root=path.root, subject=principal, right=right, now=now, path=path, revocations=revocations)
         for chain in (Chain(), *chains)
     ]
     best = max(decisions, key=_closeness)

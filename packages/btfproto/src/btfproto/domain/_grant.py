@@ -84,6 +84,7 @@ class _Granter:
             right=Rights.WRITE,
             now=self.now,
             lineage=lineage,
+            revocations=self.reader.revocations,
         ).allowed
 
 
@@ -112,6 +113,7 @@ def grant_access(
         raise FsError(Kind.INVALID, "a grant has to give something", "say read, write or execute")
     try:
         who = _granter(store, granter, target, now, random)
+        _refuse_revoked(who, subject)
         scope, fresh = _scope_of(who) if rights & Rights.WRITE else (who.header.scope, False)
         moved = _make_scope(who, scope) if fresh else 0
         if rights & Rights.WRITE:
@@ -128,7 +130,9 @@ def _granter(store: Store, granter: Identity, target: ReadKey, now: int, random:
     held = read_held(reader, granter)
     header = directory_header(reader, target)
     lineage = reader.lineage(header.scope)
-    chain = held.identity.chain_for(reader.root, Rights.WRITE, now, path=target.path, lineage=lineage)
+    chain = held.identity.chain_for(
+        reader.root, Rights.WRITE, now, path=target.path, lineage=lineage, revocations=reader.revocations
+    )
     return _Granter(
         reader=reader,
         identity=granter,
@@ -139,6 +143,15 @@ def _granter(store: Store, granter: Identity, target: ReadKey, now: int, random:
         now=now,
         random=random,
     )
+
+
+def _refuse_revoked(who: _Granter, subject: PublicKeys) -> None:
+    """What is given to somebody revoked counts for nothing, and would look as if it did."""
+    reason = who.reader.revocations.revoked(subject.principal, who.now)
+    if reason is not None:
+        raise FsError(
+            Kind.FORBIDDEN, f"{reason}, and that is for ever", "have it join anew, with keys of its own making"
+        )
 
 
 def _scope_of(who: _Granter) -> tuple[bytes, bool]:

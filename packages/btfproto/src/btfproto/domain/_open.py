@@ -18,6 +18,7 @@ from btlib.kinds import Kind
 from btlib.paths import BlockPath
 from btlib.principals import Principal
 from btlib.readcaps import Readcap, ReadKey, open_readcap
+from btlib.revocations import Revocations
 from btlib.verification import verify_chain
 from btlib.writecaps import Chain, Rights
 
@@ -69,7 +70,7 @@ def open_volume(store: Store, identity: Identity, path: BlockPath, now: int, *, 
         if key is None:
             raise no_readcap(identity.principal, path, held.refused)
         header = directory_header(reader, key)
-        chain, reason = _write_chain(held.identity, path, now)
+        chain, reason = _write_chain(held.identity, path, now, reader.revocations)
         lineage = reader.lineage(header.scope)
     except (IntegrityError, CapabilityError) as error:
         raise FsError(error.kind, error.message, error.hint) from error
@@ -160,13 +161,14 @@ def _check_granter(reader: DomainReader, header: Header, readcap: Readcap, key: 
         right=Rights.WRITE,
         now=header.written,
         path=key.path,
+        revocations=reader.revocations,
     ).require()
     if not key.path.names and readcap.block != reader.domain().directory:
         raise CapabilityError("a readcap for the root directory names another block than the domain record")
 
 
-def _write_chain(identity: Identity, path: BlockPath, now: int) -> tuple[Chain | None, str]:
+def _write_chain(identity: Identity, path: BlockPath, now: int, revocations: Revocations) -> tuple[Chain | None, str]:
     try:
-        return identity.chain_for(path.root, Rights.WRITE, now, path=path), ""
+        return identity.chain_for(path.root, Rights.WRITE, now, path=path, revocations=revocations), ""
     except CapabilityError as error:
         return None, error.message

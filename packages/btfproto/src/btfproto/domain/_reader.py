@@ -4,6 +4,9 @@ A head is good if its writer's record is what the header names, the signature is
 reached the root with WRITE over the header's scope at the time it says it was written. (An expired writer's data stays
 readable; that nothing is *committed* under an expired chain is the server's check, by its own clock.)
 
+What was written after its writer was revoked is refused, by the list of the `revocations` source; without one, by the
+list that the store had when the reader first asked.
+
 It keeps writer records and scopes, which never change once verified, and nothing else. Thread-safe: its caches only
 grow, within bounds, and losing a race costs a second verification.
 """
@@ -11,7 +14,7 @@ grow, within bounds, and losing a race costs a second verification.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 from btlib.block import (
@@ -29,12 +32,13 @@ from btlib.block import (
 from btlib.errors import CapabilityError, IntegrityError
 from btlib.kinds import Kind
 from btlib.principals import Principal
+from btlib.revocations import NO_LIST, RevocationList, Revocations
 from btlib.verification import VerifiedLinks, verify_chain
 from btlib.writecaps import Rights
-from btserde import SerdeError, decode
+from btserde import Limits, SerdeError, decode
 
 from btfproto.errors import FsError
-from btfproto.store import Found, Head, HeadWant, RecordRef, Store
+from btfproto.store import Found, Head, HeadWant, RecordRef, Store, Unchanged
 
 from ._drafts import MAX_PUBLIC_SECTORS
 from ._records import (
@@ -48,23 +52,34 @@ from ._records import (
     grants_block,
     scope_block,
 )
+from ._revoking import LIST_LIMITS, SeenList, check_list, revocations_block, seen_list
 
 CACHED_WRITERS = 4096  #: writer records kept, about 1 kB each
 NEVER = (1, 0)
 ALWAYS = (-(2**63), 2**63)
 
+Spans = dict[tuple[bytes, bytes], tuple[int, int]]  # by writer and scope: from when to when it may write there
 Record = TypeVar("Record", bound=msgspec.Struct)
+
+
+class RevocationSource(Protocol):
+    """Who knows the newest list. Thread-safe; `current` must be cheap."""
+
+    @property
+    def current(self) -> Revocations: ...
 
 
 class DomainReader:
     """Verified reads of one domain."""
 
-    def __init__(self, store: Store, root: Principal) -> None:
+    def __init__(self, store: Store, root: Principal, revocations: RevocationSource | None = None) -> None:
         self.store = store
         self.root = root
+        self._source = revocations
+        self._first: Revocations | None = None
         self._verified = VerifiedRoots()
         self._links = VerifiedLinks()
-        self._spans: dict[tuple[bytes, bytes], tuple[int, int]] = {}
+        self._spans: tuple[Revocations, Spans] = (NO_LIST.effective, {})  # together: they belong to one another
         self._writers: dict[bytes, WriterRecord] = {}
         self._scopes: dict[bytes, tuple[bytes, ...]] = {}
         self._domain: DomainRecord | None = None
@@ -85,6 +100,32 @@ class DomainReader:
                 raise IntegrityError(f"the domain record in this store is not that of {self.root}")
             self._domain = record
         return self._domain
+
+    @property
+    def revocations(self) -> Revocations:
+        """What was taken back, as far as is known here. Raises FsError, IntegrityError, CapabilityError."""
+        if self._source is not None:
+            return self._source.current
+        if self._first is None:
+            found = self.revocation_list()
+            self._first = (NO_LIST if found is None else found.record).effective
+        return self._first
+
+    def revocation_list(self, known: int = 0) -> SeenList | None:
+        """The list in the store; None where there is none, or where it still has the version `known`.
+
+        Whether it follows from one that was seen before is not checked here.
+        """
+        (answer,) = self.store.read_heads([HeadWant(revocations_block(self.root), known)])
+        if not isinstance(answer, Found):
+            if isinstance(answer, Unchanged) or not known:
+                return None
+            raise IntegrityError("the revocation list is missing from the store, and was there", kind=Kind.ROLLBACK)
+        writer = self.writer(unverified_header(answer.head).chain)
+        header = self._signed(answer.head, lambda _: writer)
+        record = self._record(header, self._content(header, answer.head), RevocationList, LIST_LIMITS)
+        check_list(record, header, writer, root=self.root, scope=self.domain().scope, links=self._links)
+        return seen_list(record, header)
 
     def lineage(self, scope: bytes) -> tuple[bytes, ...]:
         """The scopes from `scope` up to the root scope. Raises IntegrityError where they do not lead there."""
@@ -134,7 +175,11 @@ class DomainReader:
 
     def check_writer(self, header: Header) -> None:
         """Whether a verified signer was allowed to write this header. Raises IntegrityError with the reason."""
-        begin, end = self._spans.get((header.chain, header.scope), NEVER)
+        revoked, (under, spans) = self.revocations, self._spans
+        if revoked is not under:
+            spans = {}
+            self._spans = revoked, spans
+        begin, end = spans.get((header.chain, header.scope), NEVER)
         if begin <= header.written <= end:
             return
         writer = self.writer(header.chain)
@@ -145,13 +190,14 @@ class DomainReader:
             right=Rights.WRITE,
             now=header.written,
             lineage=self.lineage(header.scope),
+            revocations=revoked,
             verified=self._links,
         )
         if not decision.allowed:
             raise IntegrityError(f"block {header.block.hex()} was written without the right to: {decision.reason}")
-        if len(self._spans) >= CACHED_WRITERS:
-            self._spans.clear()
-        self._spans[header.chain, header.scope] = _span(writer)
+        if len(spans) >= CACHED_WRITERS:
+            spans.clear()
+        spans[header.chain, header.scope] = _span(writer, self.root, revoked)
 
     def writer(self, writer_id: bytes) -> WriterRecord:
         """The writer record that a header names. Raises IntegrityError where it is missing or another."""
@@ -233,7 +279,7 @@ class DomainReader:
         record = self.store.read_records(header.block, [RecordRef(level, index)]).records[0]
         return None if record is None else bytes(record)
 
-    def _record(self, header: Header, content: bytes, record: type[Record]) -> Record:
+    def _record(self, header: Header, content: bytes, record: type[Record], limits: Limits = RECORD_LIMITS) -> Record:
         if content[:1] != bytes([FORMAT]):
             raise IntegrityError(
                 f"the public block {header.block.hex()} is no {record.__name__} of format {FORMAT}",
@@ -241,7 +287,7 @@ class DomainReader:
                 hint="it may be of a newer version; update this program",
             )
         try:
-            return decode(content, record, RECORD_LIMITS)
+            return decode(content, record, limits)
         except (SerdeError, CapabilityError) as error:
             raise IntegrityError(f"the public block {header.block.hex()} is no {record.__name__}: {error}") from error
 
@@ -251,7 +297,12 @@ def unverified_header(head: Head) -> Header:
     return decode_header(decode_signed_header(head.signed).header)
 
 
-def _span(writer: WriterRecord) -> tuple[int, int]:
+def _span(writer: WriterRecord, root: Principal, revoked: Revocations) -> tuple[int, int]:
     """From when to when a chain is valid."""
-    caps = writer.chain.caps
-    return (max(cap.not_before for cap in caps), min(cap.not_after for cap in caps)) if caps else ALWAYS
+    begin, end = ALWAYS
+    for cap in writer.chain.caps:
+        begin, end = max(begin, cap.not_before), min(end, cap.not_after)
+        moments = [revoked.serials.get(cap.serial)]
+        moments += [revoked.principals.get(cap.subject)] if cap.subject != root else []
+        end = min([end, *(since - 1 for since in moments if since is not None)])
+    return begin, end

@@ -8,7 +8,8 @@ For each change, in this order; the first that fails refuses the whole commit, w
     RIGHT     the writer's chain gives WRITE over the header's scope, now and when the header says it was written; for a
               block that leaves a scope, over that one too
     HISTORY   key epoch and publicness follow from the header before
-    PUBLIC    a public record stands where its content belongs, so nobody can occupy the place of another's
+    PUBLIC    a public record stands where its content belongs, so nobody can occupy the place of another's; a
+              revocation list is an owner's, follows from the one before, and says of new entries by whom and when
     TREE      the records hang together under the header's Merkle root (`check_tree_update`)
 
 Pure: what the store holds comes from a `Facts`, the time is an argument. It does not read sealed bytes, does not
@@ -36,12 +37,25 @@ from btlib.block import (
 from btlib.errors import BlocktreeError, CapabilityError, IntegrityError
 from btlib.kinds import Kind
 from btlib.principals import Principal
-from btlib.revocations import NO_REVOCATIONS, Revocations
+from btlib.revocations import NO_LIST, NO_REVOCATIONS, RevocationList, Revocations, new_entries
 from btlib.verification import VerifiedLinks, verify_chain
 from btlib.writecaps import Rights
 from btserde import SerdeError, decode
 
-from btfproto.domain import DomainRecord, Grants, ScopeRecord, domain_block, grants_block, scope_block
+from btfproto.domain import (
+    LIST_LIMITS,
+    DomainRecord,
+    Grants,
+    ScopeRecord,
+    check_list,
+    check_revoker,
+    check_succession,
+    domain_block,
+    grants_block,
+    revocations_block,
+    scope_block,
+    seen_list,
+)
 
 from ..errors import StoreError
 from ._interface import BlockChange, Commit, Found, HeadWant, RecordRef, Store
@@ -197,7 +211,7 @@ class _Check:
         if old is not None:
             _check_history(old, header)
         if header.public:
-            self._check_public(change, header, writer)
+            self._check_public(change, header, writer, old)
         check_tree_update(old, header, change.runs, change.holes, lambda level, i: self._stored(header, level, i))
 
     def _writer(self, writer: bytes) -> WriterRecord:
@@ -259,20 +273,41 @@ class _Check:
             raise IntegrityError(f"scope {scope.hex()} claims to be the root scope of {self._root}, and is not")
         return (scope,)
 
-    def _check_public(self, change: BlockChange, header: Header, writer: WriterRecord) -> None:
-        if not change.runs and change.expected:
+    def _check_public(self, change: BlockChange, header: Header, writer: WriterRecord, old: Header | None) -> None:
+        revoking = header.block == revocations_block(self._root)
+        if not change.runs and change.expected and not revoking:
             return  # its content stays, and was checked when it came
         content = _content(change)
         whole = content is not None and sum(len(r.records) for r in change.runs if not r.level) == header.sector_count
         if content is None or not whole or len(content) > MAX_PUBLIC_BYTES:
             raise IntegrityError(f"a public record is written as a whole, and has at most {MAX_PUBLIC_BYTES} bytes")
-        if header.block == writer_id(content)[:BLOCK_ID_SIZE]:
+        if revoking:
+            self._check_revocation_list(content, header, writer, old)
+        elif header.block == writer_id(content)[:BLOCK_ID_SIZE]:
             decode_writer(content, writer_id(content))
         elif header.block == domain_block(self._root):
             if writer.public.principal != self._root or writer.chain.caps:
                 raise CapabilityError(f"the domain record may only be written by {self._root} itself")
         elif not (self._is_scope(change, header) or self._is_grants(change, header)):
             raise IntegrityError("it is no public record that belongs at this block id")
+
+    def _check_revocation_list(self, content: bytes, header: Header, writer: WriterRecord, old: Header | None) -> None:
+        """Here the clock is the server's, and the version before is at hand: so no entry can be dated or signed for
+        somebody else, which a later reader could not tell."""
+        lineage = self._lineage(header.scope)
+        fresh = _list_of(content)
+        root, links = self._root, self._verified.links
+        check_list(fresh, header, writer, root=root, scope=lineage[-1], links=links)
+        check_revoker(fresh, self._now, writer, root=root, scope=lineage[-1], links=links)
+        known = NO_LIST if old is None else self._stored_list(old)
+        if old is not None:
+            check_succession(seen_list(known, old), seen_list(fresh, header))
+        author, time = writer.public.principal, header.written
+        if any((entry.by, entry.recorded) != (author, time) for entry in new_entries(known, fresh)):
+            raise IntegrityError("a new entry of the revocation list names another author or time than its header")
+
+    def _stored_list(self, old: Header) -> RevocationList:
+        return _list_of(b"".join(self._facts.record(old.block, 0, i) or b"" for i in range(old.sector_count)))
 
     def _is_scope(self, change: BlockChange, header: Header) -> bool:
         record = _decoded(change, ScopeRecord)
@@ -307,6 +342,13 @@ def _content(change: BlockChange) -> bytes | None:
     if len(runs) != 1 or runs[0].first:
         return None
     return b"".join(runs[0].records)
+
+
+def _list_of(content: bytes) -> RevocationList:
+    try:
+        return decode(content, RevocationList, LIST_LIMITS)
+    except (SerdeError, CapabilityError) as error:
+        raise IntegrityError(f"it is no revocation list: {error}") from error
 
 
 def _decoded(change: BlockChange, record: type[Record]) -> Record | None:
