@@ -7,6 +7,7 @@ import pty
 import select
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,10 @@ from .conftest import PASSPHRASE, Machine
 SECONDS = 60
 
 
-def type_at_terminal(machine: Machine, words: list[str], answers: list[tuple[str, str]]) -> tuple[int, str]:
+Answer = str | Callable[[str], str]  #: what is typed, or how it follows from the screen
+
+
+def type_at_terminal(machine: Machine, words: list[str], answers: Sequence[tuple[str, Answer]]) -> tuple[int, str]:
     """Run `bt` at a terminal; type each answer when its question has appeared. Gives exit code and screen."""
     controller, terminal = pty.openpty()
     environment = machine.environment()
@@ -35,7 +39,8 @@ def type_at_terminal(machine: Machine, words: list[str], answers: list[tuple[str
         while chunk := read_some(controller):
             screen += chunk
             if waiting and waiting[0][0] in screen.rpartition("\n")[2]:
-                os.write(controller, waiting.pop(0)[1].encode() + b"\n")
+                answer = waiting.pop(0)[1]
+                os.write(controller, (answer if isinstance(answer, str) else answer(screen)).encode() + b"\n")
                 screen += "\n"
         return process.wait(timeout=SECONDS), screen
     finally:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from blocktree import recovery_words
 from blocktree.commands import init
 from btlib.credentials import FileCredentialStore
 from btlib.key_pairs import KeyPair
@@ -82,7 +83,7 @@ def typist(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str], str]], 
 
     def sit(answer: Callable[[str], str]) -> None:
         monkeypatch.setattr(init, "at_terminal", lambda: True)
-        monkeypatch.setattr(init, "ask", answer)
+        monkeypatch.setattr(recovery_words, "ask", answer)
 
     return sit
 

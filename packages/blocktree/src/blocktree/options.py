@@ -49,6 +49,15 @@ WordsFile = Annotated[
         help="Read the recovery words from the first line of FILE (mode 0600) instead of asking.",
     ),
 ]
+Shares = Annotated[bool, typer.Option("--shares", help="Take shares in place of words; they are asked for.")]
+ShareFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--share-file",
+        metavar="FILE",
+        help="Read a share from the first line of FILE (mode 0600); once for each share.",
+    ),
+]
 TreePath = Annotated[
     str,
     typer.Argument(metavar=TREE_PATH, help="A path in a domain; /bt1…/PATH too.", autocompletion=complete_tree_path),

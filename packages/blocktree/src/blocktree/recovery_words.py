@@ -1,13 +1,14 @@
-"""Recovery words, shown and taken back in: from a person who types, or from a private file; never from arguments.
+"""Secret words, shown and taken back in: from a person who types, or from a private file; never from arguments.
 
-What is typed is not shown. Each word is checked against the list at once, so that a slip costs one word and not 24.
+What is typed is not shown. Each word is checked against its list at once, so that a slip costs one word and not 24.
 """
 
 from __future__ import annotations
 
 import getpass
+import secrets
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from btlib.credentials import Credentials
@@ -16,11 +17,12 @@ from btlib.kinds import Kind
 from btlib.public_keys import Suite
 from btlib.words import WORD_COUNT, is_word, words_to_seed
 
-from .asking import TRIES, at_terminal
+from .asking import TRIES, ask, at_terminal
 from .errors import CommandError
 from .output import remark
 
 WORDS_A_LINE = 4
+CHECKED_WORDS = 3  #: words typed back: enough to see that they were written down, few enough to be done
 
 
 def take_words(file: Path | None) -> bytes:
@@ -37,7 +39,7 @@ def take_words(file: Path | None) -> bytes:
             hint="use --words-file FILE",
         )
     remark(f"Type the {WORD_COUNT} recovery words, one or several at a time; they are not shown.")
-    return words_to_seed(" ".join(_typed()))
+    return words_to_seed(" ".join(typed_words("Recovery word", WORD_COUNT, is_word)))
 
 
 def roots_of(seed: bytes) -> list[Credentials]:
@@ -52,15 +54,31 @@ def numbered_lines(words: Sequence[str]) -> Iterator[str]:
         yield "  ".join(f"{number:3}. {word:<9}" for number, word in line)
 
 
-def _typed() -> list[str]:
+def ask_back(words: Sequence[str], *, hint: str) -> None:
+    """Have some of the words just shown typed back. Raises CommandError after several wrong answers to one."""
+    remark("\nTyped back, so that you know you can read them:")
+    for number in sorted(secrets.SystemRandom().sample(range(1, len(words) + 1), CHECKED_WORDS)):
+        _ask_word(number, words[number - 1], hint)
+
+
+def _ask_word(number: int, word: str, hint: str) -> None:
+    for _ in range(TRIES):
+        if ask(f"word {number}:").lower() == word:
+            return
+        remark("That is not it; look again.")
+    raise CommandError(f"word {number} was wrong {TRIES} times; nothing was made", kind=Kind.CANCELLED, hint=hint)
+
+
+def typed_words(what: str, count: int, known: Callable[[str], bool]) -> list[str]:
+    """So many words of a list, typed without being shown, one or several at a time."""
     words: list[str] = []
     failures = 0
-    while len(words) < WORD_COUNT:
-        typed = _hidden(f"Recovery word {len(words) + 1} of {WORD_COUNT}: ").split()
+    while len(words) < count:
+        typed = _hidden(f"{what} {len(words) + 1} of {count}: ").split()
         for place, word in enumerate(typed, len(words) + 1):
-            if not is_word(word):
+            if not known(word):
                 failures += 1
-                remark(f"Word {place} is not in the list of recovery words; go on with it.")
+                remark(f"Word {place} is not in the list of {what.lower()}s; go on with it.")
                 break
             words.append(word)
             failures = 0

@@ -19,20 +19,18 @@ from btlib.credentials import Credentials
 from btlib.errors import PathError
 from btlib.home import Domain, DomainSettings, make_private_directory
 from btlib.identity import Identity
-from btlib.kinds import Kind
 from btlib.paths import check_name
 from btlib.public_keys import Suite
 from btlib.words import seed_to_words
 from btlib.writecaps import Chain
 
-from ..asking import TRIES, ask, at_terminal, new_passphrase
+from ..asking import at_terminal, new_passphrase
 from ..errors import CommandError
 from ..options import Json, PassphraseFile, Petname
 from ..output import give, remark, say
-from ..recovery_words import numbered_lines
+from ..recovery_words import ask_back, numbered_lines
 from ..session import Session, now, own
 
-CHECKED_WORDS = 3  #: words typed back: enough to see that they were written down, few enough to be done
 STORE = Path("store")
 
 
@@ -133,20 +131,8 @@ def _hand_over_words(root: Credentials) -> None:
     remark("These words are the root of your domain. Write them on paper, in order, and show them to nobody:\n")
     for line in numbered_lines(words):
         remark(line)
-    remark("\nTyped back, so that you know you can read them:")
-    for number in sorted(secrets.SystemRandom().sample(range(1, len(words) + 1), CHECKED_WORDS)):
-        _ask_word(number, words[number - 1])
+    ask_back(words, hint="begin again: bt init")
     remark("Good. They are not shown again.\n")
-
-
-def _ask_word(number: int, word: str) -> None:
-    for _ in range(TRIES):
-        if ask(f"word {number}:").lower() == word:
-            return
-        remark("That is not it; look again.")
-    raise CommandError(
-        f"word {number} was wrong {TRIES} times; nothing was made", kind=Kind.CANCELLED, hint="begin again: bt init"
-    )
 
 
 def _show(domain: Domain, machine: Identity, *, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""`bt key`: what keeps a domain's keys: the recovery words on paper, and the passphrases of the files."""
+"""`bt key`: what keeps a domain's keys: recovery words and shares on paper, and the passphrases of the files."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from btlib.credentials import CredentialStore, FileCredentialStore
+from btlib.credentials import Credentials, CredentialStore, FileCredentialStore
 from btlib.home import Domain, find_passphrase
 from btlib.kinds import Kind
+from btlib.shares import MAX_COUNT, MIN_THRESHOLD, Share, split_seed
 from btlib.words import seed_to_words
 
 from ..asking import at_terminal, new_passphrase, passphrase
 from ..errors import CommandError
-from ..options import Json, PassphraseFile, WordsFile, complete_petname
+from ..options import Json, PassphraseFile, ShareFiles, Shares, WordsFile, complete_petname
 from ..output import give, remark, say
-from ..recovery_words import numbered_lines, roots_of, take_words
+from ..recovery_shares import take_backup
+from ..recovery_words import ask_back, numbered_lines, roots_of
 from ..session import Session
 
 OnlyDomain = Annotated[
@@ -29,32 +31,45 @@ OnlyDomain = Annotated[
 
 def build() -> typer.Typer:
     """The group of commands."""
-    app = typer.Typer(help="Recovery words and passphrases of a domain's keys.", no_args_is_help=True)
+    app = typer.Typer(help="Recovery words, shares and passphrases of a domain's keys.", no_args_is_help=True)
     app.command("verify-backup")(verify_backup)
     app.command("show-words")(show_words)
+    app.command("shares")(make_shares)
     app.command("passphrase")(change_passphrase)
     return app
 
 
-def verify_backup(petname: OnlyDomain = None, words_file: WordsFile = None, json: Json = False) -> None:
-    """Check that recovery words on paper are those of a domain.
+def verify_backup(
+    petname: OnlyDomain = None,
+    words_file: WordsFile = None,
+    shares: Shares = False,
+    share_files: ShareFiles = None,
+    json: Json = False,
+) -> None:
+    """Check that recovery words or shares on paper are those of a domain.
 
-    They are typed, or read from a file, and compared with the root that this machine knows. No word is shown, no
-    passphrase is needed, and nothing is changed.
+    They are typed, or read from files, and compared with the root that this machine knows. No word is shown, no
+    passphrase is needed, and nothing is changed. Of shares as many are needed as for recovering.
 
-    Example: bt key verify-backup home
+    Examples:
+
+      bt key verify-backup home
+
+      bt key verify-backup home --shares
     """
     domain = Session().home.domain(petname)
-    if domain.root not in {candidate.public.principal for candidate in roots_of(take_words(words_file))}:
+    seed = take_backup(words_file, shares=shares, share_files=share_files or ())
+    what = "shares" if shares or share_files else "recovery words"
+    if domain.root not in {candidate.public.principal for candidate in roots_of(seed)}:
         raise CommandError(
-            f"these are recovery words, but not those of {domain.petname}, whose root is {domain.root}",
+            f"these are {what}, but not those of {domain.petname}, whose root is {domain.root}",
             kind=Kind.UNAUTHENTICATED,
-            hint="look for the right sheet; where root-credentials lies, bt key show-words shows them",
+            hint="look for the right sheet; where root-credentials lies, bt key show-words shows the words",
         )
     if json:
         give({"petname": domain.petname, "root": str(domain.root), "matches": True})
     else:
-        say(f"These are the recovery words of {domain.petname}: they make the keys of {domain.root}.")
+        say(f"These are the {what} of {domain.petname}: they make the keys of {domain.root}.")
 
 
 def show_words(petname: OnlyDomain = None, json: Json = False) -> None:
@@ -66,9 +81,65 @@ def show_words(petname: OnlyDomain = None, json: Json = False) -> None:
     Example: bt key show-words home
     """
     domain = Session().home.domain(petname)
+    root = _reveal_root(domain)
+    remark(f"These words are the root of {domain.petname}. Write them on paper, in order, and show them to nobody:\n")
+    for line in numbered_lines(seed_to_words(root.seed)):
+        remark(line)
+    remark("\nThen clear the screen, and prove the paper: bt key verify-backup")
+    if json:
+        give({"petname": domain.petname, "root": str(domain.root)})
+
+
+def make_shares(
+    petname: OnlyDomain = None,
+    threshold: Annotated[
+        int, typer.Option(min=MIN_THRESHOLD, max=MAX_COUNT, metavar="M", help="How many shares bring the domain back.")
+    ] = 2,
+    count: Annotated[
+        int, typer.Option(min=MIN_THRESHOLD, max=MAX_COUNT, metavar="N", help="How many shares are made.")
+    ] = 3,
+    json: Json = False,
+) -> None:
+    """Split the root's keys into N shares to write down, any M of which bring the domain back; fewer say nothing.
+
+    For people or places that shall not each have the whole. Only at a terminal, only where the file root-credentials
+    lies, and only after its passphrase was typed. A few words of each share are asked back; nothing is stored. Shares
+    made before, and the recovery words, go on to work: destroy those that shall not.
+
+    Example: bt key shares home --threshold 3 --count 5
+    """
+    if threshold > count:
+        raise CommandError(f"of {count} shares, {threshold} cannot be needed", hint="--threshold is at most --count")
+    domain = Session().home.domain(petname)
+    root = _reveal_root(domain)
+    shares = split_seed(root.seed, threshold, count)
+    for share in shares:
+        _hand_over(domain, share, count)
+    if json:
+        set_id = shares[0].set_id
+        give(
+            {"petname": domain.petname, "root": str(domain.root), "threshold": threshold, "count": count, "set": set_id}
+        )
+        return
+    say(f"{count} shares of {domain.petname} are made; any {threshold} of them are its root.")
+    say("Next: bring them to their places. To prove some of them: bt key verify-backup --shares")
+    say("A sheet with the recovery words is the root by itself; destroy it, or keep it as safe as the shares are.")
+
+
+def _hand_over(domain: Domain, share: Share, count: int) -> None:
+    remark(f"\nShare {share.number} of {count}, on a sheet of its own. Note beside it:")
+    remark(f"  {domain.root}")
+    remark(f"  share {share.number} of {count}, any {share.threshold} are needed, set {share.set_id}\n")
+    for line in numbered_lines(share.words):
+        remark(line)
+    ask_back(share.words, hint="begin again: bt key shares; shares of the set that was begun can be burnt")
+
+
+def _reveal_root(domain: Domain) -> Credentials:
+    """The root's secret, after its passphrase was typed at a terminal; neither a file nor the environment counts."""
     _require_root(domain)
     if not (at_terminal() and sys.stderr.isatty()):
-        raise CommandError("recovery words are shown at a terminal alone", hint="run it in one, unredirected")
+        raise CommandError("secret words are shown at a terminal alone", hint="run it in one, unredirected")
     secret = passphrase(f"the root of {domain.petname}", None, environ={})
     root = FileCredentialStore(domain.root_credentials_file).reveal(secret)
     if root.public.principal != domain.root:
@@ -77,12 +148,7 @@ def show_words(petname: OnlyDomain = None, json: Json = False) -> None:
             kind=Kind.INTEGRITY,
             hint="put the right file there",
         )
-    remark(f"These words are the root of {domain.petname}. Write them on paper, in order, and show them to nobody:\n")
-    for line in numbered_lines(seed_to_words(root.seed)):
-        remark(line)
-    remark("\nThen clear the screen, and prove the paper: bt key verify-backup")
-    if json:
-        give({"petname": domain.petname, "root": str(domain.root)})
+    return root
 
 
 def change_passphrase(

@@ -25,9 +25,10 @@ from btlib.public_keys import Suite
 
 from ..asking import new_passphrase
 from ..errors import CommandError
-from ..options import Json, PassphraseFile, Petname, WordsFile
+from ..options import Json, PassphraseFile, Petname, ShareFiles, Shares, WordsFile
 from ..output import give, say
-from ..recovery_words import roots_of, take_words
+from ..recovery_shares import take_backup
+from ..recovery_words import roots_of
 from ..session import PATIENCE, Session, now
 
 PROGRAM = "bt recover"
@@ -128,12 +129,14 @@ def recover(
         str | None, typer.Option(metavar="NAME", help="This machine's name in the domain; else its host name.")
     ] = None,
     words_file: WordsFile = None,
+    shares: Shares = False,
+    share_files: ShareFiles = None,
     json: Json = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Come back into a domain with its 24 recovery words, on a machine that knows nothing of it.
+    """Come back into a domain with its 24 recovery words or its shares, on a machine that knows nothing of it.
 
-    The words are asked for; a store of the domain has to be left, here or at a server. This machine gets new keys and
+    They are asked for; a store of the domain has to be left, here or at a server. This machine gets new keys and
     all rights, as after bt init. Nothing is taken from the machines that were lost.
 
     Examples:
@@ -148,7 +151,7 @@ def recover(
     name = check_name(host or socket.gethostname().partition(".")[0])
     pending = session.home.begin(petname)
     try:
-        candidates = roots_of(take_words(words_file))
+        candidates = roots_of(take_backup(words_file, shares=shares, share_files=share_files or ()))
         _require_unknown(session.home, candidates)
         with survivor.opened(candidates) as (opened, root):
             secret = new_passphrase(f"the domain {petname}", passphrase_file)
