@@ -101,6 +101,10 @@ class DomainReader:
             self._domain = record
         return self._domain
 
+    def follow(self, revocations: RevocationSource) -> None:
+        """From now on, what counts is what this source knows."""
+        self._source = revocations
+
     @property
     def revocations(self) -> Revocations:
         """What was taken back, as far as is known here. Raises FsError, IntegrityError, CapabilityError."""

@@ -17,6 +17,7 @@ from btlib.kinds import Kind
 
 from ..errors import FsError
 from ..provider import Inode as InodeNumber
+from ..revocations import RevocationView
 from ..store import Change, Events, Found, HeadAnswer, Unchanged
 from ._blocks import StoredBlock
 from ._inode import Inode, number_of
@@ -32,14 +33,18 @@ RELOAD_BATCH = 1024  #: heads asked for at once
 class Coherence(Metadata):
     """Keeps memory in step with the store."""
 
-    def start_coherence(self) -> None:
+    def start_coherence(self, revocations: RevocationView) -> None:
         """Raises FsError. Called before anything is loaded, so that nothing is missed."""
+        self.revocations = revocations
+        self.heads.follow(revocations)
         self.holder = self.random(HOLDER_SIZE)
         self.wanted: set[bytes] = set()
         self._foreign: dict[int, None] = {}
         self._hearing = threading.Lock()  # taken before the core's lock, never after
         self._heard = time.monotonic()
         self._cursor = self.events(0, 0.0).cursor if self.options.shared else 0
+        self._ask_revocations()
+        self._judged_by = revocations.current
 
     def changes(self) -> Sequence[InodeNumber]:
         with self.mutex:
@@ -92,6 +97,10 @@ class Coherence(Metadata):
     def take_in(self, events: Events) -> None:
         """Reload what some events changed. Raises FsError."""
         self.wanted.update(events.wanted)
+        if events.lost or any(change.block == self.revocations.block for change in events.changes):
+            self._ask_revocations()
+        if self.revocations.current is not self._judged_by:
+            self._judge_anew()
         if events.lost:
             with self.mutex:
                 stale = list(self.table.values())
@@ -99,6 +108,21 @@ class Coherence(Metadata):
             stale = self._outdated(events.changes)
         self._reload_all(stale)
         self._cursor = events.cursor if events.lost else max(self._cursor, events.cursor)
+
+    def _ask_revocations(self) -> None:
+        try:
+            self.revocations.refresh(self.clock() // 10**9)
+        except BlocktreeError as error:
+            raise FsError(error.kind, error.message, error.hint) from error
+
+    def _judge_anew(self) -> None:
+        """Somebody was revoked: what it wrote since is not shown any more, and who may write is asked again."""
+        self._judged_by = self.revocations.current
+        with self.mutex:
+            self.writable.clear()
+            self.writers.forget()
+            known = list(self.table.values())
+        self._reload_all(known, force=True)
 
     def _outdated(self, changes: Iterable[Change]) -> list[Inode]:
         with self.mutex:

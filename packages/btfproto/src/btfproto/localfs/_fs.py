@@ -17,6 +17,7 @@ from btlib.kinds import Kind
 from ..domain import Volume
 from ..errors import FsError
 from ..provider import Attributes, Entry, FileKind, OpenFlags
+from ..revocations import RevocationView
 from ..store import Store
 from ._core import Clock, Random
 from ._inode import Inode
@@ -42,13 +43,14 @@ class LocalFs(Lease):
         pins: Pins | None = None,
         clock: Clock = time.time_ns,
         random: Random = os.urandom,
+        revocations: RevocationView | None = None,
     ) -> None:
         """Verifies the way to the attach point. Raises FsError: NOT_FOUND, INTEGRITY, ROLLBACK, UNREACHABLE…"""
         super().__init__(store, identity, volume, options or FsOptions(), pins or MemoryPins(), clock, random)
         self.start_committer()
         self.start_locks()
         self.start_reading()
-        self.start_coherence()
+        self.start_coherence(revocations or RevocationView(store, volume.root))
         self.attached = self._attach()
         self.start_leases()
 

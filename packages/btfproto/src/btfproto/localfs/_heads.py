@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from btlib.block import SECTOR_BITS, Header
 from btlib.errors import BlocktreeError, IntegrityError
 from btlib.kinds import Kind
+from btlib.revocations import Revocations
 
-from ..domain import DomainReader
+from ..domain import DomainReader, RevocationSource
 from ..errors import FsError
 from ..provider import FileKind
 from ..store import Absent, HeadAnswer, HeadWant, Unchanged
@@ -40,6 +41,15 @@ class Heads:
     def __init__(self, reader: DomainReader, pins: Pins) -> None:
         self._reader = reader
         self._pins = pins
+
+    def follow(self, revocations: RevocationSource) -> None:
+        """Refuse what was written by somebody after it was revoked there."""
+        self._reader.follow(revocations)
+
+    @property
+    def revocations(self) -> Revocations:
+        """What was taken back. Raises FsError, IntegrityError, StoreError."""
+        return self._reader.revocations
 
     def fetch(self, wants: Sequence[tuple[bytes, int]]) -> list[HeadAnswer]:
         """Unverified answers for (block id, known version). Raises StoreError."""

@@ -29,6 +29,11 @@ class Writers:
         self._ids: dict[bytes, bytes] = {}
         self._recorded: set[bytes] = set()
 
+    def forget(self) -> None:
+        """Somebody was revoked, perhaps this identity: choose anew."""
+        self._chosen.clear()
+        self._ids.clear()
+
     def require(self, scope: bytes, now: int) -> None:
         """Return if this identity may write in a scope. Raises FsError (READ_ONLY) with the reason."""
         if type(self._chosen.get(scope)) is not WriterRecord:
@@ -67,7 +72,9 @@ class Writers:
             lineage = self._heads.lineage(scope)
             chain = self._volume.chain
             if chain is None or not self._allows(chain, lineage, now):
-                chain = self._identity.chain_for(self._volume.root, Rights.WRITE, now, lineage=lineage)
+                chain = self._identity.chain_for(
+                    self._volume.root, Rights.WRITE, now, lineage=lineage, revocations=self._heads.revocations
+                )
         except CapabilityError as error:
             return self._refusal(self._volume.read_only_reason or error.message)
         except BlocktreeError as error:
@@ -82,6 +89,7 @@ class Writers:
             right=Rights.WRITE,
             now=now,
             lineage=lineage,
+            revocations=self._heads.revocations,
         ).allowed
 
     def _refusal(self, reason: str) -> FsError:
