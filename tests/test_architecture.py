@@ -78,8 +78,12 @@ SHELLS: dict[str, list[str]] = {
     "btlib": [
         "_private_files.py",  # files that only their owner may read
         "credentials/_file.py",
+        "credentials/_kept.py",
         "home/*",
         "key_pairs.py",  # new keys need randomness
+        "testing/swtpm.py",
+        "tpm/_chip.py",  # talks to the chip
+        "tpm/_store.py",
     ],
     "bttp": [
         "_anyio*",
@@ -210,6 +214,16 @@ def test_every_pattern_of_the_purity_table_is_needed(package: str) -> None:
     assert needed == set(SHELLS[package])
 
 
+def test_only_the_tpm_package_imports_the_tpm_library() -> None:
+    tpm = PACKAGES / "btlib" / "src" / "btlib" / "tpm"
+    importers = {file.parent for file in sources("btlib") if "tpm2_pytss" in {*map(_top, imported_modules(file))}}
+    assert importers == {tpm}
+
+
+def _top(module: str) -> str:
+    return module.split(".")[0]
+
+
 def test_only_the_binding_imports_the_fuse_library() -> None:
     importers = {
         file.name for file in sources("btfuse") for module in imported_modules(file) if module in ("fuse", "mfusepy")
@@ -221,7 +235,7 @@ def test_only_the_binding_imports_the_fuse_library() -> None:
 def test_declared_dependencies_cover_what_is_imported(package: str) -> None:
     project = tomllib.loads((PACKAGES / package / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = [word for words in project.get("optional-dependencies", {}).values() for word in words]
-    distributions = {"fusepy": "fuse"}
+    distributions = {"fusepy": "fuse", "tpm2-pytss": "tpm2_pytss"}
     declared = {word.split(">")[0].split("[")[0] for word in [*project["dependencies"], *extras]}
     modules = {distributions.get(word, word) for word in declared}
     used = {

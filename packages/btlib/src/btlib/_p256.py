@@ -68,7 +68,7 @@ class P256:
         return _HPKE.encrypt(plaintext, _load(sealing), info)
 
     def derive(self, sign_material: bytes, seal_material: bytes) -> P256Private:
-        return P256Private(_scalar(sign_material), _scalar(seal_material))
+        return P256Private(scalar(sign_material), scalar(seal_material))
 
 
 class P256Private:
@@ -98,7 +98,8 @@ def canonical_signature(der: bytes) -> bytes:
     return r.to_bytes(_HALF) + min(s, ORDER - s).to_bytes(_HALF)
 
 
-def _scalar(material: bytes) -> int:
+def scalar(material: bytes) -> int:
+    """The private key that uniformly random bytes give."""
     return int.from_bytes(material[:_SCALAR_MATERIAL]) % (ORDER - 1) + 1
 
 

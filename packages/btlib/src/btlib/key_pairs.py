@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import secrets
 
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from ._p256 import scalar
 from ._suite_code import MATERIAL_SIZE
 from .errors import CredentialError
 from .labels import Label
@@ -65,6 +67,13 @@ class KeyPair:
 
     def __reduce__(self) -> tuple[object, ...]:
         raise TypeError("a KeyPair is not copied or pickled")
+
+
+def p256_private_keys(seed: bytes) -> tuple[ec.EllipticCurvePrivateKey, ec.EllipticCurvePrivateKey]:
+    """The signing and the sealing key that a seed gives in suite `p256`, to hand over to a chip."""
+    materials = (_material(seed, label, Suite.P256) for label in (Label.SEED_SIGN, Label.SEED_SEAL))
+    signing, sealing = (ec.derive_private_key(scalar(material), ec.SECP256R1()) for material in materials)
+    return signing, sealing
 
 
 def _material(seed: bytes, label: Label, suite: Suite) -> bytes:

@@ -36,6 +36,7 @@ class Label(enum.Enum):
     ENROLL_RESPONSE = b"blocktree/1 enroll response\0"  #: signature of the answer to it
     CREDENTIALS = b"blocktree/1 credentials\0"  #: associated data of a sealed credential file
     CREDENTIALS_CHECK = b"blocktree/1 credentials check\0"  #: checksum of a credential file
+    TPM_STORAGE = b"blocktree/1 tpm storage\0"  #: mark of the objects in a TPM
     SEED_SIGN = b"blocktree/1 seed sign\0"  #: signing key from a seed
     SEED_SEAL = b"blocktree/1 seed seal\0"  #: sealing key from a seed
     NAME_HASH = b"blocktree/1 name hash\0"  #: position of a name in a directory

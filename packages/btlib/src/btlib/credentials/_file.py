@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from pathlib import Path
 
-from .._private_files import NotPrivateError, read_private, write_private
-from ..errors import CredentialError
 from ..identity import Identity
-from ..kinds import Kind
-from ..public_keys import PublicKeys
+from ..public_keys import PublicKeys, Suite
 from ..writecaps import Chain
 from . import _format
 from ._format import DEFAULT_COST, PassphraseCost
 from ._interface import Credentials
+from ._kept import read_kept, write_kept
 
 
 class FileCredentialStore:
@@ -36,16 +33,13 @@ class FileCredentialStore:
         """See `CredentialStore`."""
         salt, nonce = secrets.token_bytes(_format.SALT_SIZE), secrets.token_bytes(_format.NONCE_SIZE)
         content = _format.seal_credentials(credentials, passphrase, self._cost, salt=salt, nonce=nonce)
-        try:
-            write_private(self.path, content, replace=replace)
-        except FileExistsError as error:
-            raise CredentialError(
-                f"{self.path} exists, and keys that are overwritten are lost",
-                kind=Kind.EXISTS,
-                hint="move it away first",
-            ) from error
-        except OSError as error:
-            raise self._failed("written", error) from error
+        write_kept(self.path, content, replace=replace)
+
+    def generate(self, suite: Suite, passphrase: str) -> PublicKeys:
+        """See `CredentialStore`."""
+        credentials = Credentials.generate(suite)
+        self.save(credentials, passphrase)
+        return credentials.public
 
     def unlock(self, passphrase: str) -> Identity:
         """See `CredentialStore`."""
@@ -62,31 +56,14 @@ class FileCredentialStore:
         self.save(self._load(old), new, replace=True)
 
     def reveal(self, passphrase: str) -> Credentials:
-        """The secret itself, for writing it down as words; whoever uses keys takes `unlock`. Raises as that does."""
+        """See `CredentialStore`."""
         return self._load(passphrase)
 
     def _load(self, passphrase: str) -> Credentials:
         return _format.open_credentials(self._read(), passphrase, str(self.path))
 
     def _read(self) -> bytes:
-        try:
-            return read_private(self.path, _format.MAX_FILE_BYTES)
-        except FileNotFoundError as error:
-            raise CredentialError(
-                f"there are no credentials at {self.path}",
-                kind=Kind.NOT_FOUND,
-                hint="make a domain with bt init, or join one with bt enroll",
-            ) from error
-        except NotPrivateError as error:
-            raise CredentialError(
-                f"others may use {self.path}, which is for its owner alone", hint=f"run: chmod 600 {self.path}"
-            ) from error
-        except OSError as error:
-            raise self._failed("read", error) from error
-
-    def _failed(self, verb: str, error: OSError) -> CredentialError:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        return CredentialError(f"{self.path} cannot be {verb}: {reason}", kind=Kind.IO)
+        return read_kept(self.path, _format.MAX_FILE_BYTES)
 
     def __repr__(self) -> str:
         return f"FileCredentialStore({str(self.path)!r})"

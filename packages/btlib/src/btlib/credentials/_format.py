@@ -51,6 +51,12 @@ class PassphraseCost(msgspec.Struct, frozen=True, kw_only=True):
     iterations: int
     lanes: int
 
+    @property
+    def in_bounds(self) -> bool:
+        """Whether the limits of this module allow it."""
+        within = 1 <= self.lanes <= MAX_LANES and 1 <= self.iterations <= MAX_ITERATIONS
+        return within and 8 * self.lanes <= self.memory_kib <= MAX_MEMORY_KIB
+
 
 # The second recommendation of RFC 9106, for machines of any size: about 0.1 s and 64 MiB a guess.
 DEFAULT_COST = PassphraseCost(memory_kib=64 * 1024, iterations=3, lanes=4)
@@ -65,9 +71,12 @@ class _Header(msgspec.Struct, frozen=True, kw_only=True):
     public: PublicKeys
 
     def __post_init__(self) -> None:
-        in_bounds = 1 <= self.lanes <= MAX_LANES and 1 <= self.iterations <= MAX_ITERATIONS
-        if not in_bounds or not 8 * self.lanes <= self.memory_kib <= MAX_MEMORY_KIB:
+        if not self.cost.in_bounds:
             raise ValueError("it demands a cost outside the limits")
+
+    @property
+    def cost(self) -> PassphraseCost:
+        return PassphraseCost(memory_kib=self.memory_kib, iterations=self.iterations, lanes=self.lanes)
 
 
 def seal_credentials(
@@ -83,7 +92,7 @@ def seal_credentials(
         public=credentials.public,
     )
     raw = encode(header)
-    cipher = AESGCM(_derive_key(passphrase, header))
+    cipher = AESGCM(derive_key(passphrase, header.salt, header.cost))
     sealed = cipher.encrypt(nonce, encode(credentials), Label.CREDENTIALS.value + raw)
     content = MAGIC + len(raw).to_bytes(_LENGTH_SIZE, "little") + raw + sealed
     if len(content) + _CHECK_SIZE > MAX_FILE_BYTES:
@@ -95,7 +104,9 @@ def open_credentials(content: bytes, passphrase: str, name: str) -> Credentials:
     """What was sealed. `name` says in errors where it lay. Raises CredentialError."""
     header, raw, sealed = _split(content, name)
     try:
-        plain = AESGCM(_derive_key(passphrase, header)).decrypt(header.nonce, sealed, Label.CREDENTIALS.value + raw)
+        plain = AESGCM(derive_key(passphrase, header.salt, header.cost)).decrypt(
+            header.nonce, sealed, Label.CREDENTIALS.value + raw
+        )
     except InvalidTag:
         raise CredentialError(f"this is not the passphrase of {name}", hint="try again") from None
     try:
@@ -134,20 +145,21 @@ def _damaged(name: str, reason: str) -> CredentialError:
     return CredentialError(f"{name} is damaged: {reason}", kind=Kind.INTEGRITY, hint=_DAMAGED_HINT)
 
 
-def _derive_key(passphrase: str, header: _Header) -> bytes:
+def derive_key(passphrase: str, salt: bytes, cost: PassphraseCost) -> bytes:
+    """32 bytes that only the passphrase gives. Raises CredentialError."""
     secret = check_passphrase(passphrase)
     try:
         kdf = Argon2id(
-            salt=header.salt,
+            salt=salt,
             length=_KEY_SIZE,
-            iterations=header.iterations,
-            lanes=header.lanes,
-            memory_cost=header.memory_kib,
+            iterations=cost.iterations,
+            lanes=cost.lanes,
+            memory_cost=cost.memory_kib,
         )
         return kdf.derive(secret)
     except MemoryError:
         raise CredentialError(
-            f"opening credentials takes {header.memory_kib} KiB of memory, which this machine does not give",
+            f"opening credentials takes {cost.memory_kib} KiB of memory, which this machine does not give",
             kind=Kind.LIMIT,
         ) from None
     except UnsupportedAlgorithm as error:

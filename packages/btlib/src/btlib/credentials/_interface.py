@@ -74,6 +74,13 @@ class CredentialStore(Protocol):
         """Keep these. Raises CredentialError (EXISTS) where some are kept already, unless told to `replace` them."""
         ...
 
+    def generate(self, suite: Suite, passphrase: str) -> PublicKeys:
+        """Make new keys where they will be kept: in a chip they are born there, and never leave it.
+
+        Raises CredentialError: EXISTS where some are kept already, NOT_SUPPORTED for a suite that cannot be kept here.
+        """
+        ...
+
     def unlock(self, passphrase: str) -> Identity:
         """Make the keys usable. Takes the time that the passphrase's cost demands."""
         ...
@@ -84,4 +91,11 @@ class CredentialStore(Protocol):
 
     def change_passphrase(self, old: str, new: str) -> None:
         """Keep the same under another passphrase. Copies made before still open with the old one."""
+        ...
+
+    def reveal(self, passphrase: str) -> Credentials:
+        """The secret itself, for writing it down as words; whoever uses keys takes `unlock`.
+
+        Raises CredentialError (NOT_SUPPORTED) where the keys cannot leave their place.
+        """
         ...

@@ -7,7 +7,7 @@ import hmac
 from ..errors import CredentialError
 from ..identity import Identity
 from ..kinds import Kind
-from ..public_keys import PublicKeys
+from ..public_keys import PublicKeys, Suite
 from ..writecaps import Chain
 from ._format import check_passphrase
 from ._interface import Credentials
@@ -33,6 +33,12 @@ class MemoryCredentialStore:
             raise CredentialError("credentials are kept here already", kind=Kind.EXISTS)
         self._kept = credentials, check_passphrase(passphrase)
 
+    def generate(self, suite: Suite, passphrase: str) -> PublicKeys:
+        """See `CredentialStore`."""
+        credentials = Credentials.generate(suite)
+        self.save(credentials, passphrase)
+        return credentials.public
+
     def unlock(self, passphrase: str) -> Identity:
         """See `CredentialStore`."""
         return self._load(passphrase).identity()
@@ -46,6 +52,10 @@ class MemoryCredentialStore:
     def change_passphrase(self, old: str, new: str) -> None:
         """See `CredentialStore`."""
         self.save(self._load(old), new, replace=True)
+
+    def reveal(self, passphrase: str) -> Credentials:
+        """See `CredentialStore`."""
+        return self._load(passphrase)
 
     def _held(self) -> tuple[Credentials, bytes]:
         if self._kept is None:
