@@ -137,8 +137,13 @@ def test_errors_arrive_as_what_they_are() -> None:
     class Inner(Ask[None], frozen=True):
         thing: int
 
+    class Broad(Ask[tuple[str, int]], frozen=True):
+        pass
+
     async def main(sim: Simulation) -> None:
         counter = await two(sim)
+        with pytest.raises(DeclarationError, match="the answer to Broad cannot be sent between runtimes: a plain int"):
+            await counter.call(Broad())
         with pytest.raises(BlocktreeError, match="not today") as caught:
             await counter.call(Refuse())
         assert caught.value.kind is Kind.BUSY

@@ -145,11 +145,21 @@ def answer_type(message: type) -> object:
     for base in message.__mro__:
         for generic in getattr(base, "__orig_bases__", ()):
             if typing.get_origin(generic) is Ask:
-                return typing.get_args(generic)[0]
+                return _readable(message, typing.get_args(generic)[0])
     raise DeclarationError(
         f"{message.__name__} does not say what its answer is, so another runtime cannot be called with it",
         hint="derive it from Ask[...]",
     )
+
+
+def _readable(message: type, answer: object) -> object:
+    """The type, if answers of it can be encoded. Raises DeclarationError: before a call, not after it has acted."""
+    try:
+        if answer not in (None, type(None)):
+            schema_hash(answer)
+    except SerdeError as error:
+        raise DeclarationError(f"the answer to {message.__name__} cannot be sent between runtimes: {error}") from error
+    return answer
 
 
 def encode_answer(message: type, value: object) -> bytes:

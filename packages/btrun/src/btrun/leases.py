@@ -1,4 +1,4 @@
-"""Leases: who may be active, for how long, under which fence. A small interface; the store's leases fit it.
+"""Leases: who may be active, for how long, under which fence. A small interface; `btfsd.leases` makes it of a store's.
 
 A fence grows whenever a lease changes hands. Whoever writes on behalf of the holder shows it, and a place that has seen
 a newer one refuses: so a holder that sleeps past its time can do no harm.
@@ -6,6 +6,7 @@ a newer one refuses: so a holder that sleeps past its time can do no harm.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Protocol
 
@@ -29,6 +30,11 @@ class Leases(Protocol):
     async def release(self, key: bytes, holder: bytes) -> None:
         """Give it back before its time; nothing happens if this holder does not have it."""
         ...
+
+
+def service_key(name: str) -> bytes:
+    """The key of the lease of the service of this name: 16 bytes, the same in every runtime that offers it."""
+    return hashlib.sha256(name.encode()).digest()[:16]
 
 
 class MemoryLeases:

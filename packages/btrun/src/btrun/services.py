@@ -27,7 +27,7 @@ from ._supervision import Restart, Supervision
 from ._timers import Timer
 from .actor import Actor
 from .errors import NotHereError, UnavailableError, UsageError
-from .leases import Lease, Leases
+from .leases import Lease, Leases, service_key
 from .reasons import Down
 from .refs import UNSET, Ref, Unset
 
@@ -79,7 +79,7 @@ class Service:
         self._outbox: deque[object] = deque()
         self._draining = False
         self._turn = anyio.Lock()
-        self._key = hashlib.sha256(name.encode()).digest()[:16]
+        self._key = service_key(name)
         self._holder = hashlib.sha256(f"{runtime.prefix} {runtime.next_incarnation()}".encode()).digest()[:16]
 
     @property
