@@ -22,7 +22,6 @@ from bttp.blocking import BlockingServer, serve
 from . import __version__
 from ._host import Host
 from ._notify import Notifier
-from ._policy import ServerPolicy
 from ._services import Services
 from ._settings import Settings
 
@@ -45,7 +44,7 @@ def run_daemon(settings: Settings, host: Host, environ: Mapping[str, str]) -> No
             endpoints,
             host.identity,
             services.router,
-            policy=ServerPolicy(host.domain.root),
+            policy=services.policy,
             limits=Limits(max_calls=settings.limits.max_calls),
             server_limits=_server_limits(settings),
         ) as server:

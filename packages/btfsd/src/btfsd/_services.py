@@ -1,7 +1,12 @@
-"""The services of one store: what listens at which path, and how all of it ends."""
+"""The services of one store: what listens at which path, who may reach it, and how all of it ends.
+
+The revocation list is asked for after every commit, before whoever committed it is answered: so from the moment at
+which `bt revoke` has its answer, nothing of a revoked principal is served or taken here.
+"""
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,13 +15,18 @@ from btfproto.domain import DomainReader
 from btfproto.localfs import FsOptions
 from btfproto.opening import FILES_SERVICE, STORE_SERVICE
 from btfproto.remote import FsServer, SessionLimits, VolumeAttacher
+from btfproto.revocations import MEMORY_FILE, FileMemory, RevocationView
 from btfproto.store import EmbeddedStore
 from btfproto.store.check import CommitChecker
 from btfproto.store.remote import StoreServer
-from bttp import Router
+from btlib.errors import BlocktreeError
+from btlib.revocations import Revocations
 
 from ._host import Host
+from ._policy import GuardedRouter, ServerPolicy
 from ._settings import Settings
+
+log = logging.getLogger("btfsd")
 
 PROGRAM = "btfsd"
 SOCKET_NAME = "btfsd.sock"
@@ -29,23 +39,53 @@ class Services:
 
     def __init__(self, host: Host, settings: Settings) -> None:
         """Raises StoreError (BUSY: another process has the store), FsError (no such domain in it), IntegrityError."""
-        self.router = Router()
+        root = host.domain.root
+        self.policy = ServerPolicy(root, self._revoked)
+        self.router = GuardedRouter(self.policy, self._revoked, time.time)
         self.socket = socket_endpoint(host.store)
         with ExitStack() as stack:
             store = EmbeddedStore(host.store, program=PROGRAM, endpoint=self.socket)
             stack.callback(store.close)
-            reader = DomainReader(store, host.domain.root)
+            self._view = RevocationView(store, root, FileMemory(host.domain.data / MEMORY_FILE))
+            reader = DomainReader(store, root, self._view)
             reader.domain()
-            self._stores = StoreServer(store, CommitChecker(store, reader, host.domain.root, time.time))
-            attacher = VolumeAttacher(self._stores.store, host.identity, options=_options(settings))
+            self._learn()
+            self._stores = StoreServer(store, CommitChecker(store, reader, root, time.time, self._revoked))
+            self._stores.store.listen(self._learn)
+            attacher = VolumeAttacher(
+                self._stores.store, host.identity, options=_options(settings), revocations=self._view
+            )
             stack.callback(attacher.close)
-            self._files = FsServer(attacher, limits=_limits(settings), workers=settings.limits.max_workers)
+            self._files = FsServer(
+                attacher,
+                limits=_limits(settings),
+                workers=settings.limits.max_workers,
+                revocations=self._revoked,
+            )
             stack.callback(self._files.close)
             if settings.services.store:
                 self._stores.add_to(self.router, host.path.child(STORE_SERVICE))
             if settings.services.files:
                 self._files.add_to(self.router, host.path.child(FILES_SERVICE))
             self._owned = stack.pop_all()
+
+    def _revoked(self) -> Revocations:
+        return self._view.current
+
+    def _learn(self) -> None:
+        """Take over a newer list. One that cannot be believed is a fault of the store, and who was revoked stays so."""
+        try:
+            newer = self._view.refresh(int(time.time()))
+        except BlocktreeError as error:
+            log.error("the revocation list in the store is refused, the one known counts: %s", error)
+            return
+        if newer:
+            known = self._view.current
+            counts = len(known.principals), len(known.serials)
+            fields = {"event": "revocations", "version": known.version}
+            log.info(
+                "revocation list %d: %d principals, %d writecaps", known.version, *counts, extra={"fields": fields}
+            )
 
     def drain(self) -> None:
         """Let nobody wait for events any more, so that all requests come to their end."""

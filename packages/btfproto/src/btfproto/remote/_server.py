@@ -4,7 +4,8 @@
     <server path>/fs/changes    `Changes`, in the event loop: a long poll must not hold a thread
 
 Who may attach where, and with which rights, is the attacher's decision; afterwards every call is checked against its
-session. The server knows no keys; the providers behind it do.
+session. When somebody was revoked, the attacher is asked again at the next call of each session: rights end there, and
+so does the session of who may not even read any more. The server knows no keys; the providers behind it do.
 
 The service has threads of its own, since a call may wait for a lease that an end-to-end client holds, and that client
 can give it back only while the store service answers.
@@ -22,14 +23,16 @@ from concurrent.futures import ThreadPoolExecutor
 from btlib.errors import BlocktreeError
 from btlib.kinds import Kind
 from btlib.paths import BlockPath
+from btlib.revocations import NO_REVOCATIONS, Revocations
 from bttp import Request, Router
 
 from btfproto._bell import Bell
+from btfproto.errors import FsError
 from btfproto.messages import Failed, MessageError, decode_fs_call, encode_fs_reply, failure_of, files
 
 from ._attachment import Attacher
 from ._limits import SessionLimits
-from ._session import Session
+from ._session import Session, Standing
 from ._sessions import SessionTable
 from ._verbs import ONCE, VERBS, needs_write
 
@@ -37,6 +40,7 @@ log = logging.getLogger("btfproto.files")
 
 CHANGES = "changes"  #: the name below the service where long polls go
 WORKERS = 8  #: threads of the service; more only fight for the interpreter
+NO_MORE = (Kind.FORBIDDEN, Kind.UNAUTHENTICATED, Kind.EXPIRED, Kind.NOT_FOUND, Kind.NOT_DIRECTORY, Kind.STALE)
 POLL_SECONDS = 1.0  #: how often a waiting client's provider is asked for what it heard from the store
 
 Parts = list[bytes | memoryview]
@@ -53,8 +57,10 @@ class FsServer:
         clock: Callable[[], float] = time.time,
         random: Callable[[int], bytes] = os.urandom,
         workers: int = WORKERS,
+        revocations: Callable[[], Revocations] = lambda: NO_REVOCATIONS,
     ) -> None:
         self._attach = attach
+        self._revocations = revocations
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix="btfproto-files")
         self._clock = clock
         self.sessions = SessionTable(limits, random)
@@ -97,6 +103,9 @@ class FsServer:
             session = self.sessions.find(call.session, request)
             if session is None:
                 return encode_fs_reply(files.NoSession())
+            if session.standing != self._standing():
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(self._workers, self._check_standing, session, request)
             return encode_fs_reply(await self._wait_changes(session, call.request.milliseconds))
         except BlocktreeError as error:
             return encode_fs_reply(failure_of(error))
@@ -109,6 +118,7 @@ class FsServer:
         session = self.sessions.find(call.session, request)
         if session is None:
             return files.NoSession()
+        self._check_standing(session, request)
         if isinstance(message, files.Detach):
             session.provider.sync()
             self.sessions.end(session)
@@ -128,10 +138,31 @@ class FsServer:
         except BlocktreeError as error:
             return failure_of(error)
 
+    def _standing(self) -> Standing:
+        return self._revocations().standing(int(self._clock()))
+
+    def _check_standing(self, session: Session, request: Request) -> None:
+        """Where somebody was revoked since a session's rights were decided, decide them anew. Raises FsError."""
+        standing = self._standing()
+        if session.standing == standing:
+            return
+        attached = session.attachment
+        try:
+            anew = self._attach(attached.path, request.peer, session.read_only)
+            if anew.inode != attached.inode:
+                raise FsError(Kind.STALE, f"{attached.path} is another directory than before", "attach it again")
+        except FsError as error:
+            if error.kind in NO_MORE:
+                log.warning("ended %r: %s", session, error.message)
+                self.sessions.end(session)
+            raise
+        session.decided_anew(anew, standing)
+
     def _open(self, message: files.Attach, request: Request) -> files.FsReply:
+        standing = self._standing()  # before the decision: one that is older than it thinks is decided again
         attachment = self._attach(BlockPath.parse(message.path), request.peer, message.read_only)
         root = attachment.provider.getattr(attachment.inode)
-        session = self.sessions.open(attachment, request)
+        session = self.sessions.open(attachment, request, read_only=message.read_only, standing=standing)
         log.info(
             "%s attached %s, %s", request.peer, attachment.path, "to write" if attachment.writable else "read-only"
         )
@@ -152,7 +183,8 @@ class FsServer:
             while True:
                 session.shared.poll()
                 taken = session.shared.take(session)
-                if taken is not None or left <= 0 or self._draining:
+                over = left <= 0 or self._draining or session.standing != self._standing()
+                if taken is not None or over:
                     inodes, lost = taken or ([], False)
                     return files.Changed(inodes=inodes, lost=lost)
                 await bell.wait(min(left, POLL_SECONDS))

@@ -12,7 +12,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from btlib.errors import BlocktreeError
 from btlib.kinds import Kind
@@ -29,6 +29,9 @@ from ._shared import SharedProvider
 log = logging.getLogger("btfproto.files")
 
 WHOLE_FILE = 1 << 63
+
+Standing = tuple[int, int]  #: see `btlib.revocations.Revocations.standing`
+NO_STANDING: Standing = (0, 0)
 
 
 @dataclass(slots=True)
@@ -50,8 +53,13 @@ class Session:
         attachment: Attachment,
         shared: SharedProvider,
         limits: SessionLimits,
+        *,
+        read_only: bool = False,
+        standing: Standing = NO_STANDING,
     ) -> None:
         self.identity = identity
+        self.read_only = read_only  #: as the client asked for it
+        self.standing = standing  #: of the revocations under which the attachment was decided
         self.principals = principals
         self.attachment = attachment
         self.provider = attachment.provider
@@ -72,6 +80,11 @@ class Session:
         return f"<Session of {who} at {self.attachment.path}>"
 
     # --- rights
+
+    def decided_anew(self, attachment: Attachment, standing: Standing) -> None:
+        """Somebody was revoked since, and this client may still attach: with these rights from now on."""
+        self.attachment = replace(attachment, provider=self.attachment.provider, inode=self.attachment.inode)
+        self.standing = standing
 
     def require_write(self, now: float) -> None:
         """Raises FsError (READ_ONLY) where the client may not, or no longer, write."""

@@ -18,7 +18,7 @@ from btfproto.provider import FsProvider
 
 from ._attachment import Attachment
 from ._limits import SessionLimits
-from ._session import Session
+from ._session import NO_STANDING, Session, Standing
 from ._shared import SharedProvider
 
 SESSION_ID_SIZE = 16
@@ -47,13 +47,23 @@ class SessionTable:
     def __len__(self) -> int:
         return len(self._places)
 
-    def open(self, attachment: Attachment, request: Request) -> Session:
+    def open(
+        self, attachment: Attachment, request: Request, *, read_only: bool = False, standing: Standing = NO_STANDING
+    ) -> Session:
         """A new session for whoever speaks on this link. Raises FsError (LIMIT)."""
         principals = request.peer.principals
         with self._lock:
             self._check_room(request)
             shared = self._shared.setdefault(attachment.provider, SharedProvider(attachment.provider))
-            session = Session(self._random(SESSION_ID_SIZE), principals, attachment, shared, self._limits)
+            session = Session(
+                self._random(SESSION_ID_SIZE),
+                principals,
+                attachment,
+                shared,
+                self._limits,
+                read_only=read_only,
+                standing=standing,
+            )
             self._places[session.identity] = _Place(session, request.link.id)
         self._follow(request)
         return session

@@ -3,6 +3,7 @@
 A principal may read a directory if it was granted a readcap for it or for one above it, by somebody who could write
 there, and of the present key epoch. It may write if one of its chains (shown on the link, or granted) allows WRITE at
 the path and in the directory's write scope; and if the server itself may, since it signs what its clients write.
+Who was revoked, or was granted something by somebody revoked before, may not.
 Rights are those at the attach point; a right that begins further below is not noticed here.
 """
 
@@ -28,6 +29,7 @@ from btfproto.domain import DomainReader, Volume, no_readcap, open_volume
 from btfproto.errors import FsError
 from btfproto.localfs import FsOptions, LocalFs
 from btfproto.provider import FileKind
+from btfproto.revocations import RevocationView
 from btfproto.store import Store
 
 from ._attachment import Attachment
@@ -56,12 +58,16 @@ class VolumeAttacher:
         *,
         options: FsOptions = THIN,
         clock: Callable[[], float] = time.time,
+        revocations: RevocationView | None = None,
     ) -> None:
-        """`identity` is the server's: what it cannot read itself it cannot serve."""
+        """`identity` is the server's: what it cannot read itself it cannot serve. `revocations`: the domain's, where
+        somebody keeps them new; else they are asked for at each attach.
+        """
         self._store = store
         self._identity = identity
         self._options = options
         self._clock = clock
+        self._revocations = revocations
         self._lock = threading.Lock()
         self._volumes: dict[BlockPath, tuple[LocalFs, Volume]] = {}
         self._replaced: list[LocalFs] = []
@@ -70,15 +76,15 @@ class VolumeAttacher:
         """Raises FsError: FORBIDDEN with what to ask for, NOT_FOUND, NOT_DIRECTORY."""
         fs, volume = self._volume(path)
         steps, missing = _walk(fs, volume, path)
-        reader = DomainReader(self._store, path.root)
-        granted = _Granted(reader, steps)
+        now = int(self._clock())
         try:
+            granted = _Granted(DomainReader(self._store, path.root, self._revocations), steps, now)
             readable = [granted.may_read(principal) for principal in peer.principals]
             if not any(readable):
-                raise no_readcap(peer.principals[0], path) if peer.principals else _anonymous(path)
+                raise no_readcap(peer.principals[0], path, granted.refused) if peer.principals else _anonymous(path)
             if missing is not None:
                 raise missing
-            decision = granted.may_write(peer, path, int(self._clock()))
+            decision = granted.may_write(peer, path)
         except BlocktreeError as error:
             raise FsError(error.kind, error.message, error.hint) from error
         why_not = decision.reason if not decision.allowed else volume.read_only_reason
@@ -116,7 +122,9 @@ class VolumeAttacher:
             known = self._volumes.get(found.path)
             if known is None or known[1].directory != found.directory or known[1].key_epoch != found.key_epoch:
                 volume = replace(found, rest=())
-                fresh = LocalFs(self._store, self._identity, volume, options=self._options)
+                fresh = LocalFs(
+                    self._store, self._identity, volume, options=self._options, revocations=self._revocations
+                )
                 if known is not None:
                     self._replaced.append(known[0])  # its sessions go on with what they have open
                 known = self._volumes[found.path] = fresh, volume
@@ -126,14 +134,21 @@ class VolumeAttacher:
 class _Granted:
     """What was granted at the directories on the way to an attach point."""
 
-    def __init__(self, reader: DomainReader, steps: list[_Step]) -> None:
+    def __init__(self, reader: DomainReader, steps: list[_Step], now: int) -> None:
         self._reader = reader
+        self._now = now
+        self._revocations = reader.revocations
+        self.refused: list[str] = []  #: why somebody may not read, beside not having been granted it
         self._steps = {step.block: step for step in steps}
         self._lineage = reader.lineage(steps[-1].scope)
         self._chains: list[tuple[Principal, Chain]] = []
 
     def may_read(self, principal: Principal) -> bool:
         """Whether a readcap counts; notes the granted chains on the way."""
+        reason = self._revocations.revoked(principal, self._now)
+        if reason is not None:
+            self.refused.append(reason)
+            return False
         readable = False
         for scope in self._lineage:
             header, grants = self._reader.grants(scope, principal)
@@ -143,10 +158,10 @@ class _Granted:
                 readable = readable or any(counts)
         return readable
 
-    def may_write(self, peer: Peer, path: BlockPath, now: int) -> Decision:
+    def may_write(self, peer: Peer, path: BlockPath) -> Decision:
         """The best decision over the chains that the peer showed and those that it was granted."""
-        decisions = [peer.decide(Rights.WRITE, path, now, lineage=self._lineage)]
-        decisions += [self._decide(principal, chain, path, now) for principal, chain in self._chains]
+        decisions = [peer.decide(Rights.WRITE, path, self._now, lineage=self._lineage, revocations=self._revocations)]
+        decisions += [self._decide(principal, chain, path) for principal, chain in self._chains]
         return max(decisions, key=lambda decision: decision.stage)
 
     def _counts(self, readcap: Readcap, writer_id: bytes, written: int) -> bool:
@@ -163,17 +178,19 @@ class _Granted:
             now=written,
             path=step.path,
             lineage=self._reader.lineage(step.scope),
+            revocations=self._revocations,
         ).allowed
 
-    def _decide(self, principal: Principal, chain: Chain, path: BlockPath, now: int) -> Decision:
+    def _decide(self, principal: Principal, chain: Chain, path: BlockPath) -> Decision:
         return verify_chain(
             chain,
             root=self._reader.root,
             subject=principal,
             right=Rights.WRITE,
-            now=now,
+            now=self._now,
             path=path,
             lineage=self._lineage,
+            revocations=self._revocations,
         )
 
 
