@@ -1,16 +1,17 @@
-"""Makes the test vectors of `docs/spec/principal.md` and `docs/spec/capabilities.md`, one scenario a file.
+"""Makes the test vectors of `docs/spec/{principal,capabilities,recovery}.md`, one scenario a file.
 
-    python packages/btlib/tests/make_vectors.py            write tests/vectors/{principal,capabilities}/*.json
+    python packages/btlib/tests/make_vectors.py            write tests/vectors/{principal,capabilities,recovery}/*.json
     python packages/btlib/tests/make_vectors.py --check    compare instead, and fail on any difference
 
 Everything is made from fixed seeds. Seals are made by the second implementation, whose ephemeral key can be chosen.
-What the hybrid suite makes is random all the same; so a signature or seal of its that is there and holds, by the second
+What the hybrid suite makes is random all the same, and so are shares; what is there and holds, by the second
 implementation, is kept.
 The chains are those of `test_verification`, so every reason to refuse is a vector too.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import sys
@@ -26,12 +27,20 @@ from btlib import BlockPath, KeyPair, Label, Principal, PublicKeys, Readcap, Sui
 from btlib._bech32 import encode_bech32m  # noqa: E402
 from btlib._p256 import ORDER as P256_ORDER  # noqa: E402
 from btlib.credentials import Credentials, _format  # noqa: E402
+from btlib.shares import split_seed  # noqa: E402
 from btlib.testing import QUICK_COST, make_domain_identities, make_keys  # noqa: E402
 from btlib.words import seed_to_words  # noqa: E402
 from btserde import encode  # noqa: E402
 from cryptography.exceptions import InvalidSignature, InvalidTag  # noqa: E402
 
-from packages.btlib.tests import slow_curve, slow_hpke, slow_hybrid, test_hpke, test_verification  # noqa: E402
+from packages.btlib.tests import (  # noqa: E402
+    slow_curve,
+    slow_hpke,
+    slow_hybrid,
+    slow_shares,
+    test_hpke,
+    test_verification,
+)
 
 Vector = dict[str, Any]
 
@@ -363,7 +372,36 @@ def place(folder: str, name: str) -> Path:
     return HERE / "vectors" / folder / (re.sub(r"[^a-z0-9]+", "-", name.lower()) + ".json")
 
 
-FOLDERS = {"principal": principal_vectors, "capabilities": capability_vectors}
+def recovery_vectors() -> Iterator[tuple[str, Vector]]:
+    first, second = (share_set(name) for name in ("shares 2 of 3", "shares of another set"))
+
+    def vector(expect: str, comment: str, *shares: str) -> Vector:
+        return {"kind": "shares", "comment": comment, "expect": expect, "seed": SEED.hex(), "shares": list(shares)}
+
+    words = first[0].split()
+    swapped = " ".join([words[1], words[0], *words[2:]])
+    yield "shares 2 of 3", vector("accept", "three shares, of which any two suffice", *first)
+    yield "shares of another set", vector("accept", "the same seed, split once more", *second)
+    yield "shares the last two", vector("accept", "any two, in any order", first[2], first[1])
+    yield "shares too few", vector("refuse", "one of two", first[0])
+    yield "shares twice the same", vector("refuse", "two different ones are needed", first[0], first[0])
+    yield "shares of two sets", vector("refuse", "not made together", first[0], second[1])
+    yield "shares words swapped", vector("refuse", "the checksum is wrong", swapped, first[1])
+    yield "shares a word missing", vector("refuse", "33 words", " ".join(words[:-1]), first[1])
+    yield "shares one of a word", vector("refuse", "not in the list", " ".join(["abandon", *words[1:]]), first[1])
+
+
+def share_set(name: str) -> list[str]:
+    """Three shares of SEED, any two of which give it; those of the vector, while any two do."""
+    file = place("recovery", name)
+    if file.exists():
+        found: list[str] = json.loads(file.read_text(encoding="utf-8"))["shares"]
+        if all(slow_shares.combine(pair) == SEED for pair in itertools.combinations(found, 2)):
+            return found
+    return [" ".join(share.words) for share in split_seed(SEED, 2, 3)]
+
+
+FOLDERS = {"principal": principal_vectors, "capabilities": capability_vectors, "recovery": recovery_vectors}
 
 
 def files() -> dict[Path, str]:

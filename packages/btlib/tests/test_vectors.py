@@ -25,11 +25,14 @@ from btlib import (
     verify_chain,
 )
 from btlib.credentials import Credentials, _format
+from btlib.shares import Share, combine_shares
 from btlib.words import seed_to_words, words_to_seed
 from btserde import decode, encode
 
 HERE = Path(__file__).resolve().parent
-FILES = sorted(path for folder in ("principal", "capabilities") for path in (HERE / "vectors" / folder).glob("*.json"))
+FILES = sorted(
+    path for folder in ("principal", "capabilities", "recovery") for path in (HERE / "vectors" / folder).glob("*.json")
+)
 
 Vector = dict[str, Any]
 
@@ -83,6 +86,10 @@ def check_words(vector: Vector) -> None:
     assert words_to_seed(vector["words"]).hex() == vector["seed"]
 
 
+def check_shares(vector: Vector) -> None:
+    assert combine_shares([Share.parse(text) for text in vector["shares"]]).hex() == vector["seed"]
+
+
 def check_chain(vector: Vector) -> None:
     chain = Chain.decode(raw(vector, "chain"))
     assert chain.id.hex() == vector["id"]
@@ -122,6 +129,7 @@ CHECKS = {
     "path": check_path,
     "credentials": check_credentials,
     "words": check_words,
+    "shares": check_shares,
     "chain": check_chain,
     "chain encoding": check_chain_encoding,
     "readcap": check_readcap,
