@@ -81,6 +81,7 @@ SHELLS: dict[str, list[str]] = {
         "credentials/_kept.py",
         "home/*",
         "key_pairs.py",  # new keys need randomness
+        "process_keys.py",  # keys of a moment
         "testing/swtpm.py",
         "tpm/_chip.py",  # talks to the chip
         "tpm/_store.py",
@@ -92,6 +93,7 @@ SHELLS: dict[str, list[str]] = {
         "_certificates.py",  # ephemeral keys, memory files for OpenSSL
         "_keyed.py",  # the lock of the replay caches, and their clock
         "_loops.py",
+        "_reconnecting.py",
         "_server.py",
         "_shell.py",
         "_sockets.py",

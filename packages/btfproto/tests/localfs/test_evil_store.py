@@ -15,9 +15,8 @@ from btfproto.provider import FileKind, OpenFlags, Owner, Seek
 from btfproto.store import Found, Head, HeadAnswer, HeadWant, RecordRef, Records, Store
 from btfproto.testing.domains import NOW, World, person
 from btfproto.testing.provider import list_names, read_file, write_file
-from btlib.block import WriterRecord
 from btlib.kinds import Kind
-from btlib.public_keys import PublicKeys
+from btlib.process_keys import Certified
 
 from .conftest import OpenFs
 
@@ -286,7 +285,7 @@ def test_a_reader_who_writes_is_refused(world: World, open_fs: OpenFs) -> None:
     stranger = person(77)
     volume = replace(open_volume(world.store, world.machine, world.path(), NOW), chain=world.created.chain)
     forger = LocalFs(world.store, stranger, volume, options=FsOptions(commit_interval=None), clock=lambda: NOW * 10**9)
-    forger.writers._chosen[volume.scope] = world_writer(world, stranger.public)
+    forger.writers._chosen[volume.scope] = Certified(signer=stranger.signer, chain=world.created.chain, issued=None)
     write_file(forger, forger.root, "a", b"forged")
     forger.sync()
     forger.abandon()
@@ -304,10 +303,6 @@ def test_who_may_only_read_is_told_what_to_ask_for(world: World) -> None:
         with pytest.raises(FsError, match=r"bt grant .* write") as error:
             fs.mkdir(fs.root, "d", 0o755, ME)
     assert error.value.kind is Kind.READ_ONLY
-
-
-def world_writer(world: World, public: PublicKeys) -> WriterRecord:
-    return WriterRecord(chain=world.created.chain, public=public)
 
 
 def _block(fs: LocalFs, parent: int, name: str) -> bytes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from .errors import CapabilityError
 from .paths import BlockPath
@@ -17,14 +18,21 @@ from .signing import Opener, Signer
 from .verification import Decision, VerifiedLinks, verify_chain
 from .writecaps import Chain, Rights
 
+if TYPE_CHECKING:
+    from .process_keys import ProcessKeys
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Identity:
-    """Keys and chains of one principal. `signer` and `opener` hold the same key set (often they are one object)."""
+    """Keys and chains of one principal. `signer` and `opener` hold the same key set (often they are one object).
+
+    `process_keys`, where there are some, sign what is written in the identity's stead.
+    """
 
     signer: Signer
     opener: Opener
     chains: tuple[Chain, ...] = ()
+    process_keys: ProcessKeys | None = field(default=None, compare=False)
     _verified: VerifiedLinks = field(default_factory=VerifiedLinks, init=False, compare=False)
 
     def __post_init__(self) -> None:

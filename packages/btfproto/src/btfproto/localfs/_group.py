@@ -105,7 +105,7 @@ def seal(core: Core, group: Group, entropy: Entropy, now: int, fences: Iterable[
     for member in group.members:
         member.writer = core.writers.id(member.inode.store.scope, now)
         headers.append(_tombstone(member, now) if member.removed else _seal_member(core, member, entropy, now))
-    signed = sign_commit(core.identity.signer, headers)
+    signed = sign_commit(core.writers.signer(group.members[0].inode.store.scope, now), headers)
     changes = [
         BlockChange(
             block=header.block,
