@@ -4,6 +4,9 @@
     end-to-end    LocalFs over a store on a server: keys here, bytes there
     thin          FsClient: the server holds the keys as well
 
+In each, what is known of revocations is remembered beside the pins: a server that was revoked is not spoken with, and
+nobody is shown a list from before.
+
 Where the embedded store is held by a running btfsd, alone becomes end-to-end over that btfsd's own socket. Everything
 here touches the world; it decides nothing about access.
 """
@@ -16,6 +19,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 import msgspec
+from btlib.errors import BlocktreeError
 from btlib.home import SERVER_NAME, Domain
 from btlib.identity import Identity
 from btlib.kinds import Kind
@@ -25,11 +29,13 @@ from btlib.writecaps import Chain
 from bttp.blocking import BlockingLink, connect
 
 from ._dial import PATIENCE, Dialer
+from ._server_check import server_check
 from .domain import create_domain, open_volume
 from .errors import FsError, StoreError
 from .localfs import FilePins, FsOptions, LocalFs, Pins, empty_directory_attributes
 from .provider import FsProvider
 from .remote import FsClient
+from .revocations import MEMORY_FILE, FileMemory, MemoryOfProcess, RevocationMemory, RevocationView
 from .store import EmbeddedStore, Store, lock_holder
 from .store.remote import StoreClient
 
@@ -41,12 +47,24 @@ PROGRAM = "blocktree"  #: what a second opener of a store is told, where the cal
 class OpenedFs(LocalFs):
     """A `LocalFs` that closes its store and pins when it is shut down."""
 
-    def __init__(self, store: Store, identity: Identity, path: BlockPath, pins: Pins, options: FsOptions) -> None:
+    def __init__(
+        self,
+        store: Store,
+        identity: Identity,
+        path: BlockPath,
+        pins: Pins,
+        options: FsOptions,
+        memory: RevocationMemory,
+    ) -> None:
         with ExitStack() as stack:
             stack.callback(store.close)
             stack.callback(pins.close)
-            volume = open_volume(store, identity, path, int(time.time()))
-            super().__init__(store, identity, volume, options=options, pins=pins)
+            view = RevocationView(store, path.root, memory)
+            if isinstance(store, StoreClient):
+                view.listen(store.dialer.recheck)
+            view.refresh(int(time.time()))
+            volume = open_volume(store, identity, path, int(time.time()), revocations=view)
+            super().__init__(store, identity, volume, options=options, pins=pins, revocations=view)
             self._owned = stack.pop_all()
 
     def shutdown(self) -> None:
@@ -102,13 +120,26 @@ def open_store(
             if holder is None or holder.endpoint is None:
                 raise
             server_path = domain.host_path.child(SERVER_NAME)
-            return store_at(holder.endpoint, identity, server_path, patience=patience)
-    return store_at(_server(domain, server), identity, domain.server_path, patience=patience)
+            return store_at(holder.endpoint, identity, server_path, patience=patience, memory=memory_of(domain))
+    endpoint = _server(domain, server)
+    return store_at(endpoint, identity, domain.server_path, patience=patience, memory=memory_of(domain))
 
 
-def store_at(endpoint: str, identity: Identity, server_path: BlockPath, *, patience: float = PATIENCE) -> StoreClient:
+def memory_of(domain: Domain) -> FileMemory:
+    """What this machine remembers of a domain's revocations."""
+    return FileMemory(domain.data / MEMORY_FILE)
+
+
+def store_at(
+    endpoint: str,
+    identity: Identity,
+    server_path: BlockPath,
+    *,
+    patience: float = PATIENCE,
+    memory: RevocationMemory | None = None,
+) -> StoreClient:
     """The store of the server at an endpoint. Connects when it is used."""
-    dialer = _dialer(endpoint, identity, server_path, patience)
+    dialer = _dialer(endpoint, identity, server_path, patience, memory)
     return StoreClient(dialer, server_path.child(STORE_SERVICE))
 
 
@@ -155,7 +186,7 @@ def open_end_to_end(
     options: FsOptions | None = None,
 ) -> FsProvider:
     """The file system in this process, over the store of the domain's server."""
-    store = store_at(_server(domain, server), identity, domain.server_path)
+    store = store_at(_server(domain, server), identity, domain.server_path, memory=memory_of(domain))
     return _local(domain, store, identity, path, options, shared=True)
 
 
@@ -168,9 +199,28 @@ def open_thin(
     options: FsOptions | None = None,
 ) -> FsProvider:
     """The file system at the domain's server, which holds the keys."""
-    dialer = _dialer(_server(domain, server), identity, domain.server_path, PATIENCE)
+    memory = memory_of(domain)
+    dialer = _dialer(_server(domain, server), identity, domain.server_path, PATIENCE, memory)
+    try:
+        _learn_thin(dialer, domain, memory)
+    except BaseException:
+        dialer.close()
+        raise
     read_only = options is not None and options.read_only
     return FsClient(dialer, domain.server_path.child(FILES_SERVICE), path, read_only=read_only)
+
+
+def _learn_thin(dialer: Dialer, domain: Domain, memory: RevocationMemory) -> None:
+    """The newest list, where the server serves its store as well. A thin client believes its server in all else, but
+    not that somebody was never revoked. Raises FsError (ROLLBACK, INTEGRITY).
+    """
+    view = RevocationView(StoreClient(dialer, domain.server_path.child(STORE_SERVICE)), domain.root, memory)
+    try:
+        view.refresh(int(time.time()))
+    except BlocktreeError as error:
+        if error.kind in (Kind.ROLLBACK, Kind.INTEGRITY):
+            raise
+    dialer.recheck()
 
 
 def _local(
@@ -183,7 +233,7 @@ def _local(
         store.close()
         raise
     chosen = msgspec.structs.replace(options or FsOptions(), shared=shared)
-    return OpenedFs(store, identity, path, pins, chosen)
+    return OpenedFs(store, identity, path, pins, chosen, memory_of(domain))
 
 
 def _embedded(domain: Domain, program: str) -> EmbeddedStore:
@@ -207,11 +257,14 @@ def _server(domain: Domain, server: str | None) -> str:
     return endpoint
 
 
-def _dialer(endpoint: str, identity: Identity, server_path: BlockPath, patience: float) -> Dialer:
+def _dialer(
+    endpoint: str, identity: Identity, server_path: BlockPath, patience: float, memory: RevocationMemory | None
+) -> Dialer:
     def dial(timeout: float) -> BlockingLink:
         return connect(endpoint, identity, root=server_path.root, server=server_path, timeout=timeout)
 
-    return Dialer(dial, endpoint, patience=patience)
+    check = server_check(endpoint, server_path, memory or MemoryOfProcess(), time.time)
+    return Dialer(dial, endpoint, patience=patience, check=check)
 
 
 __all__ = [
@@ -219,6 +272,7 @@ __all__ = [
     "STORE_SERVICE",
     "OpenedFs",
     "make_domain",
+    "memory_of",
     "open_alone",
     "open_end_to_end",
     "open_files",

@@ -16,6 +16,7 @@ from btfproto.messages import (
 from btfproto.provider import Attributes, FileKind
 from btlib import BlockPath
 from btlib.principals import Principal
+from bttp import Peer
 
 ROOT = Principal(bytes(32))
 SERVICE = BlockPath(ROOT, ("hosts", "nas", "btfsd", "fs"))
@@ -37,6 +38,7 @@ class FakeLink:
     def __init__(self, answer: Callable[[bytes], bytes]) -> None:
         self._answer = answer
         self.closed = False
+        self.peer = Peer()
         self.fail: list[Exception] = []
         self.bodies: list[bytes] = []
 

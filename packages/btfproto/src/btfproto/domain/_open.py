@@ -25,7 +25,7 @@ from btlib.writecaps import Chain, Rights
 from btfproto.errors import FsError
 from btfproto.store import Store
 
-from ._reader import DomainReader
+from ._reader import DomainReader, RevocationSource
 from ._records import Grants
 
 
@@ -58,12 +58,20 @@ class Held:
     refused: tuple[str, ...] = ()  #: why some readcaps do not count, a sentence each
 
 
-def open_volume(store: Store, identity: Identity, path: BlockPath, now: int, *, scopes: Iterable[bytes] = ()) -> Volume:
+def open_volume(
+    store: Store,
+    identity: Identity,
+    path: BlockPath,
+    now: int,
+    *,
+    scopes: Iterable[bytes] = (),
+    revocations: RevocationSource | None = None,
+) -> Volume:
     """The volume to attach at `path`.
 
     Raises FsError: NOT_FOUND (no such domain here), FORBIDDEN (no readcap, says what to ask for), INTEGRITY.
     """
-    reader = DomainReader(store, path.root)
+    reader = DomainReader(store, path.root, revocations)
     try:
         held = read_held(reader, identity, scopes)
         key = best_key(held, path)

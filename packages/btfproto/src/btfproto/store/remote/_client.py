@@ -59,6 +59,11 @@ class StoreClient:
         self._service = service
         self._watch_path = service.child(WATCH)
 
+    @property
+    def dialer(self) -> Dialer:
+        """What its calls go through, for others who speak with the same server."""
+        return self._dialer
+
     def read_heads(self, wants: Sequence[HeadWant]) -> list[HeadAnswer]:
         if len(wants) > stores.MAX_HEADS:
             return self._in_halves(wants)
