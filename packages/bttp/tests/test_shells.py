@@ -5,8 +5,9 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from btlib.kinds import Kind
 from btlib.testing import make_domain_identities
 from bttp.testing import check_shell
 from bttp.testing._shell_suite import CHECKS
-from bttp.testing._stage import LinkUnderTest, ShellUnderTest
+from bttp.testing._stage import LastingLinkUnderTest, LinkUnderTest, ServerUnderTest, ShellUnderTest
 
 
 class Threads:
@@ -28,11 +29,26 @@ class Threads:
 
     def __init__(self, endpoint: str) -> None:
         self._endpoint = endpoint
+        self._served = 0
 
     @contextmanager
-    def serve(self, identity: Identity, router: bttp.Router, root: Principal, limits: bttp.Limits) -> Iterator[str]:
-        with bttp.blocking.serve([self._endpoint], identity, router, roots=[root], limits=limits) as server:
-            yield server.endpoints[0]
+    def serve(
+        self, identity: Identity, router: bttp.Router, root: Principal, limits: bttp.Limits
+    ) -> Iterator[ServerUnderTest]:
+        with bttp.blocking.serve([self._place()], identity, router, roots=[root], limits=limits) as server:
+            yield server
+
+    def _place(self) -> str:
+        """Each server at another socket; ports are free anyway."""
+        self._served += 1
+        return self._endpoint if self._served == 1 or self._endpoint == TCP else f"{self._endpoint}{self._served}"
+
+    @contextmanager
+    def reconnecting(
+        self, endpoints: Sequence[str], identity: Identity, root: Principal, settings: bttp.Reconnection
+    ) -> Iterator[LastingLinkUnderTest]:
+        with bttp.blocking.reconnecting(endpoints, identity, root=root, settings=settings) as link:
+            yield _Lasting(link)
 
     @contextmanager
     def connect(
@@ -45,8 +61,20 @@ class Threads:
     def subscribe(
         self, link: Any, path: BlockPath, *, below: bool, when_slow: bttp.WhenSlow, queue: int
     ) -> Iterator[Callable[[], bttp.Message]]:
-        with bttp.blocking.subscribe(link, path, below=below, when_slow=when_slow, queue=queue) as messages:
+        options: Any = {"below": below, "when_slow": when_slow, "queue": queue}
+        lasting = isinstance(link, _Lasting)
+        with link.subscribe(path, **options) if lasting else bttp.blocking.subscribe(link, path, **options) as messages:
             yield lambda: next(messages)
+
+
+class _Lasting(bttp.blocking.BlockingReconnectingLink):
+    """One whose link can be cut off."""
+
+    def __init__(self, link: bttp.blocking.BlockingReconnectingLink) -> None:
+        self.__dict__ = link.__dict__  # the same one, with one more method
+
+    def cut(self) -> None:
+        self.ready().close()
 
 
 class _PortalStream:
@@ -136,18 +164,85 @@ class _PortalLink:
         self._portal.call(self._link.aclose)
 
 
+class _PortalServer:
+    """A server of an event loop, used from a thread."""
+
+    def __init__(self, portal: BlockingPortal, server: bttp.Server) -> None:
+        self._portal, self._server = portal, server
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        return self._server.endpoints
+
+    def drain(self, timeout: float = 5.0) -> bool:
+        return self._portal.call(self._server.drain, timeout)
+
+
+class _PortalLasting:
+    """A reconnecting link of an event loop, used from a thread."""
+
+    def __init__(self, portal: BlockingPortal, link: bttp.ReconnectingLink) -> None:
+        self._portal, self._link = portal, link
+
+    @property
+    def links_opened(self) -> int:
+        return self._link.links_opened
+
+    def ready(self, timeout: float | None = None) -> object:
+        return self._portal.call(self._link.ready, timeout)
+
+    def cut(self) -> None:
+        async def cut() -> None:
+            await (await self._link.ready()).aclose()
+
+        self._portal.call(cut)
+
+    def call(self, path: BlockPath | str, body: Any = b"", **options: Any) -> memoryview:
+        return self._portal.call(partial(self._link.call, path, body, **options))
+
+    def send(self, path: BlockPath | str, body: Any = b"", **options: Any) -> None:
+        self._portal.call(partial(self._link.send, path, body, **options))
+
+    @contextmanager
+    def stream(self, path: BlockPath | str, body: Any = b"", **options: Any) -> Iterator[bttp.BlockingStream]:
+        with self._portal.wrap_async_context_manager(self._link.stream(path, body, **options)) as stream:
+            yield _PortalStream(self._portal, stream)
+
+    def drain(self, timeout: float = 5.0) -> bool:
+        return self._portal.call(self._link.drain, timeout)
+
+    def close(self) -> None:
+        self._portal.call(self._link.aclose)
+
+
 class Loop:
     """The async shell on one backend; server and client each have a loop."""
 
     def __init__(self, endpoint: str, backend: str, options: dict[str, Any]) -> None:
         self._endpoint, self._backend, self._options = endpoint, backend, options
+        self._served = 0
 
     @contextmanager
-    def serve(self, identity: Identity, router: bttp.Router, root: Principal, limits: bttp.Limits) -> Iterator[str]:
+    def serve(
+        self, identity: Identity, router: bttp.Router, root: Principal, limits: bttp.Limits
+    ) -> Iterator[ServerUnderTest]:
         with start_blocking_portal(self._backend, self._options) as portal:
-            serving = bttp.serve([self._endpoint], identity, router, roots=[root], limits=limits)
+            serving = bttp.serve([self._place()], identity, router, roots=[root], limits=limits)
             with portal.wrap_async_context_manager(serving) as server:
-                yield server.endpoints[0]
+                yield _PortalServer(portal, server)
+
+    def _place(self) -> str:
+        self._served += 1
+        return self._endpoint if self._served == 1 or self._endpoint == TCP else f"{self._endpoint}{self._served}"
+
+    @contextmanager
+    def reconnecting(
+        self, endpoints: Sequence[str], identity: Identity, root: Principal, settings: bttp.Reconnection
+    ) -> Iterator[LastingLinkUnderTest]:
+        with start_blocking_portal(self._backend, self._options) as portal:
+            connecting = bttp.reconnecting(endpoints, identity, root=root, settings=settings)
+            with portal.wrap_async_context_manager(connecting) as link:
+                yield _PortalLasting(portal, link)
 
     @contextmanager
     def connect(
@@ -162,7 +257,9 @@ class Loop:
     def subscribe(
         self, link: Any, path: BlockPath, *, below: bool, when_slow: bttp.WhenSlow, queue: int
     ) -> Iterator[Callable[[], bttp.Message]]:
-        subscribing = bttp.subscribe(link._link, path, below=below, when_slow=when_slow, queue=queue)
+        options: Any = {"below": below, "when_slow": when_slow, "queue": queue}
+        lasting = isinstance(link, _PortalLasting)
+        subscribing = link._link.subscribe(path, **options) if lasting else bttp.subscribe(link._link, path, **options)
         with link._portal.wrap_async_context_manager(subscribing) as messages:
             yield lambda: link._portal.call(messages.__anext__)
 

@@ -2,10 +2,13 @@
 
 from ._broker import Broker, Subscription, subscribe
 from ._client import connect
+from ._fields import Repeat
 from ._limits import Limits, ServerLimits
 from ._link import Link
 from ._peer import Peer
 from ._policy import Policy, RootPolicy
+from ._reconnecting import LastingSubscription, ReconnectingLink, reconnecting
+from ._redial import Reconnection
 from ._replay import ReplayLimits
 from ._router import Request, Router
 from ._server import Server, serve
@@ -19,6 +22,7 @@ from .errors import (
     DeadlineError,
     LimitError,
     LocalProtocolError,
+    NotSentError,
     RemoteError,
     RemoteProtocolError,
     UnreachableError,
@@ -31,15 +35,20 @@ __all__ = [
     "BttpError",
     "ConnectionLostError",
     "DeadlineError",
+    "LastingSubscription",
     "LimitError",
     "Limits",
     "Link",
     "LocalProtocolError",
     "Message",
+    "NotSentError",
     "Peer",
     "Policy",
+    "ReconnectingLink",
+    "Reconnection",
     "RemoteError",
     "RemoteProtocolError",
+    "Repeat",
     "ReplayLimits",
     "Request",
     "RootPolicy",
@@ -52,6 +61,7 @@ __all__ = [
     "UnreachableError",
     "WhenSlow",
     "connect",
+    "reconnecting",
     "serve",
     "subscribe",
 ]

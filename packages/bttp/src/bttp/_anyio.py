@@ -18,7 +18,7 @@ from btlib.verification import Decision
 
 from ._core import LinkCore
 from ._events import LinkOpened, Writable
-from ._fields import encode_fields
+from ._fields import Repeat, encode_fields
 from ._frames import Buffer
 from ._link import Link
 from ._peer import Peer
@@ -114,10 +114,11 @@ class AnyioLink(Link):
         timeout: float | None = None,
         key: bytes | None = None,
         trace: TraceParent | None = None,
+        repeat: Repeat | None = None,
     ) -> memoryview:
         self._check_process()
         waiter = _Waiter()
-        fields = b"" if key is None and trace is None else encode_fields(key, trace)
+        fields = b"" if key is None and trace is None else encode_fields(key, trace, repeat)
         number = self._core.call(path, body, waiter, timeout, anyio.current_time(), fields)
         self._stir()
         try:
@@ -163,7 +164,7 @@ class AnyioLink(Link):
         await self._gone.wait()
 
     async def drain(self, timeout: float = 5.0) -> bool:
-        self._core.drain()
+        self._start_draining()
         self._stir()
         with anyio.move_on_after(timeout):
             await self.wait_closed()

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 
 import anyio
 import anyio.abc
-from btlib.kinds import Kind
 
 from ._anyio import LINGER, AnyioLink
 from ._asyncio_server import address_of
@@ -17,7 +16,7 @@ from ._events import LinkOpened
 from ._preface import refusal
 from ._server import Server, Setup
 from ._shell import log
-from .errors import AuthenticationError
+from .errors import AuthenticationError, UnreachableError
 
 
 class _ServedLink(AnyioLink):
@@ -50,9 +49,9 @@ class AnyioServer(Server):
     async def handle(self, stream: anyio.abc.SocketStream) -> None:
         """One connection, from accept to end."""
         address = address_of(stream.extra(anyio.abc.SocketAttribute.remote_address, ""))
-        reason = self.gate.enter(address)
-        if reason is not None:
-            await self._turn_away(stream, reason)
+        turned_away = self.gate.enter(address)
+        if turned_away is not None:
+            await self._turn_away(stream, turned_away)
             return
         link = _ServedLink(self, address, stream)
         self.add(link)
@@ -63,12 +62,12 @@ class AnyioServer(Server):
             self.gate.left(address, was_open=link.was_open, refused=refused)
             self.discard(link)
 
-    async def _turn_away(self, stream: anyio.abc.SocketStream, reason: str) -> None:
+    async def _turn_away(self, stream: anyio.abc.SocketStream, refused: UnreachableError) -> None:
         """Say why, and close once the client's first bytes were read: unread, they would tear the answer down."""
         gone = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
         with anyio.move_on_after(LINGER), contextlib.suppress(*gone):
             async with stream:
-                await stream.send(refusal(Kind.LIMIT, reason))
+                await stream.send(refusal(refused.kind, refused.message))
                 await stream.receive()
 
     async def aclose(self) -> None:

@@ -15,7 +15,7 @@ from btlib.verification import Decision
 
 from ._core import LinkCore
 from ._events import LinkOpened, Writable
-from ._fields import encode_fields
+from ._fields import Repeat, encode_fields
 from ._frames import READ_SIZE, Buffer
 from ._link import Link
 from ._peer import Peer
@@ -68,11 +68,12 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
         timeout: float | None = None,
         key: bytes | None = None,
         trace: TraceParent | None = None,
+        repeat: Repeat | None = None,
     ) -> memoryview:
         if self._forked:
             self._check_process()
         waiter: asyncio.Future[memoryview] = self._loop.create_future()
-        fields = b"" if key is None and trace is None else encode_fields(key, trace)
+        fields = b"" if key is None and trace is None else encode_fields(key, trace, repeat)
         number = self._core.call(path, body, waiter, timeout, monotonic(), fields)
         if not self._flushing:
             self._flushing = True
@@ -117,7 +118,7 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
         await asyncio.shield(self._gone)
 
     async def drain(self, timeout: float = 5.0) -> bool:
-        self._core.drain()
+        self._start_draining()
         self._flush()
         try:
             async with asyncio.timeout(timeout):

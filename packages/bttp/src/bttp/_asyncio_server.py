@@ -9,8 +9,6 @@ from contextlib import asynccontextmanager
 from time import monotonic
 from typing import cast
 
-from btlib.kinds import Kind
-
 from ._asyncio import LINGER, AsyncioLink
 from ._core import LinkCore
 from ._events import LinkOpened
@@ -35,19 +33,19 @@ class _ServedLink(AsyncioLink):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast(asyncio.Transport, transport)  # uvloop's are none by inheritance
         self._address = address_of(transport.get_extra_info("peername"))
-        reason = self._server.gate.enter(self._address)
-        if reason is not None:
-            self._turn_away(transport, reason)
+        refused = self._server.gate.enter(self._address)
+        if refused is not None:
+            self._turn_away(transport, refused)
             return
         self._entered = True
         self._server.add(self)
         super().connection_made(transport)
 
-    def _turn_away(self, transport: asyncio.Transport, reason: str) -> None:
+    def _turn_away(self, transport: asyncio.Transport, refused: UnreachableError) -> None:
         """Say why, and close once the client's first bytes were read: unread, they would tear the answer down."""
         self._transport = transport
-        transport.write(refusal(Kind.LIMIT, reason))
-        self._core.abort(UnreachableError(reason, kind=Kind.LIMIT))
+        transport.write(refusal(refused.kind, refused.message))
+        self._core.abort(refused)
         self._loop.call_later(LINGER, transport.abort)
 
     def _on_opened(self, event: LinkOpened) -> None:

@@ -51,13 +51,15 @@ class _Subscriber:
 
     def __init__(self, stream: Stream, queue: Queue) -> None:
         self.stream, self.queue = stream, queue
+        self.leaving = False  # its link goes away: what waits is the last that it gets
         self._news = anyio.Event()
 
     def ring(self) -> None:
         self._news.set()
 
-    async def next(self) -> bytes:
-        while (item := self.queue.take()) is None:
+    async def next(self) -> bytes | None:
+        """The next item; None: there are no more."""
+        while (item := self.queue.take()) is None and not self.leaving:
             self._news = anyio.Event()
             await self._news.wait()
         return item
@@ -108,7 +110,7 @@ class Broker:
                 self._statistics.disconnected += 1
                 text = f"more than {subscriber.queue.wish.queue} messages wait (queue), and the subscriber chose to end"
                 subscriber.stream.cancel(Kind.LIMIT, text)
-                self._remove(subscriber)
+                self._unlist(subscriber)
                 subscriber.stream.stop()
             subscriber.ring()
         if waiting:
@@ -128,13 +130,22 @@ class Broker:
         places = self._below if wish.below else self._exact
         places.setdefault(stream.path, {})[subscriber] = None
         self._statistics.subscribers += 1
+
+        def leave() -> None:
+            self._unlist(subscriber)
+            subscriber.leaving = True
+            subscriber.ring()
+
+        forget = stream.link.on_drain(leave)
         try:
             await stream.send(SUBSCRIBED)
-            while True:
-                await stream.send(await subscriber.next())
+            while (item := await subscriber.next()) is not None:
+                await stream.send(item)
                 self._statistics.delivered += 1
         finally:
-            self._remove(subscriber)
+            forget()
+            self._unlist(subscriber)
+            subscriber.queue.close()
 
     def _subscribers(self, topic: BlockPath) -> Iterator[_Subscriber]:
         yield from self._exact.get(topic, ())
@@ -143,14 +154,13 @@ class Broker:
             yield from self._below.get(place, ())
             place = place.parent
 
-    def _remove(self, subscriber: _Subscriber) -> None:
+    def _unlist(self, subscriber: _Subscriber) -> None:
         path = subscriber.stream.path
         places = self._below if subscriber.queue.wish.below else self._exact
         here = places.get(path, {})
         if subscriber in here:
             del here[subscriber]
             self._statistics.subscribers -= 1
-            subscriber.queue.close()
         if path in places and not here:
             del places[path]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from btlib.identity import Identity
 from btlib.paths import BlockPath
@@ -43,6 +43,24 @@ async def connect(
     with the context. Raises UnreachableError, AuthenticationError with the reason of whichever side refused, BttpError.
     """
     place = parse_endpoint(endpoint)
+    async with connect_to(
+        place, identity, root=root, server=server, timeout=timeout, limits=limits, router=router, policy=policy
+    ) as link:
+        yield link
+
+
+def connect_to(
+    place: Endpoint,
+    identity: Identity | Sequence[Identity] | None,
+    *,
+    root: Principal,
+    server: BlockPath | None,
+    timeout: float,
+    limits: Limits,
+    router: Router | None,
+    policy: Policy | None,
+) -> AbstractAsyncContextManager[Link]:
+    """As `connect`, to an endpoint that was parsed."""
     admit = server_check(root, server)
 
     def make_core(now: float) -> LinkCore:
@@ -51,13 +69,10 @@ async def connect(
     if on_asyncio():
         from ._asyncio_client import open_asyncio
 
-        opening = open_asyncio(place, make_core, admit, router, policy, timeout)
-    else:
-        from ._anyio_client import open_anyio
+        return open_asyncio(place, make_core, admit, router, policy, timeout)
+    from ._anyio_client import open_anyio
 
-        opening = open_anyio(place, make_core, admit, router, policy, timeout)
-    async with opening as link:
-        yield link
+    return open_anyio(place, make_core, admit, router, policy, timeout)
 
 
 def server_check(root: Principal, server: BlockPath | None) -> Callable[[Peer, int], Decision]:

@@ -34,6 +34,7 @@ from .errors import (
     BttpError,
     ConnectionLostError,
     LimitError,
+    NotSentError,
     RemoteProtocolError,
     UnreachableError,
 )
@@ -185,7 +186,9 @@ class LinkCore:
         self._close(AuthenticationError(reason, kind=kind))
 
     def drain(self, text: str = "the peer is going away") -> None:
-        """Take no new calls, finish those under way, then close."""
+        """Take no new calls, finish those under way, then close. A link that is not open yet ends at once."""
+        if not self._talking:
+            self._fail(UnreachableError(text))
         if self.state is not State.OPEN:
             return
         self._move(Step.DRAIN)
@@ -403,8 +406,8 @@ class LinkCore:
 
     def _over(self) -> BttpError:
         if self.reason is None:
-            return ConnectionLostError("the link is closed")
-        return ConnectionLostError(f"the link is closed: {self.reason.message}", kind=self.reason.kind)
+            return NotSentError("the link is closed")
+        return NotSentError(f"the link is closed: {self.reason.message}", kind=self.reason.kind)
 
     def _fail(self, error: BttpError) -> None:
         """End the link for this error, and say so to a peer that can hear it."""

@@ -28,7 +28,7 @@ from ._limits import MAX_ROUTES, SEND_COST, Limits
 from ._outbox import Outbox
 from ._statistics import LinkStatistics
 from ._streams import Streams
-from .errors import BttpError, ConnectionLostError, DeadlineError, LimitError
+from .errors import BttpError, ConnectionLostError, DeadlineError, LimitError, NotSentError
 
 _MANY = CHUNK + 1  # the size of what is not looked at yet
 _CALL, _SEND, _REPLY = wire.HEAD_CALL.pack, wire.HEAD_SEND.pack, wire.HEAD_REPLY.pack
@@ -356,7 +356,7 @@ class Exchange:
 
 
 def _not_open() -> BttpError:
-    return ConnectionLostError("the link is not open yet")
+    return NotSentError("the link is not open yet")
 
 
 def flatten(body: Buffer | Sequence[Buffer]) -> tuple[Sequence[Buffer], int]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
+from btlib.kinds import Kind
+
 from ._limits import ServerLimits
 from ._statistics import ServerStatistics
+from .errors import UnreachableError
 
 
 class Gate:
@@ -15,11 +18,15 @@ class Gate:
         self.statistics = ServerStatistics()
         self._limits = limits
         self._by_address: Counter[str] = Counter()
+        self.draining = False  #: the server goes away: nobody is let in any more
 
-    def enter(self, address: str) -> str | None:
+    def enter(self, address: str) -> UnreachableError | None:
         """A connection came. None: it may go on (and must leave later); else why not."""
+        kind = Kind.LIMIT
         limits, now = self._limits, self.statistics
-        if now.links >= limits.max_links:
+        if self.draining:
+            kind, reason = Kind.UNREACHABLE, "the server is going away"
+        elif now.links >= limits.max_links:
             reason = f"all {limits.max_links} links are taken (max_links)"
         elif now.handshakes >= limits.max_handshakes:
             reason = f"{limits.max_handshakes} handshakes are under way (max_handshakes)"
@@ -30,7 +37,7 @@ class Gate:
             self._by_address[address] += 1
             return None
         now.turned_away += 1
-        return reason
+        return UnreachableError(reason, kind=kind)
 
     def opened(self, address: str) -> None:
         """A connection that entered is an open link now."""

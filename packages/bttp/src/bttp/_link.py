@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from btlib.paths import BlockPath
 
+from ._fields import Repeat
 from ._frames import Buffer
 from ._router import Body
 from ._shell import Shell
@@ -22,12 +23,14 @@ class Link(Shell):
         timeout: float | None = None,
         key: bytes | None = None,
         trace: TraceParent | None = None,
+        repeat: Repeat | None = None,
     ) -> memoryview:
         """Send a request and wait for its answer. Cancelling, and the time-out (seconds), reach the peer's handler.
 
         `key`: an idempotency key (1 to 64 bytes, new for each request): the peer does a call with the same key and
         request once, and answers a repeated one from its record; RemoteError of kind BUSY while it is under way, STALE
-        where the record is gone. `trace`: for the handler. Without a key at most once: nothing is repeated by itself.
+        where the record is gone. `repeat`: where and when the key was sent before. `trace`: for the handler. Without a
+        key at most once: nothing is repeated by itself.
 
         Raises RemoteError for the answer that it failed, DeadlineError,
         ConnectionLostError when the link ends first; LimitError and UnreachableError before anything is sent.

@@ -67,9 +67,13 @@ class Server:
         self._links.discard(link)
 
     async def drain(self, timeout: float = 5.0) -> bool:
-        """Let the calls under way finish and close their links. False: some were cut off after `timeout` seconds."""
+        """Let nobody in any more, let what is under way finish, close the links. False: some was cut off.
+
+        `timeout`: seconds until then.
+        """
         from anyio import create_task_group
 
+        self.gate.draining = True
         done: list[bool] = []
 
         async def drain_one(link: Link) -> None:

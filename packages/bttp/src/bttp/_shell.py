@@ -21,6 +21,7 @@ from btlib.paths import BlockPath
 from btlib.verification import Decision
 
 from ._access import Access
+from ._callbacks import Callbacks
 from ._core import LinkCore
 from ._events import (
     CallCancelled,
@@ -99,7 +100,8 @@ class Shell:
         self._router = router
         self._access = Access(router, policy)
         self._working: dict[int, Work] = {}
-        self._callbacks: list[Callable[[], None]] = []
+        self._closing = Callbacks(self._notify)
+        self._leaving = Callbacks(self._notify)
         self._ended = False
         self._wall = 0.0  # unix time at which these events are handled
         self._forked = False
@@ -145,10 +147,25 @@ class Shell:
 
     def on_close(self, callback: Callable[[], None]) -> None:
         """Call it once, when the link ends (at once if it has). In the link's own thread: it must not block."""
-        if self._ended:
-            callback()
-        else:
-            self._callbacks.append(callback)
+        self._closing.add(callback)
+
+    @property
+    def draining(self) -> bool:
+        """Whether one side has said that it goes away: what is under way finishes, nothing new begins."""
+        return self._leaving.told
+
+    @property
+    def peer_instance(self) -> int:
+        """What remembers idempotency keys at the other end; for a `Repeat` on another link."""
+        return self._core.peer_instance
+
+    def on_drain(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call it once, when either side goes away (at once if one does); as `on_close`. The result forgets it."""
+        return self._leaving.add(callback)
+
+    def _start_draining(self) -> None:
+        self._core.drain()
+        self._leaving.tell()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id} {self._core.state.name.lower()} to {self.peer}>"
@@ -358,18 +375,20 @@ class Shell:
 
     def _on_draining(self, event: PeerDraining) -> None:
         log.info("link %d to %s: the peer goes away: %s", self.id, self.peer, event.text)
+        self._leaving.tell()
 
     def _on_closed(self, event: LinkClosed) -> None:
         self._ended = True
         if event.error is not None:
             log.info("link %d to %s ended: %s", self.id, self.peer, event.error)
-        callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
-            try:
-                callback()
-            except Exception:  # somebody else's callback must not keep the others from theirs
-                log.exception("link %d: a callback for its end failed", self.id)
+        self._closing.tell()
         self._ended_now(event.error)
+
+    def _notify(self, callback: Callable[[], None]) -> None:
+        try:
+            callback()
+        except Exception:  # somebody else's callback must not keep the others from theirs
+            log.exception("link %d: a callback failed", self.id)
 
     def _resolve(self, route: Route) -> Target:
         target = route.target = self._access.target(self.peer, route.path, time.time())

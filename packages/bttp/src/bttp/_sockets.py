@@ -1,17 +1,19 @@
-"""Listening sockets. A Unix socket is never connectable by others, not even for a moment."""
+"""Listening sockets, and addresses to dial. A Unix socket is never connectable by others, not even for a moment."""
 
 from __future__ import annotations
 
 import errno
 import socket
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from btlib.kinds import Kind
 
 from ._endpoints import Endpoint, TcpEndpoint, UnixEndpoint, parse_endpoint
-from .errors import BttpError
+from ._redial import interleave
+from .errors import BttpError, UnreachableError
 
 BACKLOG = 128  #: connections that wait for `accept`; the kernel caps it
 
@@ -82,6 +84,18 @@ def endpoint_of(sock: socket.socket) -> str:
     """Where this socket listens, as text."""
     name = sock.getsockname()
     return str(UnixEndpoint(name)) if sock.family == socket.AF_UNIX else str(TcpEndpoint(name[0], name[1]))
+
+
+def addresses_of(endpoint: TcpEndpoint, found: Iterable[tuple[Any, ...]]) -> list[TcpEndpoint]:
+    """What `getaddrinfo` found of an endpoint, in the order of dialing."""
+    usable = [(family, where) for family, _, _, _, where in found if family in (socket.AF_INET, socket.AF_INET6)]
+    return interleave((int(family), TcpEndpoint(str(where[0]), endpoint.port)) for family, where in usable)
+
+
+def unresolved(endpoint: TcpEndpoint, error: OSError) -> UnreachableError:
+    """Nobody knows the host."""
+    reason = error.strerror or str(error)
+    return UnreachableError(f"cannot find {endpoint}: {reason}", hint="check the name and the network")
 
 
 def close_listeners(sockets: Sequence[socket.socket], endpoints: Sequence[str]) -> None:

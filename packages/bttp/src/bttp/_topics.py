@@ -51,6 +51,7 @@ class Message(msgspec.Struct, frozen=True):
     topic: BlockPath
     body: memoryview
     lost: int = 0  #: messages that this subscriber lost since the one before
+    gap: bool = False  #: the subscription was interrupted before it: more may be missing, and nobody knows how many
 
 
 def encode_wish(wish: Wish) -> bytes:

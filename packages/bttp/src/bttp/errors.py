@@ -41,6 +41,10 @@ class ConnectionLostError(BttpError):
     default_kind: ClassVar[Kind] = Kind.UNREACHABLE
 
 
+class NotSentError(ConnectionLostError):
+    """The link had ended before (or was not open yet): nothing was sent. Send it again on another link."""
+
+
 class UnreachableError(BttpError):
     """No link could be made: nobody listens there, or it did not answer in time. Nothing was sent; try again later."""
 

@@ -2,7 +2,18 @@
 
 from ._client import connect
 from ._link import BlockingLink
+from ._reconnecting import BlockingLastingSubscription, BlockingReconnectingLink, reconnecting
 from ._server import BlockingServer, serve
 from ._topics import BlockingSubscription, subscribe
 
-__all__ = ["BlockingLink", "BlockingServer", "BlockingSubscription", "connect", "serve", "subscribe"]
+__all__ = [
+    "BlockingLastingSubscription",
+    "BlockingLink",
+    "BlockingReconnectingLink",
+    "BlockingServer",
+    "BlockingSubscription",
+    "connect",
+    "reconnecting",
+    "serve",
+    "subscribe",
+]

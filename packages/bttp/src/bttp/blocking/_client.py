@@ -35,9 +35,32 @@ def connect(
     `identity`: as whom to speak; None: anonymously. `router` and `policy`: what the server may call here (handlers run
     in threads). Close the link, or use it as a context. Raises as `bttp.connect`.
     """
+    return connect_to(
+        parse_endpoint(endpoint),
+        identity,
+        root=root,
+        server=server,
+        timeout=timeout,
+        limits=limits,
+        router=router,
+        policy=policy,
+    )
+
+
+def connect_to(
+    place: Endpoint,
+    identity: Identity | Sequence[Identity] | None,
+    *,
+    root: Principal,
+    server: BlockPath | None,
+    timeout: float,
+    limits: Limits,
+    router: Router | None,
+    policy: Policy | None,
+) -> BlockingLink:
+    """As `connect`, to an endpoint that was parsed."""
     if router is not None and Mode.TASK in router.modes:
         raise LocalProtocolError("a blocking link cannot run async handlers", hint="use bttp.connect for them")
-    place = parse_endpoint(endpoint)
     until = time.monotonic() + timeout
     sock = _connect(place, timeout)
     core = client_core(identity, limits, router, time.monotonic())

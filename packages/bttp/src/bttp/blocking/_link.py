@@ -21,7 +21,7 @@ from btlib.verification import Decision
 
 from .._core import LinkCore
 from .._events import LinkOpened, Writable
-from .._fields import encode_fields
+from .._fields import Repeat, encode_fields
 from .._frames import READ_SIZE, Buffer
 from .._limits import ServerLimits
 from .._peer import Peer
@@ -105,19 +105,21 @@ class BlockingLink(Shell):
         timeout: float | None = None,
         key: bytes | None = None,
         trace: TraceParent | None = None,
+        repeat: Repeat | None = None,
     ) -> memoryview:
         """Send a request and wait for its answer. The time-out (seconds) and an interrupt reach the peer's handler.
 
         `key`: an idempotency key (1 to 64 bytes, new for each request): the peer does a call with the same key and
         request once, and answers a repeated one from its record; RemoteError of kind BUSY while it is under way, STALE
-        where the record is gone. `trace`: for the handler. Without a key at most once: nothing is repeated by itself.
+        where the record is gone. `repeat`: where and when the key was sent before. `trace`: for the handler. Without a
+        key at most once: nothing is repeated by itself.
 
         Raises RemoteError for the answer that it failed, DeadlineError,
         ConnectionLostError when the link ends first; LimitError and UnreachableError before anything is sent.
         """
         if self._forked:
             self._check_process()
-        fields = b"" if key is None and trace is None else encode_fields(key, trace)
+        fields = b"" if key is None and trace is None else encode_fields(key, trace, repeat)
         waiter = _Waiter()
         with self._lock:
             number = self._core.call(path, body, waiter, timeout, time.monotonic(), fields)
@@ -175,7 +177,7 @@ class BlockingLink(Shell):
     def drain(self, timeout: float = 5.0) -> bool:
         """Take no new calls, let those under way finish, close. False: some were cut off after `timeout` seconds."""
         with self._lock:
-            self._core.drain()
+            self._start_draining()
             self._flush()
         self._thread.join(timeout)
         in_time = not self._thread.is_alive()

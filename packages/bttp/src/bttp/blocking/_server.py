@@ -33,7 +33,10 @@ class BlockingServer:
         return self._server.statistics
 
     def drain(self, timeout: float = 5.0) -> bool:
-        """Let the calls under way finish and close their links. False: some were cut off after `timeout` seconds."""
+        """Let nobody in any more, let what is under way finish, close the links. False: some was cut off.
+
+        `timeout`: seconds until then.
+        """
         return asyncio.run_coroutine_threadsafe(self._server.drain(timeout), self._loop).result()
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from . import _suite_calls as calls
 from . import _suite_keys as keys
+from . import _suite_reconnecting as reconnecting
 from . import _suite_streams as streams
 from . import _suite_topics as topics
 from ._stage import ShellUnderTest
@@ -34,6 +35,15 @@ CHECKS: tuple[Callable[[ShellUnderTest], None], ...] = (
     keys.check_repeated_keys,
     keys.check_a_keyed_call_outlives_its_link,
     keys.check_traces,
+    reconnecting.check_a_lost_link_is_made_again,
+    reconnecting.check_a_call_with_a_key_survives_its_link,
+    reconnecting.check_calls_wait_for_a_link_until_their_deadline,
+    reconnecting.check_the_first_endpoint_that_answers_wins,
+    reconnecting.check_a_server_that_goes_away_loses_nothing,
+    reconnecting.check_subscriptions_go_on_and_say_so,
+    reconnecting.check_draining_does_not_wait_for_subscribers,
+    reconnecting.check_a_drained_link_ends,
+    reconnecting.check_a_refusal_of_a_handler_is_not_repeated,
 )
 
 

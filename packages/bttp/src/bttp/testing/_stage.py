@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
@@ -19,6 +19,7 @@ from .._broker import Broker
 from .._frames import Buffer
 from .._limits import Limits
 from .._peer import Peer
+from .._redial import Reconnection
 from .._router import Body, Request, Router
 from .._stream import BlockingStream, Stream
 from .._topics import Message, WhenSlow
@@ -63,11 +64,60 @@ class LinkUnderTest(Protocol):
     def close(self) -> None: ...
 
 
+class LastingLinkUnderTest(Protocol):
+    """A reconnecting link as a thread uses it."""
+
+    @property
+    def links_opened(self) -> int: ...
+
+    def ready(self, timeout: float | None = None) -> object: ...
+
+    def cut(self) -> None:
+        """End its link from under it."""
+        ...
+
+    def call(
+        self,
+        path: BlockPath | str,
+        body: Body = b"",
+        *,
+        timeout: float | None = None,
+        key: bytes | None = None,
+        trace: TraceParent | None = None,
+    ) -> memoryview: ...
+
+    def send(self, path: BlockPath | str, body: Body = b"", *, trace: TraceParent | None = None) -> None: ...
+
+    def stream(
+        self,
+        path: BlockPath | str,
+        body: Buffer = b"",
+        *,
+        timeout: float | None = None,
+        trace: TraceParent | None = None,
+    ) -> AbstractContextManager[BlockingStream]: ...
+
+    def drain(self, timeout: float = 5.0) -> bool: ...
+
+    def close(self) -> None: ...
+
+
+class ServerUnderTest(Protocol):
+    """A server as a thread uses it."""
+
+    @property
+    def endpoints(self) -> tuple[str, ...]: ...
+
+    def drain(self, timeout: float = 5.0) -> bool: ...
+
+
 class ShellUnderTest(Protocol):
     """A shell."""
 
-    def serve(self, identity: Identity, router: Router, root: Principal, limits: Limits) -> AbstractContextManager[str]:
-        """Serve on some free endpoint, which it gives."""
+    def serve(
+        self, identity: Identity, router: Router, root: Principal, limits: Limits
+    ) -> AbstractContextManager[ServerUnderTest]:
+        """Serve on some free endpoint."""
         ...
 
     def connect(
@@ -76,8 +126,20 @@ class ShellUnderTest(Protocol):
         """An open link."""
         ...
 
+    def reconnecting(
+        self, endpoints: Sequence[str], identity: Identity, root: Principal, settings: Reconnection
+    ) -> AbstractContextManager[LastingLinkUnderTest]:
+        """A link that is made again."""
+        ...
+
     def subscribe(
-        self, link: LinkUnderTest, path: BlockPath, *, below: bool, when_slow: WhenSlow, queue: int
+        self,
+        link: LinkUnderTest | LastingLinkUnderTest,
+        path: BlockPath,
+        *,
+        below: bool,
+        when_slow: WhenSlow,
+        queue: int,
     ) -> AbstractContextManager[Callable[[], Message]]:
         """A subscription; what it gives waits for the next message."""
         ...
@@ -86,8 +148,8 @@ class ShellUnderTest(Protocol):
 class Stage:
     """A server with handlers, and the domain it belongs to."""
 
-    def __init__(self) -> None:
-        self.domain: DomainIdentities = make_domain_identities("server", "alice")
+    def __init__(self, domain: DomainIdentities | None = None) -> None:
+        self.domain = domain or make_domain_identities("server", "alice")
         self.place = self.domain.path.child("hosts")
         self.router = Router()
         self.started = threading.Event()
@@ -102,6 +164,7 @@ class Stage:
         self.router.add(self.place.child("slow"), self._slow)
         self.router.add(self.place.child("fails"), self._fails)
         self.router.add(self.place.child("refuses"), self._refuses)
+        self.router.add(self.place.child("busy"), self._busy)
         self.router.add(self.place.child("parts"), self._parts)
         self.router.add(self.place.child("keep-async"), self._keep)
         self.router.add(self.place.child("keep"), lambda request: self.sent.append(bytes(request.body)), inline=True)
@@ -147,6 +210,9 @@ class Stage:
 
     async def _tell_trace_of_stream(self, stream: Stream) -> None:
         await stream.send(str(stream.trace).encode())
+
+    def _busy(self, _request: Request) -> bytes:
+        raise BttpError("not now", kind=Kind.BUSY)
 
     def _parts(self, _request: Request) -> list[Buffer]:
         return [b"a" * 70000, b"", memoryview(b"b" * 70000)]
@@ -208,8 +274,8 @@ def linked(shell: ShellUnderTest, limits: Limits = Limits()) -> Iterator[tuple[S
     stage = Stage()
     root = stage.domain.principal
     with (
-        shell.serve(stage.domain["server"], stage.router, root, limits) as endpoint,
-        shell.connect(endpoint, stage.domain["alice"], root, stage.place) as link,
+        shell.serve(stage.domain["server"], stage.router, root, limits) as server,
+        shell.connect(server.endpoints[0], stage.domain["alice"], root, stage.place) as link,
     ):
         try:
             yield stage, link

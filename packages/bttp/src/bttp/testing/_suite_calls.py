@@ -132,10 +132,10 @@ def check_refusals(shell: ShellUnderTest) -> None:
     root, stranger = stage.domain.principal, make_domain_identities("mallory", root="another")
     narrow = stage.domain.issue("bob", ("hosts", "inline"))
     old = stage.domain.issue("carol", time=(0, 1))
-    with shell.serve(stage.domain["server"], stage.router, root, Limits()) as endpoint:
+    with shell.serve(stage.domain["server"], stage.router, root, Limits()) as running:
 
         def connect(identity: Identity | None, of: Principal = root, server: BlockPath | None = None) -> None:
-            with shell.connect(endpoint, identity, of, server):
+            with shell.connect(running.endpoints[0], identity, of, server):
                 raise AssertionError("connected")
 
         refused = expect(AuthenticationError, Kind.FORBIDDEN, lambda: connect(stranger["mallory"]))
@@ -144,7 +144,7 @@ def check_refusals(shell: ShellUnderTest) -> None:
         assert "expired" in str(expired)
         expect(AuthenticationError, Kind.UNAUTHENTICATED, lambda: connect(None))
         expect(AuthenticationError, Kind.FORBIDDEN, lambda: connect(stage.domain["alice"], stranger.principal))
-        with shell.connect(endpoint, narrow, root, None) as link:
+        with shell.connect(running.endpoints[0], narrow, root, None) as link:
             assert ask(link, stage.place.child("inline"), b"yes") == b"yes"
             expect(RemoteError, Kind.FORBIDDEN, lambda: ask(link, stage.place.child("thread")))
     expect(UnreachableError, Kind.UNREACHABLE, lambda: connect(narrow))

@@ -38,17 +38,17 @@ def check_a_keyed_call_outlives_its_link(shell: ShellUnderTest) -> None:
     """The handler goes on when the link is lost; on another, the key finds it under way, and then its answer."""
     stage = Stage()
     root, path = stage.domain.principal, stage.place.child("slow-async")
-    with shell.serve(stage.domain["server"], stage.router, root, Limits()) as endpoint:
+    with shell.serve(stage.domain["server"], stage.router, root, Limits()) as server:
         try:
             with (
-                shell.connect(endpoint, stage.domain["alice"], root, stage.place) as link,
+                shell.connect(server.endpoints[0], stage.domain["alice"], root, stage.place) as link,
                 ThreadPoolExecutor(1) as one,
             ):
                 lost = one.submit(link.call, path, b"", timeout=WAIT, key=b"k")
                 assert stage.started.wait(WAIT)
                 link.close()
                 expect(ConnectionLostError, Kind.UNREACHABLE, lambda: lost.result(WAIT))
-            with shell.connect(endpoint, stage.domain["alice"], root, stage.place) as link:
+            with shell.connect(server.endpoints[0], stage.domain["alice"], root, stage.place) as link:
                 expect(RemoteError, Kind.BUSY, lambda: link.call(path, b"", timeout=WAIT, key=b"k"))
                 stage.release.set()
                 assert stage.done.wait(WAIT)
