@@ -104,9 +104,11 @@ SHELLS: dict[str, list[str]] = {
     ],
     "btrun": [
         "_inspection_service.py",  # a log line
+        "_following.py",
         "_life.py",
         "_loops.py",
         "_pool.py",
+        "_publishing.py",
         "_runtime.py",
         "_starter.py",
         "_supervisor.py",

@@ -186,7 +186,7 @@ class Cell(Life):
 
         if message.__class__ not in self.routes:
             self._learn(message)
-        return self.own_timer(Timer(self.runtime.loop, delay, tick, interval))
+        return self.own(Timer(self.runtime.loop, delay, tick, interval))
 
     # --- what workers do
 
@@ -215,6 +215,8 @@ class Cell(Life):
                     if not turn:
                         self.handled += TURN
                         turn = TURN
+                        if self.room is not None:
+                            self.tell_room()
                         await self.runtime.loop.pause()
                         routes = self._routes_now()
                 else:
@@ -229,6 +231,8 @@ class Cell(Life):
             self.worker = None
             self.handled += TURN - turn
             worker.handled += TURN - turn
+            if self.room is not None:
+                self.tell_room()
 
     def interrupted(self) -> None:
         """What it did was cancelled. The next message, or its end, goes on in a new scope."""

@@ -13,14 +13,14 @@ import enum
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import anyio
 
 from ._calls import Call
 from ._notices import ExitNotice, Interrupt, StopRequest
 from ._supervision import Restart
-from ._timers import Timer
+from ._timers import Owned, Timer
 from .actor import Actor, LinkedExitError
 from .mailboxes import Mailbox
 from .reasons import Crashed, Down, Killed, LinkedExit, Reason, Stopped
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("btrun")
 
 Watcher: TypeAlias = Callable[[Down], None]
+T = TypeVar("T", bound=Owned)
 
 
 class State(enum.Enum):
@@ -64,8 +65,8 @@ class Life:
     __slots__ = (
         "__weakref__", "_ref", "actor", "actor_class", "arguments", "busy_since", "ended", "halting", "handled",
         "incarnation", "last_failure", "limit", "mailbox", "name", "outgoing", "owner", "reentries", "restart",
-        "restarts", "routes", "runtime", "scheduled", "state", "system", "tasks", "timers", "waiters", "watchers",
-        "watching", "when_full", "worker",
+        "restarts", "room", "routes", "runtime", "scheduled", "state", "system", "tasks", "timers", "waiters",
+        "watchers", "watching", "when_full", "worker",
     )  # fmt: skip
 
     def __init__(
@@ -101,7 +102,8 @@ class Life:
         self.system: deque[StopRequest | ExitNotice | Down | Interrupt] | None = None
         self.outgoing: list[Call] | None = None
         self.reentries: list[Worker] | None = None
-        self.timers: list[Timer] | None = None
+        self.timers: list[Owned] | None = None  # and what else ends with this life
+        self.room: list[Wait] | None = None  # publishers that wait for room in the mailbox
         self.tasks: list[anyio.CancelScope] | None = None  # what watches other runtimes for it
         self.last_failure: Reason | None = None  # why its life before this one ended
         self.watchers: list[Watcher] | None = None
@@ -180,7 +182,7 @@ class Life:
             return
         self._notice(StopRequest(reason or Stopped()))
         if self.worker is not None or self.state is State.STARTING:
-            self.own_timer(Timer(self.runtime.loop, self.actor_class.grace, self.kill_now))
+            self.own(Timer(self.runtime.loop, self.actor_class.grace, self.kill_now))
 
     def kill_now(self) -> None:
         """End this life without waiting for what it does."""
@@ -268,6 +270,7 @@ class Life:
             else:
                 runtime.dead_letters.add(self.path, message, f"the actor ended: {reason}")
         self.system = None
+        self.tell_room()
         runtime.forget_name(self)
         for scope in self.tasks or ():
             scope.cancel()
@@ -352,10 +355,23 @@ class Life:
         assert isinstance(down, Down)
         return down
 
-    def own_timer(self, timer: Timer) -> Timer:
+    def own(self, owned: T) -> T:
         """End it with this life."""
-        self.timers = [*(kept for kept in self.timers or () if not kept.done), timer]
-        return timer
+        self.timers = [*(kept for kept in self.timers or () if not kept.done), owned]
+        return owned
+
+    async def wait_room(self) -> None:
+        """Wait until a good part of what is in the mailbox was handled, or the actor ended."""
+        wait = self.runtime.loop.make_wait()
+        self.room = [*(self.room or ()), wait]
+        await wait
+
+    def tell_room(self) -> None:
+        """There is room."""
+        waits, self.room = self.room, None
+        for wait in waits or ():
+            if not wait.done():
+                wait.set_result(None)
 
     def own_task(self, work: Callable[[], Coroutine[object, object, None]]) -> None:
         """Run something beside this actor; it ends with the actor (not with each life), at the latest."""

@@ -11,6 +11,7 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING
 
+from btlib.errors import BlocktreeError
 from btlib.kinds import Kind
 from btserde import encode
 from bttp.errors import BttpError, ConnectionLostError, DeadlineError, LocalProtocolError, RemoteError, UnreachableError
@@ -119,22 +120,13 @@ class RemoteTarget:
             while self._outbox:
                 await self._runtime.loop.pause()  # what was sent before goes first
             return await carrier.call(path, request, timeout=timeout)
-        except DeadlineError as error:
-            raise CallTimeoutError(f"no answer from {path} after {timeout:g} s", hint="it may have acted") from error
-        except (ConnectionLostError, UnreachableError, LocalProtocolError) as error:
-            raise UnavailableError(f"{path} cannot be reached: {error}", hint="it may have acted") from error
-        except RemoteError as error:
-            if error.kind is Kind.NO_SUCH_TARGET:
-                raise UnavailableError(f"no runtime serves {path} there: {error}") from error
-            raise
+        except BttpError as error:
+            if (told := _as_of_actors(error, path, timeout)) is None:
+                raise
+            raise told from error
 
     def _carrier(self) -> Carrier:
-        carrier = self._runtime.carriers.find(self._ref.path)
-        if carrier is None:
-            raise NoLinkError(
-                f"no link leads to {self._ref.path}", hint="connect, and attach the link: runtime.attach(link, path)"
-            )
-        return carrier
+        return _carrier_to(self._runtime, self._ref.path)
 
     def _request(self, verb: wire.Verb, message: object = None, chain: tuple[str, ...] = ()) -> bytes:
         incarnation = self._ref.incarnation
@@ -166,3 +158,33 @@ class RemoteTarget:
                 self._outbox.popleft()
         finally:
             self._sending = False
+
+
+async def publish_elsewhere(runtime: Runtime, topic: str, message: object, timeout: float | None) -> int:
+    """See Runtime.publish."""
+    body = wire.encode_published(message)
+    try:
+        answer = await _carrier_to(runtime, topic).call(topic, body, timeout=timeout)
+    except BttpError as error:
+        if (told := _as_of_actors(error, topic, timeout)) is None:
+            raise
+        raise told from error
+    return int.from_bytes(answer, "little")
+
+
+def _carrier_to(runtime: Runtime, path: str) -> Carrier:
+    carrier = runtime.carriers.find(path)
+    if carrier is None:
+        raise NoLinkError(f"no link leads to {path}", hint="connect, and attach the link: runtime.attach(link, path)")
+    return carrier
+
+
+def _as_of_actors(error: BttpError, path: str, timeout: float | None) -> BlocktreeError | None:
+    """An error of the link as one of actors; None: what the other side says for itself stays what it is."""
+    if isinstance(error, DeadlineError):
+        return CallTimeoutError(f"no answer from {path} after {timeout:g} s", hint="it may have acted")
+    if isinstance(error, (ConnectionLostError, UnreachableError, LocalProtocolError)):
+        return UnavailableError(f"{path} cannot be reached: {error}", hint="it may have acted")
+    if error.kind is Kind.NO_SUCH_TARGET:
+        return UnavailableError(f"no runtime serves {path} there: {error}")
+    return None

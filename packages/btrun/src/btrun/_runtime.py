@@ -23,6 +23,7 @@ from bttp import Router
 
 from ._carriers import Carrier, Carriers
 from ._cell import INNER_ROUTES, Cell
+from ._following import follow
 from ._gone import Gone
 from ._handlers import Route
 from ._inspection_service import InspectionService
@@ -30,7 +31,8 @@ from ._inspection_wire import inspection_path, is_below
 from ._life import Life
 from ._loops import Loop, running_loop
 from ._pool import Pool, current_worker
-from ._remote import RemoteTarget
+from ._publishing import Topics
+from ._remote import RemoteTarget, publish_elsewhere
 from ._serving import RemoteService
 from ._starter import Starter
 from ._supervision import Restart, Supervision
@@ -41,8 +43,9 @@ from .dead_letters import DeadLetters
 from .errors import EscalationError, NoSuchActorError, UsageError
 from .inspection import Inspection, Trace, inspect_runtime
 from .reasons import Crashed, Reason
-from .refs import ANYBODY, Ref, bind, make_ref
+from .refs import ANYBODY, UNSET, Ref, Unset, bind, make_ref
 from .services import IDLE_SECONDS, Service, Single
+from .topics import Subscription, Topic
 
 Ts = TypeVarTuple("Ts")
 
@@ -77,6 +80,7 @@ class Runtime(Supervisor):
         self.abandoned = False
         self.dead_letters = DeadLetters()
         self.tracers = Tracers()
+        self._topics = Topics(self)
         self.loop: Loop
         self.pool: Pool
         self._starter: Starter
@@ -205,6 +209,26 @@ class Runtime(Supervisor):
         self._services[name] = service
         return service
 
+    async def publish(self, topic: Topic, message: object, *, timeout: float | Unset | None = UNSET) -> int:
+        """Give a message to all subscribers of a topic, here or elsewhere; how many there were. See `btrun.topics`.
+
+        It waits for those whose mailboxes want it so. At most once. Raises CallTimeoutError when some had no room for
+        `timeout` seconds (the others have it), MailboxFullError to an actor that would wait for itself, and
+        UnavailableError, RemoteError for topics elsewhere.
+        """
+        place = self._topic(topic)
+        timeout = self.call_timeout if timeout is UNSET else timeout
+        assert not isinstance(timeout, Unset)
+        if place.startswith(f"{self.prefix}/"):
+            return await self._topics.publish(place, message, timeout)
+        return await publish_elsewhere(self, place, message, timeout)
+
+    def serve_topics(self, name: str) -> None:
+        """Let others publish and subscribe at `<path>/<name>` and below: those who may execute there."""
+        if self.block_path is None:
+            raise UsageError("a runtime without a path cannot be reached by others", hint="Runtime(identity, path)")
+        self._topics.serve(self.block_path.child(name))
+
     def attach(self, carrier: Carrier, path: BlockPath) -> None:
         """Reach the paths below `path` by this link, until it closes. A later one replaces it."""
         self.carriers.attach(carrier, path)
@@ -217,6 +241,16 @@ class Runtime(Supervisor):
         self._scope.cancel()
 
     # --- what its parts call
+
+    async def subscribe(self, cell: Cell, topic: Topic, below: bool) -> Subscription:
+        """See Actor.subscribe."""
+        place = self._topic(topic)
+        if place.startswith(f"{self.prefix}/"):
+            return cell.own(self._topics.subscribe(cell, place, below))
+        return await follow(cell, place, below)
+
+    def _topic(self, topic: Topic) -> str:
+        return str(topic) if isinstance(topic, BlockPath) else f"{self.prefix}/{topic}"
 
     def find_service(self, name: str, incarnation: int) -> Service | None:
         """The service of this name; a reference to it never names an incarnation."""

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from ._loops import Loop
+
+
+class Owned(Protocol):
+    """What ends with a life of an actor: a timer, a subscription."""
+
+    @property
+    def done(self) -> bool: ...
+
+    def cancel(self) -> None: ...
 
 
 class Timer:

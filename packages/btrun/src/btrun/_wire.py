@@ -3,6 +3,8 @@
     request = verb, incarnation (0: whoever has the name), restarts, class name, schema hash, chain, message
     reply   = Answered(value) or Failed(what, kind, text)          to ASK; Ended(...) to WATCH; nothing to others
 
+    published = class name, schema hash, message                   in a call to a topic, and in what its broker tells
+
 The message is encoded as its class by btserde. Class name and schema hash choose the type among those that the
 receiving actor handles; nothing else is ever decoded. The chain is the paths of the actors that wait for this call.
 """
@@ -63,6 +65,14 @@ class Request(msgspec.Struct, frozen=True):
     body: View = memoryview(b"")
 
 
+class Published(msgspec.Struct, frozen=True):
+    """One message to a topic."""
+
+    name: str
+    schema: U64
+    body: View
+
+
 class Answered(msgspec.Struct, frozen=True, tag=1):
     body: View
 
@@ -100,6 +110,8 @@ decode_request = Decoder(Request).decode
 _Reply: typing.TypeAlias = Answered | Failed
 encode_reply = Encoder(_Reply).encode
 decode_reply = Decoder(_Reply).decode
+_PUBLISHED = Encoder(Published)
+decode_published = Decoder(Published).decode
 encode_ended = Encoder(Ended).encode
 decode_ended = Decoder(Ended).decode
 
@@ -125,6 +137,16 @@ def message_key(message: type) -> tuple[str, int]:
         return message.__name__, schema_hash(message)
     except SerdeError as error:
         raise DeclarationError(f"{message.__name__} cannot be sent to another runtime: {error}") from error
+
+
+def encode_published(message: object) -> bytes:
+    """A message to a topic. Raises DeclarationError."""
+    cls: type = type(message)
+    name, schema = message_key(cls)
+    try:
+        return _PUBLISHED.encode(Published(name, schema, memoryview(encode(message))))
+    except ValueError as error:
+        raise DeclarationError(f"this {name} cannot be encoded: {error}") from error
 
 
 @lru_cache(4096)

@@ -25,6 +25,7 @@ from .errors import RunError
 from .mailboxes import Mailbox
 from .reasons import Down, Reason, is_failure
 from .refs import Ref
+from .topics import Subscription, Topic
 
 if TYPE_CHECKING:
     from ._cell import Cell
@@ -78,6 +79,13 @@ class Actor:
     def stop(self) -> None:
         """End after this message. A permanent child is started anew; `self.ref.stop()` ends it for good."""
         self._cell.request_stop()
+
+    async def subscribe(self, topic: Topic, *, below: bool = False) -> Subscription:
+        """Get what is published at a topic (and `below` it) into the mailbox, from now until this life ends.
+
+        Usually in `on_start`. See `btrun.topics`. Raises NoLinkError, and RemoteError where the other side refuses.
+        """
+        return await self._cell.runtime.subscribe(self._cell, topic, below)
 
     def send_after(self, delay: float, message: object) -> Timer:
         """Send it to this actor after `delay` seconds, unless this life ends or the timer is cancelled before."""
