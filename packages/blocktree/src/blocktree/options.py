@@ -58,6 +58,33 @@ ShareFiles = Annotated[
         help="Read a share from the first line of FILE (mode 0600); once for each share.",
     ),
 ]
+SuiteName = Annotated[
+    str | None,
+    typer.Option(
+        "--suite",
+        help="Algorithms of the new keys: ed25519-x25519 (the default), p256 (the default in a TPM), "
+        "or hybrid-pq (post-quantum).",
+    ),
+]
+Tpm = Annotated[bool, typer.Option("--tpm", help="Keep the new keys in this machine's TPM 2.0.")]
+Tcti = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TCTI",
+        help="The same, and how the TPM is reached: device:/dev/tpmrm0 (the default), swtpm:host=…,port=…. "
+        "BLOCKTREE_TCTI works too.",
+    ),
+]
+Pcrs = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--pcr",
+        min=0,
+        max=23,
+        metavar="N",
+        help="The same, and bind the machine's keys to register N of the TPM (7: secure boot); once for each.",
+    ),
+]
 TreePath = Annotated[
     str,
     typer.Argument(metavar=TREE_PATH, help="A path in a domain; /bt1…/PATH too.", autocompletion=complete_tree_path),

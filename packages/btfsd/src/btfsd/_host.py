@@ -13,6 +13,7 @@ from btlib.home import SERVER_NAME, Domain, Home, HomeError, find_passphrase
 from btlib.identity import Identity
 from btlib.kinds import Kind
 from btlib.paths import BlockPath
+from btlib.process_keys import for_process
 
 from ._settings import Settings
 
@@ -55,7 +56,7 @@ def unlock(settings: Settings, environ: Mapping[str, str]) -> Host:
         raise CredentialError(
             f"this machine has no credentials in the domain {domain.petname}", hint="run: bt init, or bt enroll"
         )
-    identity = domain.credentials.unlock(_passphrase(settings, environ, domain))
+    identity = for_process(domain.credentials.unlock(_passphrase(settings, environ, domain)))
     assert domain.store is not None
     return Host(domain=domain, identity=identity, store=domain.store)
 

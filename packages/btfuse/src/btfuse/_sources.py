@@ -21,6 +21,7 @@ from btlib.errors import BlocktreeError
 from btlib.home import Domain, Home, find_passphrase
 from btlib.identity import Identity
 from btlib.kinds import Kind
+from btlib.process_keys import for_process
 
 from ._errors import FuseError
 from ._options import MountOptions
@@ -91,7 +92,7 @@ def _fs_options(options: MountOptions) -> FsOptions:
 
 def _unlock(domain: Domain, options: MountOptions, environ: Mapping[str, str]) -> Identity:
     prompt = (lambda: _ask(domain)) if sys.stdin is not None and sys.stdin.isatty() else None
-    return domain.credentials.unlock(find_passphrase(environ, options.passphrase_file, prompt))
+    return for_process(domain.credentials.unlock(find_passphrase(environ, options.passphrase_file, prompt)))
 
 
 def _ask(domain: Domain) -> str:

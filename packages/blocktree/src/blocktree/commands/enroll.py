@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from btlib.credentials import Credentials, CredentialStore, FileCredentialStore
+from btlib.credentials import CredentialStore
 from btlib.errors import BlocktreeError
-from btlib.home import Domain, DomainSettings, Home
+from btlib.home import Domain, DomainSettings, Home, open_credential_store
 from btlib.kinds import Kind
 from btlib.paths import BlockPath, check_name
 from btlib.principals import Principal
-from btlib.public_keys import Suite
 
 from ..asking import confirm, new_passphrase, passphrase
 from ..dates import parse_until
@@ -28,7 +27,8 @@ from ..delegating import Enrolment
 from ..enrolment import Request, Response, ResponseTerms, make_request, make_response, read_response
 from ..errors import CommandError
 from ..files.local import local_errors
-from ..options import Json, PassphraseFile, Petname
+from ..key_places import KeyPlace
+from ..options import Json, PassphraseFile, Pcrs, Petname, SuiteName, Tcti, Tpm
 from ..output import give, remark, say
 from ..principals import SUFFIX, find_member, read_text, remember
 from ..session import Session, now
@@ -57,30 +57,35 @@ def request(
     petname: Petname = "home",
     host: Annotated[str | None, typer.Option(metavar="NAME", help="The name wished for; else the host name.")] = None,
     out: Out = None,
-    suite: Annotated[
-        str, typer.Option(help="Algorithms of the new keys: ed25519-x25519, p256, or hybrid-pq (post-quantum).")
-    ] = Suite.ED25519_X25519.text,
+    suite: SuiteName = None,
+    tpm: Tpm = False,
+    tcti: Tcti = None,
+    pcr: Pcrs = None,
     json: Json = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
     """First, on the new machine: make its keys, and a file that asks for membership.
 
-    Example: bt enroll request home --host laptop
+    Examples:
+
+      bt enroll request home --host laptop
+
+      bt enroll request home --tpm
     """
     session = Session(passphrase_file)
+    place = KeyPlace.chosen(session.home, tpm=tpm, tcti=tcti, pcrs=pcr)
+    chosen = place.suite(suite)
     name = check_name(host or socket.gethostname().partition(".")[0])
     file = out or Path(f"{name}{SUFFIX}")
-    machine = Credentials.generate(Suite.parse(suite))
-    text = make_request(machine.identity().signer, name, now())
     pending = session.home.begin(petname)
     try:
+        store = place.machine(_pending_credentials_file(session.home, petname))
         secret = new_passphrase(f"this machine in {petname}", passphrase_file)
-        _pending_credentials(session.home, petname).save(machine, secret)
-        _write(file, text)
+        principal = store.generate(chosen, secret).principal
+        _write(file, make_request(store.unlock(secret).signer, name, now()))
     except BaseException:
         shutil.rmtree(pending, ignore_errors=True)
         raise
-    principal = machine.public.principal
     if json:
         give({"file": str(file), "principal": str(principal), "host": name})
         return
@@ -233,7 +238,10 @@ class _Place:
 
 def _find_place(home: Home, response: Response) -> _Place:
     subject = response.terms.subject
-    pending = [_Place(petname, _pending_credentials(home, petname), None) for petname in home.pending()]
+    pending = [
+        _Place(petname, open_credential_store(_pending_credentials_file(home, petname), home.tcti), None)
+        for petname in home.pending()
+    ]
     joined = [_Place(domain.petname, domain.credentials, domain) for domain in _domains_of(home, response.root)]
     for place in [*pending, *joined]:
         try:
@@ -291,8 +299,8 @@ def _compare(what: str, shown: Principal, where: str, *, expected: str | None, y
         confirm(f"Is that {where}?", otherwise=f"{option} bt1…, or --yes")
 
 
-def _pending_credentials(home: Home, petname: str) -> FileCredentialStore:
-    return FileCredentialStore(home.pending_directory(petname) / "credentials")
+def _pending_credentials_file(home: Home, petname: str) -> Path:
+    return home.pending_directory(petname) / "credentials"
 
 
 def _write(file: Path, text: str) -> None:

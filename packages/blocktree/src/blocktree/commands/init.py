@@ -17,16 +17,17 @@ from btfproto.localfs import empty_directory_attributes
 from btfproto.store import EmbeddedStore
 from btlib.credentials import Credentials
 from btlib.errors import PathError
-from btlib.home import Domain, DomainSettings, make_private_directory
+from btlib.home import Domain, DomainSettings, make_private_directory, tcti_of
 from btlib.identity import Identity
 from btlib.paths import check_name
-from btlib.public_keys import Suite
+from btlib.public_keys import PublicKeys
 from btlib.words import seed_to_words
 from btlib.writecaps import Chain
 
 from ..asking import at_terminal, new_passphrase
 from ..errors import CommandError
-from ..options import Json, PassphraseFile, Petname
+from ..key_places import KeyPlace, place_text
+from ..options import Json, PassphraseFile, Pcrs, Petname, SuiteName, Tcti, Tpm
 from ..output import give, remark, say
 from ..recovery_words import ask_back, numbered_lines
 from ..session import Session, now, own
@@ -42,9 +43,10 @@ def init(
     store: Annotated[
         Path | None, typer.Option(metavar="DIRECTORY", help="Where the encrypted bytes go; else into the home.")
     ] = None,
-    suite: Annotated[
-        str, typer.Option(help="Algorithms of the new keys: ed25519-x25519, p256, or hybrid-pq (post-quantum).")
-    ] = Suite.ED25519_X25519.text,
+    suite: SuiteName = None,
+    tpm: Tpm = False,
+    tcti: Tcti = None,
+    pcr: Pcrs = None,
     no_input: Annotated[
         bool, typer.Option("--no-input", help="Ask nothing: no recovery words are shown or typed back.")
     ] = False,
@@ -55,33 +57,39 @@ def init(
 
     It prints 24 recovery words: whoever has them is the root of the domain, on paper and without this machine. A few
     of them are asked back. The root's keys also lie here, in the file root-credentials, under the same passphrase;
-    move that file to a safe place if this machine is not one.
+    move that file to a safe place if this machine is not one. With --tpm, the keys are in the TPM, and the files are
+    worth nothing on any other machine; the words still are.
 
     Examples:
 
       bt init
 
+      bt init --tpm
+
       bt init work --host nas --store /srv/work --no-input --passphrase-file ~/secret
     """
     session = Session(passphrase_file)
-    chosen = Suite.parse(suite)
+    place = KeyPlace.chosen(session.home, tpm=tpm, tcti=tcti, pcrs=pcr)
+    chosen = place.suite(suite)
     name = _host_name(host)
     pending = session.home.begin(petname)
-    root, machine = Credentials.generate(chosen), Credentials.generate(chosen)
+    root = Credentials.generate(chosen)
     settings = DomainSettings(root=root.public.principal, host=name, store=store.absolute() if store else STORE)
     domain = session.home.pending_domain(petname, settings)
     with _undone_on_failure(pending, domain):
+        root_store = place.root(domain.root_credentials_file, chosen)
+        machine_store = place.machine(domain.credentials_file)
         secret = new_passphrase(f"the domain {petname}", passphrase_file)
+        machine = machine_store.generate(chosen, secret)
         if not no_input:
             _hand_over_words(root)
-        domain.root_credentials.save(root, secret)
-        chain = _make_tree(domain, root, machine)
-        domain.credentials.save(machine.with_chains(chain), secret)
+        root_store.save(root, secret)
+        identity = machine_store.add_chains(secret, _make_tree(domain, root, machine))
         made = session.home.admit(domain)
-    _show(made, machine.identity(), as_json=json)
+    _show(made, identity, as_json=json)
 
 
-def _make_tree(domain: Domain, root: Credentials, machine: Credentials) -> Chain:
+def _make_tree(domain: Domain, root: Credentials, machine: PublicKeys) -> Chain:
     """Write the domain's first blocks, with a root directory of the user's own; gives the machine's chain."""
     directory = domain.store or domain.data / STORE
     make_private_directory(directory)
@@ -90,7 +98,7 @@ def _make_tree(domain: Domain, root: Credentials, machine: Credentials) -> Chain
         made = create_domain(
             store,
             root.identity().signer,
-            machine.public,
+            machine,
             now=now(),
             random=secrets.token_bytes,
             directory_attributes=partial(empty_directory_attributes, owner=own()),
@@ -136,6 +144,7 @@ def _hand_over_words(root: Credentials) -> None:
 
 
 def _show(domain: Domain, machine: Identity, *, as_json: bool) -> None:
+    tcti = tcti_of(domain.credentials_file, domain.tcti)
     if as_json:
         give(
             {
@@ -144,6 +153,7 @@ def _show(domain: Domain, machine: Identity, *, as_json: bool) -> None:
                 "host": domain.host,
                 "principal": str(machine.principal),
                 "store": str(domain.store),
+                "tpm": tcti,
                 "root_credentials": str(domain.root_credentials_file),
             }
         )
@@ -152,4 +162,5 @@ def _show(domain: Domain, machine: Identity, *, as_json: bool) -> None:
     say(f"  root      {domain.root}")
     say(f"  machine   {machine.principal}  ({domain.host})")
     say(f"  store     {domain.store}")
+    say(f"  keys      {place_text(domain.credentials_file, tcti)}")
     say(f"Next: bt cp -r DIRECTORY {domain.petname}:/   or   bt mount {domain.petname}: MOUNTPOINT")

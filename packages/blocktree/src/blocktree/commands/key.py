@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from btlib.credentials import Credentials, CredentialStore, FileCredentialStore
+from btlib.credentials import Credentials, CredentialStore
 from btlib.home import Domain, find_passphrase
 from btlib.kinds import Kind
 from btlib.shares import MAX_COUNT, MIN_THRESHOLD, Share, split_seed
@@ -141,7 +141,7 @@ def _reveal_root(domain: Domain) -> Credentials:
     if not (at_terminal() and sys.stderr.isatty()):
         raise CommandError("secret words are shown at a terminal alone", hint="run it in one, unredirected")
     secret = passphrase(f"the root of {domain.petname}", None, environ={})
-    root = FileCredentialStore(domain.root_credentials_file).reveal(secret)
+    root = domain.root_credentials.reveal(secret)
     if root.public.principal != domain.root:
         raise CommandError(
             f"{domain.root_credentials_file} holds the keys of another root, {root.public.principal}",

@@ -21,11 +21,11 @@ from btlib.home import HOSTS, SERVER_NAME, Domain, DomainSettings, Home
 from btlib.kinds import Kind
 from btlib.paths import BlockPath, check_name
 from btlib.principals import Principal
-from btlib.public_keys import Suite
 
 from ..asking import new_passphrase
 from ..errors import CommandError
-from ..options import Json, PassphraseFile, Petname, ShareFiles, Shares, WordsFile
+from ..key_places import KeyPlace
+from ..options import Json, PassphraseFile, Pcrs, Petname, ShareFiles, Shares, Tcti, Tpm, WordsFile
 from ..output import give, say
 from ..recovery_shares import take_backup
 from ..recovery_words import roots_of
@@ -131,6 +131,9 @@ def recover(
     words_file: WordsFile = None,
     shares: Shares = False,
     share_files: ShareFiles = None,
+    tpm: Tpm = False,
+    tcti: Tcti = None,
+    pcr: Pcrs = None,
     json: Json = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
@@ -144,8 +147,11 @@ def recover(
       bt recover home --store /mnt/backup/store
 
       bt recover home --server nas.example:7464 --server-host nas
+
+      bt recover home --store /mnt/backup/store --tpm
     """
     session = Session(passphrase_file)
+    place = KeyPlace.chosen(session.home, tpm=tpm, tcti=tcti, pcrs=pcr)
     survivor = Survivor(store=store.absolute() if store else None, server=server, server_host=server_host)
     survivor.check()
     name = check_name(host or socket.gethostname().partition(".")[0])
@@ -163,7 +169,7 @@ def recover(
                 server_path=survivor.server_path(root.public.principal),
             )
             domain = session.home.pending_domain(petname, settings)
-            machine = _enter(opened, domain, root, secret)
+            machine = _enter(opened, domain, root, secret, place)
         made = session.home.admit(domain)
     except BaseException:
         shutil.rmtree(pending, ignore_errors=True)
@@ -171,13 +177,14 @@ def recover(
     _show(made, machine, as_json=json)
 
 
-def _enter(store: Store, domain: Domain, root: Credentials, secret: str) -> Principal:
+def _enter(store: Store, domain: Domain, root: Credentials, secret: str, place: KeyPlace) -> Principal:
     """New keys for this machine, and all rights for them; both are kept, as are the root's keys."""
-    machine = Credentials.generate(Suite(root.suite))
-    domain.root_credentials.save(root, secret)
-    done = recover_domain(store, root.identity(), machine.public, now=now(), random=secrets.token_bytes)
-    domain.credentials.save(machine.with_chains(done.chain), secret)
-    return machine.public.principal
+    machine = place.machine(domain.credentials_file)
+    public = machine.generate(place.suite(None) if place.in_tpm else root.suite, secret)
+    place.root(domain.root_credentials_file, root.suite).save(root, secret)
+    done = recover_domain(store, root.identity(), public, now=now(), random=secrets.token_bytes)
+    machine.add_chains(secret, done.chain)
+    return public.principal
 
 
 def _chosen(store: Store, candidates: Sequence[Credentials]) -> Credentials:

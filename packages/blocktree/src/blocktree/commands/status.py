@@ -13,8 +13,9 @@ import typer
 from btfproto.store import lock_holder
 from btlib.errors import BlocktreeError
 from btlib.exits import exit_code
-from btlib.home import Domain, Home
+from btlib.home import Domain, Home, tcti_of
 
+from ..key_places import place_text
 from ..mounts import mounts
 from ..options import Json, PassphraseFile
 from ..output import Json as Document
@@ -72,6 +73,8 @@ def _settings(domain: Domain) -> Facts:
         "stored_bytes": None if store is None else _size(store),
         "holder": None if holder is None else {"pid": holder.pid, "program": holder.program},
         "server": domain.server,
+        "tpm": tcti_of(domain.credentials_file, domain.tcti),
+        "credentials": str(domain.credentials_file),
         "root_credentials": domain.root_credentials_file.exists(),
     }
 
@@ -105,6 +108,7 @@ def _say_domain(facts: Facts) -> None:
     lines = {
         "root": facts.get("root"),
         "machine": f"{facts.get('principal')} ({facts.get('host')})" if "principal" in facts else None,
+        "keys": _keys_line(facts),
         "store": _store_line(facts),
         "server": facts.get("server"),
         "check": _check_line(facts.get("check")),
@@ -113,6 +117,13 @@ def _say_domain(facts: Facts) -> None:
     for name, value in lines.items():
         if value is not None:
             say(f"  {name:<9} {visible(str(value))}")
+
+
+def _keys_line(facts: Facts) -> str | None:
+    if "credentials" not in facts:
+        return None
+    tcti = facts["tpm"]
+    return place_text(Path(str(facts["credentials"])), None if tcti is None else str(tcti))
 
 
 def _store_line(facts: Facts) -> str | None:

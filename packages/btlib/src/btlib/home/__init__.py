@@ -4,6 +4,7 @@ This is shell, not core: it reads and writes files. It opens no store and no lin
 decides nothing about access.
 """
 
+from ._credentials import TCTI_VARIABLE, open_credential_store, tcti_of
 from ._directories import make_private_directory
 from ._domain import HOSTS, SERVER_NAME, Domain
 from ._errors import ConfigError, HomeError
@@ -15,6 +16,7 @@ __all__ = [
     "HOSTS",
     "PETNAME_LIMIT",
     "SERVER_NAME",
+    "TCTI_VARIABLE",
     "ConfigError",
     "Domain",
     "DomainSettings",
@@ -23,5 +25,7 @@ __all__ = [
     "check_petname",
     "find_passphrase",
     "make_private_directory",
+    "open_credential_store",
     "read_passphrase_file",
+    "tcti_of",
 ]

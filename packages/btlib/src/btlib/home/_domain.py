@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..credentials import CredentialStore, FileCredentialStore
+from ..credentials import CredentialStore
 from ..paths import BlockPath
 from ..principals import Principal
+from ._credentials import open_credential_store
 from ._settings import DomainSettings, write_settings
 
 HOSTS = "hosts"  #: `/<root>/hosts` is where machines have their names
@@ -19,12 +20,14 @@ class Domain:
     """A domain that this machine belongs to, under the petname that its user gave it.
 
     `directory` holds `domain.toml` and the credentials; `data` what is large or changes often. Both are private.
+    `tcti` says how to reach a chip that holds keys, where it is not as their files say.
     """
 
     petname: str
     settings: DomainSettings
     directory: Path
     data: Path
+    tcti: str | None = None
 
     @property
     def root(self) -> Principal:
@@ -64,8 +67,8 @@ class Domain:
 
     @property
     def credentials(self) -> CredentialStore:
-        """This machine's keys and chains, under the machine's passphrase."""
-        return FileCredentialStore(self.credentials_file)
+        """This machine's keys and chains, under the machine's passphrase: in their file, or in a chip."""
+        return open_credential_store(self.credentials_file, self.tcti)
 
     @property
     def credentials_file(self) -> Path:
@@ -74,7 +77,7 @@ class Domain:
     @property
     def root_credentials(self) -> CredentialStore:
         """The root's keys, only on the machine where the domain was made; an own file, so that it can be moved away."""
-        return FileCredentialStore(self.root_credentials_file)
+        return open_credential_store(self.root_credentials_file, self.tcti)
 
     @property
     def root_credentials_file(self) -> Path:

@@ -22,6 +22,7 @@ from pathlib import Path
 from ..kinds import Kind
 from ..paths import BlockPath
 from ..principals import Principal
+from ._credentials import TCTI_VARIABLE
 from ._directories import make_private_directory, sync_directory
 from ._domain import Domain
 from ._errors import HomeError
@@ -50,16 +51,19 @@ class Home:
 
     config: Path
     data: Path
+    tcti: str | None = None
 
     @classmethod
     def find(cls, environ: Mapping[str, str]) -> Home:
         """The home that the environment names; pass `os.environ`."""
+        tcti = environ.get(TCTI_VARIABLE) or None
         if explicit := environ.get("BLOCKTREE_HOME"):
             path = Path(explicit).absolute()
-            return cls(config=path, data=path / "data")
+            return cls(config=path, data=path / "data", tcti=tcti)
         return cls(
             config=_xdg(environ, "XDG_CONFIG_HOME", ".config") / "blocktree",
             data=_xdg(environ, "XDG_DATA_HOME", ".local/share") / "blocktree",
+            tcti=tcti,
         )
 
     def petnames(self) -> list[str]:
@@ -152,6 +156,7 @@ class Home:
             settings=settings,
             directory=self.config / state / petname,
             data=self.data / state / petname,
+            tcti=self.tcti,
         )
 
     def _load(self, petname: str) -> Domain:

@@ -1,0 +1,135 @@
+"""Keys in a TPM through the commands, with a real `swtpm`."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from btlib.testing.swtpm import SoftwareTpm
+
+from .conftest import CHEAP, PASSPHRASE, Machine
+
+pytest.importorskip("tpm2_pytss", reason="the extra btlib[tpm] is not installed", exc_type=ImportError)
+if not SoftwareTpm.available():
+    pytest.skip("swtpm is not installed: apt-get install swtpm", allow_module_level=True)
+
+
+@pytest.fixture
+def tpm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SoftwareTpm]:
+    from btlib.tpm import TpmCredentialStore
+
+    defaults = dict(TpmCredentialStore.__init__.__kwdefaults__ or {})
+    monkeypatch.setattr(TpmCredentialStore.__init__, "__kwdefaults__", {**defaults, "cost": CHEAP})
+    with SoftwareTpm(tmp_path / "tpm") as chip:
+        yield chip
+
+
+@pytest.fixture
+def chipped(laptop: Machine, tpm: SoftwareTpm) -> Machine:
+    """A machine whose domain `home` has its keys in the chip."""
+    laptop("init", "home", "--host", "nas", "--no-input", "--tcti", tpm.tcti)
+    return laptop
+
+
+def test_a_domain_made_in_a_tpm_works_and_says_where_its_keys_are(laptop: Machine, tpm: SoftwareTpm) -> None:
+    made = laptop("init", "home", "--no-input", "--tpm", BLOCKTREE_TCTI=tpm.tcti)
+    assert f"keys      in the TPM at {tpm.tcti}, opened by {laptop.directory / 'credentials'}" in made.out
+    status = laptop("status").out
+    assert f"keys      in the TPM at {tpm.tcti}, opened by" in status
+    assert laptop("status", "--json").out.count(f'"tpm": "{tpm.tcti}"') == 1
+
+
+def test_keys_in_files_are_told_as_such(nas: Machine) -> None:
+    assert f"keys      encrypted in {nas.directory / 'credentials'}" in nas("status").out
+    assert nas("status", "--json").out.count('"tpm": null') == 1
+
+
+def test_files_are_written_and_read_with_them(chipped: Machine, tmp_path: Path) -> None:
+    (tmp_path / "note").write_text("through the chip")
+    chipped("cp", tmp_path / "note", "home:/note")
+    assert chipped("cat", "home:/note").out == "through the chip"
+
+
+def test_the_files_are_worth_nothing_at_another_chip(
+    chipped: Machine, tmp_path: Path, tpm: SoftwareTpm, machine_at: object
+) -> None:
+    with SoftwareTpm(tmp_path / "other") as other:
+        done = chipped("ls", "home:", code=3, BLOCKTREE_TCTI=other.tcti)
+    assert "are in another TPM" in done.err
+    assert "new keys" in done.err
+
+
+def test_a_chip_that_does_not_answer_is_told_with_what_to_look_at(chipped: Machine, tpm: SoftwareTpm) -> None:
+    tpm.kill()
+    assert "no TPM answers at" in chipped("ls", "home:", code=4).err
+    tpm.start()
+    assert chipped("ls", "home:").out == ""
+
+
+def test_a_wrong_passphrase_and_then_a_lockout_are_told(chipped: Machine) -> None:
+    for _ in range(3):  # swtpm's own limit
+        done = chipped("ls", "home:", code=3, BLOCKTREE_PASSPHRASE="wrong")
+        assert "this is not the passphrase" in done.err
+    done = chipped("ls", "home:", code=1)
+    assert "takes no passphrase for now" in done.err
+    assert "tpm2_dictionarylockout --clear-lockout" in done.err
+
+
+def test_the_passphrase_is_changed_in_the_chip(chipped: Machine, tmp_path: Path) -> None:
+    new = tmp_path / "new"
+    new.write_text("another passphrase\n")
+    new.chmod(0o600)
+    chipped("key", "passphrase", "home", "--new-passphrase-file", new)
+    assert chipped("ls", "home:", BLOCKTREE_PASSPHRASE="another passphrase").out == ""
+    chipped("key", "passphrase", "home", "--root", "--new-passphrase-file", new)
+
+
+def test_the_root_can_be_taken_out_again_as_the_words_it_came_from(chipped: Machine) -> None:
+    from btlib.tpm import TpmCredentialStore
+
+    root = TpmCredentialStore(chipped.directory / "root-credentials")
+    assert root.reveal(PASSPHRASE).public == root.public()
+
+
+def test_another_suite_is_refused_before_anything_is_made(laptop: Machine, tpm: SoftwareTpm) -> None:
+    done = laptop("init", "home", "--no-input", "--tcti", tpm.tcti, "--suite", "hybrid-pq", code=1)
+    assert "use --suite p256" in done.err
+    assert not (laptop.home / "pending" / "home").exists()
+    assert not laptop.store.exists()
+
+
+def test_without_a_chip_nothing_is_left_half_made(laptop: Machine) -> None:
+    done = laptop("init", "home", "--no-input", "--tcti", "device:/dev/no-such-tpm", code=4)
+    assert "no TPM answers at device:/dev/no-such-tpm: there is no such device" in done.err
+    assert not (laptop.home / "pending" / "home").exists()
+    assert not laptop.store.exists()
+
+
+def test_a_machine_is_enrolled_with_keys_in_its_tpm(
+    nas: Machine, laptop: Machine, tpm: SoftwareTpm, tmp_path: Path
+) -> None:
+    asked, answered = tmp_path / "laptop.request", tmp_path / "laptop.response"
+    laptop("enroll", "request", "home", "--host", "laptop", "--out", asked, "--tcti", tpm.tcti)
+    nas("enroll", "sign", asked, "--out", answered, "--yes")
+    laptop("enroll", "accept", answered, "--yes")
+    assert "in the TPM at" in laptop("status").out
+
+
+def test_a_domain_is_recovered_into_a_tpm(
+    chipped: Machine, machine_at: object, homes: Path, tmp_path: Path, tpm: SoftwareTpm
+) -> None:
+    from btlib.tpm import TpmCredentialStore
+    from btlib.words import seed_to_words
+
+    words = tmp_path / "words"
+    seed = TpmCredentialStore(chipped.directory / "root-credentials").reveal(PASSPHRASE).seed
+    words.write_text(" ".join(seed_to_words(seed)) + "\n")
+    words.chmod(0o600)
+    store = tmp_path / "copy"
+    shutil.copytree(chipped.store, store)
+    other = machine_at(homes / "other")  # type: ignore[operator]
+    other("recover", "home", "--store", store, "--words-file", words, "--tcti", tpm.tcti)
+    assert other("ls", "home:").out == ""
+    assert TpmCredentialStore(other.directory / "root-credentials").reveal(PASSPHRASE).seed == seed
