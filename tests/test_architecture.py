@@ -18,7 +18,7 @@ PACKAGES = Path(__file__).resolve().parent.parent / "packages"
 #: Which sibling packages (and which others, beside the standard library) each package may import.
 ALLOWED: dict[str, set[str]] = {
     "btserde": {"msgspec"},
-    "btlib": {"btserde", "msgspec", "cryptography", "mnemonic", "shamir_mnemonic"},
+    "btlib": {"btserde", "msgspec", "cryptography", "mnemonic", "shamir_mnemonic", "keyring"},
     "bttp": {"btserde", "btlib", "msgspec", "cryptography", "anyio", "uvloop"},
     "btrun": {"btserde", "btlib", "bttp", "msgspec", "anyio"},
     "btfproto": {"btserde", "btlib", "bttp", "msgspec", "anyio", "cryptography"},
@@ -77,6 +77,13 @@ SHELLS: dict[str, list[str]] = {
     "btserde": [],
     "btlib": [
         "_private_files.py",  # files that only their owner may read
+        "agent/__main__.py",
+        "agent/_client.py",
+        "agent/_hardening.py",
+        "agent/_place.py",
+        "agent/_process.py",
+        "agent/_server.py",
+        "agent/_wire.py",
         "credentials/_file.py",
         "credentials/_kept.py",
         "home/*",
@@ -85,6 +92,7 @@ SHELLS: dict[str, list[str]] = {
         "testing/swtpm.py",
         "tpm/_chip.py",  # talks to the chip
         "tpm/_store.py",
+        "unlocking.py",  # the order in which a passphrase is looked for
     ],
     "bttp": [
         "_anyio*",
@@ -239,7 +247,7 @@ def test_only_the_binding_imports_the_fuse_library() -> None:
 def test_declared_dependencies_cover_what_is_imported(package: str) -> None:
     project = tomllib.loads((PACKAGES / package / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = [word for words in project.get("optional-dependencies", {}).values() for word in words]
-    distributions = {"fusepy": "fuse", "tpm2-pytss": "tpm2_pytss"}
+    distributions = {"fusepy": "fuse", "shamir-mnemonic": "shamir_mnemonic", "tpm2-pytss": "tpm2_pytss"}
     declared = {word.split(">")[0].split("[")[0] for word in [*project["dependencies"], *extras]}
     modules = {distributions.get(word, word) for word in declared}
     used = {

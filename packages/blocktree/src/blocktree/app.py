@@ -9,6 +9,7 @@ import typer
 
 from .commands import (
     access,
+    agent,
     copying,
     df,
     enroll,
@@ -28,7 +29,8 @@ from .commands import (
 HELP = """One tree of names for files, machines and messages.
 
 A path in a domain is PETNAME:/PATH, as in home:/photos. The passphrase of this machine's keys is asked for, or read
-from --passphrase-file or BLOCKTREE_PASSPHRASE. State lies in BLOCKTREE_HOME, else where XDG says.
+from --passphrase-file or BLOCKTREE_PASSPHRASE, and not needed while bt agent holds the keys. State lies in
+BLOCKTREE_HOME, else where XDG says.
 
 Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 credentials, 4 unreachable, 5 refused, 6 integrity, 7 busy.
 """
@@ -70,5 +72,6 @@ def build_app() -> typer.Typer:
     app.add_typer(enroll.build(), name="enroll")
     app.add_typer(access.build(), name="access")
     app.add_typer(key.build(), name="key")
+    app.add_typer(agent.build(), name="agent")
     app.add_typer(protocol.build(), name="protocol")
     return app

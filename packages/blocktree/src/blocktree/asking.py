@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from btlib.home import find_passphrase
@@ -41,8 +41,12 @@ def confirm(question: str, *, otherwise: str) -> None:
 
 def passphrase(what: str, file: Path | None, environ: Mapping[str, str] = os.environ) -> str:
     """The passphrase of something that exists."""
-    prompt = (lambda: _secret(f"Passphrase of {what}: ")) if at_terminal() else None
-    return find_passphrase(environ, file, prompt)
+    return find_passphrase(environ, file, passphrase_prompt(what))
+
+
+def passphrase_prompt(what: str) -> Callable[[], str] | None:
+    """How to ask for the passphrase of something that exists; None where there is nobody to ask."""
+    return (lambda: _secret(f"Passphrase of {what}: ")) if at_terminal() else None
 
 
 def new_passphrase(what: str, file: Path | None, environ: Mapping[str, str] = os.environ) -> str:

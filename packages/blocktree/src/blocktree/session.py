@@ -18,8 +18,9 @@ from btfproto.store.remote import StoreClient
 from btlib.home import Domain, Home
 from btlib.identity import Identity
 from btlib.paths import BlockPath
+from btlib.unlocking import unlock_domain
 
-from .asking import passphrase
+from .asking import passphrase_prompt
 from .files.tree import Tree
 
 PATIENCE = 4.0  #: seconds of trying to reach a server: a restart is survived, and a user at a terminal told soon
@@ -48,10 +49,10 @@ class Session:
         return Home.find(self._environ)
 
     def unlock(self, domain: Domain) -> Identity:
-        """This machine's identity in a domain; asks for the passphrase where need be."""
+        """This machine's identity in a domain: an agent's, or by a passphrase, asked for where need be."""
         if domain.petname not in self._identities:
-            secret = passphrase(f"this machine in {domain.petname}", self._passphrase_file, self._environ)
-            self._identities[domain.petname] = domain.credentials.unlock(secret)
+            prompt = passphrase_prompt(f"this machine in {domain.petname}")
+            self._identities[domain.petname] = unlock_domain(domain, self._environ, self._passphrase_file, prompt)
         return self._identities[domain.petname]
 
     @contextmanager

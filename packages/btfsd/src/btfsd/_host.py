@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from btlib.errors import CredentialError
-from btlib.home import SERVER_NAME, Domain, Home, HomeError, find_passphrase
+from btlib.home import SERVER_NAME, Domain, Home, HomeError
 from btlib.identity import Identity
 from btlib.kinds import Kind
 from btlib.paths import BlockPath
 from btlib.process_keys import for_process
+from btlib.unlocking import unlock_domain
 
 from ._settings import Settings
 
@@ -39,8 +40,7 @@ class Host:
 
 def find_domain(settings: Settings, environ: Mapping[str, str]) -> Domain:
     """The domain to serve. Raises HomeError, ConfigError."""
-    chosen = environ if settings.home is None else {**environ, HOME_VARIABLE: settings.home}
-    domain = Home.find(chosen).domain(settings.domain)
+    domain = Home.find(_chosen(settings, environ)).domain(settings.domain)
     if domain.store is None:
         raise HomeError(
             f"the domain {domain.petname} has no store on this machine, so there is nothing to serve",
@@ -56,20 +56,24 @@ def unlock(settings: Settings, environ: Mapping[str, str]) -> Host:
         raise CredentialError(
             f"this machine has no credentials in the domain {domain.petname}", hint="run: bt init, or bt enroll"
         )
-    identity = for_process(domain.credentials.unlock(_passphrase(settings, environ, domain)))
+    identity = for_process(_identity(settings, _chosen(settings, environ), domain))
     assert domain.store is not None
     return Host(domain=domain, identity=identity, store=domain.store)
 
 
-def _passphrase(settings: Settings, environ: Mapping[str, str], domain: Domain) -> str:
+def _chosen(settings: Settings, environ: Mapping[str, str]) -> Mapping[str, str]:
+    return environ if settings.home is None else {**environ, HOME_VARIABLE: settings.home}
+
+
+def _identity(settings: Settings, environ: Mapping[str, str], domain: Domain) -> Identity:
     if settings.passphrase_file is not None:
-        return find_passphrase(environ, Path(settings.passphrase_file))
+        return unlock_domain(domain, environ, Path(settings.passphrase_file))
     if directory := environ.get(CREDENTIALS_VARIABLE):
         credential = Path(directory) / CREDENTIAL
         if credential.exists():
-            return _read_credential(credential)
+            return domain.credentials.unlock(_read_credential(credential))
     prompt = f"Passphrase of this machine in {domain.petname}: "
-    return find_passphrase(environ, None, (lambda: getpass.getpass(prompt)) if sys.stdin.isatty() else None)
+    return unlock_domain(domain, environ, None, (lambda: getpass.getpass(prompt)) if sys.stdin.isatty() else None)
 
 
 def _read_credential(file: Path) -> str:

@@ -18,10 +18,11 @@ from btfproto.localfs import FsOptions, LocalFs
 from btfproto.opening import open_files
 from btfproto.provider import FsProvider
 from btlib.errors import BlocktreeError
-from btlib.home import Domain, Home, find_passphrase
+from btlib.home import Domain, Home
 from btlib.identity import Identity
 from btlib.kinds import Kind
 from btlib.process_keys import for_process
+from btlib.unlocking import unlock_domain
 
 from ._errors import FuseError
 from ._options import MountOptions
@@ -46,10 +47,10 @@ class Opened:
 
 def open_source(source: str, options: MountOptions, environ: Mapping[str, str]) -> Opened:
     """Open what is to be mounted, asking for the passphrase where it is not given. Raises BlocktreeError."""
-    home = Home.find(environ if options.home is None else {**environ, "BLOCKTREE_HOME": str(options.home)})
-    domain, path = home.resolve(source)
+    where = environ if options.home is None else {**environ, "BLOCKTREE_HOME": str(options.home)}
+    domain, path = Home.find(where).resolve(source)
     server = _server(domain, options)
-    identity = _unlock(domain, options, environ)
+    identity = _unlock(domain, options, where)
 
     def attach() -> FsProvider:
         chosen = _fs_options(options)
@@ -92,7 +93,7 @@ def _fs_options(options: MountOptions) -> FsOptions:
 
 def _unlock(domain: Domain, options: MountOptions, environ: Mapping[str, str]) -> Identity:
     prompt = (lambda: _ask(domain)) if sys.stdin is not None and sys.stdin.isatty() else None
-    return for_process(domain.credentials.unlock(find_passphrase(environ, options.passphrase_file, prompt)))
+    return for_process(unlock_domain(domain, environ, options.passphrase_file, prompt))
 
 
 def _ask(domain: Domain) -> str:

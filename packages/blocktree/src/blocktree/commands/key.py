@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from btlib import os_keyring
 from btlib.credentials import Credentials, CredentialStore
 from btlib.home import Domain, find_passphrase
 from btlib.kinds import Kind
@@ -36,6 +37,8 @@ def build() -> typer.Typer:
     app.command("show-words")(show_words)
     app.command("shares")(make_shares)
     app.command("passphrase")(change_passphrase)
+    app.command("remember")(remember)
+    app.command("forget")(forget)
     return app
 
 
@@ -181,8 +184,42 @@ def change_passphrase(
     new = _new_passphrase(what, new_passphrase_file)
     if new == old:
         raise CommandError("the new passphrase is the old one; nothing was changed")
+    remembered = not root and os_keyring.recall(domain) is not None
     store.change_passphrase(old, new)
+    if remembered:
+        os_keyring.remember(domain, new)
     _show_changed(domain, store, root=root, as_json=json)
+
+
+def remember(petname: OnlyDomain = None, json: Json = False, passphrase_file: PassphraseFile = None) -> None:
+    """Put the passphrase of this machine's keys into the keyring of the desktop session.
+
+    From then on bt, btfuse and btfsd take it from there before they ask. Whoever is logged in as you then has it too.
+    Needs the Python package keyring, and a keyring that works: see keyring diagnose.
+
+    Example: bt key remember home
+    """
+    domain = Session().home.domain(petname)
+    secret = passphrase(f"this machine in {domain.petname}", passphrase_file)
+    domain.credentials.unlock(secret)  # a wrong one is not worth keeping
+    os_keyring.remember(domain, secret)
+    if json:
+        give({"petname": domain.petname, "remembered": True})
+    else:
+        say(f"The keyring holds the passphrase of this machine in {domain.petname}. To take it out: bt key forget")
+
+
+def forget(petname: OnlyDomain = None, json: Json = False) -> None:
+    """Take the passphrase of this machine's keys out of the keyring again.
+
+    Example: bt key forget home
+    """
+    domain = Session().home.domain(petname)
+    was_there = os_keyring.forget(domain)
+    if json:
+        give({"petname": domain.petname, "forgotten": was_there})
+    else:
+        say("It is out of the keyring." if was_there else f"The keyring holds no passphrase of {domain.petname}.")
 
 
 def _new_passphrase(what: str, file: Path | None) -> str:
