@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import anyio
+import anyio.abc
 import bttp
 import pytest
 from btlib.kinds import Kind
 from btlib.testing import DomainIdentities, make_domain_identities
-from btrun import DiedError, Down, Ref, Runtime, UnavailableError
+from btrun import Actor, DiedError, Down, Ref, Runtime, UnavailableError, handle
 from btrun.reasons import Unreachable
+from btrun.services import Providers
 
 from .test_remote import Add, Break, Counter, Me, Observer
 
@@ -99,3 +101,68 @@ def test_an_actor_is_reached_only_by_those_who_may_execute_there(tell: Callable[
         assert server.inspect().actors[0].handled == 0
 
     tell(story, domain, "guest")
+
+
+class Serving(Actor):
+    def __init__(self, done: list[int]) -> None:
+        self.done = done
+
+    @handle
+    async def do(self, message: Add) -> int:
+        await anyio.sleep(0)
+        self.done.append(message.amount)
+        return message.amount
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_runtime_that_drains_hands_its_service_over_without_losing_a_call(backend: str) -> None:
+    places = {name: DOMAIN.path.child("hosts").child(name) for name in ("one", "two")}
+    done: list[int] = []
+    sent: list[int] = []
+
+    async def offer(name: str, leave: anyio.Event, *, task_status: anyio.abc.TaskStatus[str]) -> None:
+        async with Runtime(DOMAIN["nas"], places[name]) as rt:
+            rt.service("work", Serving, done, workers=3)
+            async with bttp.serve(["127.0.0.1:0"], DOMAIN["nas"], rt.router, roots=[DOMAIN.principal]) as server:
+                task_status.started(server.endpoints[0])
+                await leave.wait()
+                await rt.drain()
+                assert await server.drain()
+
+    async def call(nearest: Providers, over: anyio.Event) -> None:
+        while not over.is_set():
+            sent.append(len(sent))
+            assert await nearest.call(Add(sent[-1])) is not None
+
+    async def use(client: Runtime, leave_one: anyio.Event) -> None:
+        over = anyio.Event()
+        async with anyio.create_task_group() as group:
+            for _ in range(8):
+                group.start_soon(call, client.nearest("work"), over)
+            while len(done) < 200:
+                await anyio.sleep(0)
+            leave_one.set()
+            while len(done) < 2000 or client.carriers.find(str(places["one"])) is not None:
+                await anyio.sleep(0)
+            over.set()
+
+    async def main() -> None:
+        leaves = {name: anyio.Event() for name in places}
+        async with anyio.create_task_group() as group:
+            endpoints = {name: await group.start(offer, name, leaves[name]) for name in places}
+            async with (
+                Runtime(DOMAIN["alice"], CLIENT) as client,
+                bttp.connect(endpoints["one"], DOMAIN["alice"], root=DOMAIN.principal) as one,
+                bttp.connect(endpoints["two"], DOMAIN["alice"], root=DOMAIN.principal) as two,
+            ):
+                client.attach(one, places["one"])
+                client.attach(two, places["two"])
+                await use(client, leaves["one"])
+            leaves["two"].set()
+        assert sorted(done) == sent
+
+    async def bounded() -> None:
+        with anyio.fail_after(30):
+            await main()
+
+    anyio.run(bounded, backend=backend)

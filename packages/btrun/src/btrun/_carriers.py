@@ -44,6 +44,10 @@ class Carriers:
 
         carrier.on_close(closed)
 
+    def places(self) -> list[str]:
+        """Where living links lead."""
+        return [prefix for prefix, carrier in self._by_prefix.items() if not carrier.closed]
+
     def find(self, path: str) -> Carrier | None:
         """The link that leads to a path."""
         place = path

@@ -21,7 +21,7 @@ from ._notices import INTERRUPT, ExitNotice, StopRequest
 from ._pool import TURN, Worker, current_worker
 from ._timers import Timer
 from ._traces import Trace
-from .errors import MailboxFullError, UnhandledMessageError
+from .errors import MailboxFullError, RunError, UnhandledMessageError
 from .mailboxes import WhenFull
 from .messages import Envelope
 from .reasons import Down
@@ -349,6 +349,8 @@ async def answer(actor: Actor, call: Call) -> None:
     except Refused as refused:
         call.fail(refused.error)
     except BlocktreeError as error:
+        if isinstance(error, RunError):
+            error.untouched = False  # it may be so of whom the handler called; this call has reached its actor
         call.fail(error)
     except Exception as error:
         call.died(cell.reason_of(error), error)

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING
 from btlib.errors import BlocktreeError
 from btlib.kinds import Kind
 from btserde import encode
-from bttp.errors import BttpError, ConnectionLostError, DeadlineError, LocalProtocolError, RemoteError, UnreachableError
+from bttp.errors import (
+    BttpError,
+    ConnectionLostError,
+    DeadlineError,
+    LocalProtocolError,
+    NotSentError,
+    RemoteError,
+    UnreachableError,
+)
 
 from . import _wire as wire
 from ._calls import chain_of, check_chain
@@ -183,7 +191,9 @@ def _as_of_actors(error: BttpError, path: str, timeout: float | None) -> Blocktr
     """An error of the link as one of actors; None: what the other side says for itself stays what it is."""
     if isinstance(error, DeadlineError):
         return CallTimeoutError(f"no answer from {path} after {timeout:g} s", hint="it may have acted")
-    if isinstance(error, (ConnectionLostError, UnreachableError, LocalProtocolError)):
+    if isinstance(error, (NotSentError, UnreachableError)):
+        return NoLinkError(f"{path} cannot be reached: {error}")
+    if isinstance(error, (ConnectionLostError, LocalProtocolError)):
         return UnavailableError(f"{path} cannot be reached: {error}", hint="it may have acted")
     if error.kind is Kind.NO_SUCH_TARGET:
         return UnavailableError(f"no runtime serves {path} there: {error}")

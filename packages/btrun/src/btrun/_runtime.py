@@ -11,7 +11,7 @@ waits is a dead letter or a failed call. If the top supervisor gives up, the con
 from __future__ import annotations
 
 import random as _random
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import TypeVarTuple
@@ -30,6 +30,7 @@ from ._inspection_service import InspectionService
 from ._inspection_wire import inspection_path, is_below
 from ._life import Life
 from ._loops import Loop, running_loop
+from ._nearness import nearest_first
 from ._pool import Pool, current_worker
 from ._publishing import Topics
 from ._remote import RemoteTarget, publish_elsewhere
@@ -44,12 +45,12 @@ from .errors import EscalationError, NoSuchActorError, UsageError
 from .inspection import Inspection, Trace, inspect_runtime
 from .reasons import Crashed, Reason
 from .refs import ANYBODY, UNSET, Ref, Unset, bind, make_ref
-from .services import IDLE_SECONDS, Service, Single
+from .services import CALL_SECONDS, IDLE_SECONDS, Providers, Service, Single
 from .topics import Subscription, Topic
 
 Ts = TypeVarTuple("Ts")
 
-CALL_SECONDS = 30.0  #: default time-out of calls: long against work, short against a person's patience
+DRAIN_SECONDS = 5.0  #: that leaving the context gives services to finish what waits, before their workers are stopped
 LOCAL = "local:"  #: stands for the path of a runtime that has none
 
 
@@ -142,10 +143,19 @@ class Runtime(Supervisor):
             raise self._failure
 
     async def _stop_all(self) -> None:
+        if not self.abandoned:
+            with anyio.move_on_after(DRAIN_SECONDS):
+                await self.drain()
         await self.halt_children(restarting=False)
         if not self.abandoned:
-            for service in self._services.values():
-                await service.drain()
+            await self.drain()  # of those that did not finish, the leases are given back now
+
+    async def drain(self) -> None:
+        """Hand all services over, the youngest first: each takes no new messages, finishes those that wait, and gives
+        its lease back. Then the links may end: `await server.drain()` lets answers leave. Leaving the context drains.
+        """
+        for service in reversed(self._services.values()):
+            await service.drain()
 
     # --- what users call
 
@@ -228,6 +238,25 @@ class Runtime(Supervisor):
         if self.block_path is None:
             raise UsageError("a runtime without a path cannot be reached by others", hint="Runtime(identity, path)")
         self._topics.serve(self.block_path.child(name))
+
+    def nearest(self, service: str, among: Sequence[BlockPath] | None = None) -> Providers:
+        """Whoever offers a service of this name, as calls find them: this runtime first, then others by their steps in
+        the tree. `among`: the paths of the runtimes to ask; by default all to which links are attached when a call is
+        made. Those that do not offer it, or to which no link leads, cost a call no more than the question.
+        """
+
+        def refs() -> list[Ref]:
+            here = self.block_path
+            if here is None:
+                return [self.bind(Ref(f"{self.prefix}/{service}", ANYBODY))]
+            if among is None:
+                own = [here] if service in self._services else []
+                places = {*own, *map(BlockPath.parse, self.carriers.places())}
+            else:
+                places = set(among)
+            return [self.at(BlockPath.parse(f"{place}/{service}")) for place in nearest_first(here, places)]
+
+        return Providers(refs, random=self.random)
 
     def attach(self, carrier: Carrier, path: BlockPath) -> None:
         """Reach the paths below `path` by this link, until it closes. A later one replaces it."""

@@ -117,8 +117,9 @@ decode_ended = Decoder(Ended).decode
 
 
 def failure(error: BlocktreeError) -> Failed:
-    """An error on its way out."""
-    what = next((place for place, known in enumerate(ERRORS) if type(error) is known), OTHER)
+    """An error on its way out. One that says of another call that nothing happened there must not say so of this."""
+    touched = isinstance(error, RunError) and type(error).untouched and not error.untouched
+    what = next((place for place, known in enumerate(ERRORS) if type(error) is known and not touched), OTHER)
     return Failed(what, int(error.kind), str(error))
 
 

@@ -15,6 +15,8 @@ from btlib.kinds import Kind
 class RunError(BlocktreeError):
     """Root of the errors of btrun."""
 
+    untouched = False  #: true where the message certainly reached nobody; then it may be sent elsewhere
+
 
 class DeclarationError(RunError, TypeError):
     """An actor class or a setting is wrong as it is written. Mend the class."""
@@ -71,17 +73,17 @@ class NoSuchActorError(RunError):
     """Nobody has this name. Nothing happened."""
 
     default_kind: ClassVar[Kind] = Kind.NO_SUCH_TARGET
+    untouched = True
 
 
 class UnavailableError(RunError):
     """The actor's runtime cannot be reached, or the link to it broke. Whether the actor lives, or acted, is unknown."""
 
     default_kind: ClassVar[Kind] = Kind.UNREACHABLE
-    untouched = False  #: true where the message certainly reached nobody; then it may be sent elsewhere
 
 
 class NoLinkError(UnavailableError):
-    """No link leads there. Nothing was sent."""
+    """No link leads there, or it takes no new messages. Nothing was sent."""
 
     untouched = True
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 from btlib.errors import BlocktreeError
 from btlib.paths import BlockPath
-from bttp.errors import ConnectionLostError, DeadlineError, RemoteError
+from bttp.errors import ConnectionLostError, DeadlineError, RemoteError, UnreachableError
 
 from .._runtime import Runtime
 from .._serving import RemoteService
@@ -17,6 +17,7 @@ from .._serving import RemoteService
 if TYPE_CHECKING:
     from ._simulation import Simulation
 
+PAUSE = 1e-3  #: between two looks whether a link that drains has answered everything
 TICK = 1e-6  #: between two arrivals, since timers of one moment fire in any order
 
 
@@ -34,6 +35,7 @@ class SimulatedLink:
         self._callbacks: list[Callable[[], None]] = []
         self._there = 0.0  # when the last request arrives: none overtakes another
         self._reason = ""
+        self._draining = False
 
     def on_close(self, callback: Callable[[], None]) -> None:
         if self.closed:
@@ -46,6 +48,12 @@ class SimulatedLink:
         if self.usable:
             self.usable = False
             self._loop.call_later(detection, self.close, "no answer to three pings")
+
+    async def drain(self) -> None:
+        """Take no new requests, and return when those under way are answered."""
+        self._draining = True
+        while self._pending:
+            await asyncio.sleep(PAUSE)
 
     def close(self, reason: str) -> None:
         """Idempotent."""
@@ -83,6 +91,8 @@ class SimulatedLink:
     def _check_open(self) -> None:
         if self.closed:
             raise ConnectionLostError(f"the link ended: {self._reason}")
+        if self._draining:
+            raise UnreachableError("the link is draining and takes no new messages")
 
     def _deliver(
         self,

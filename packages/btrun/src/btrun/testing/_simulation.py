@@ -67,8 +67,8 @@ class Simulation:
     # --- nodes
 
     def path(self, name: str) -> BlockPath:
-        """The path of a node's runtime; its actors are below."""
-        return BlockPath(ROOT, ("nodes", name))
+        """The path of a node's runtime; its actors are below. A name with slashes has its place deeper in the tree."""
+        return BlockPath(ROOT, ("nodes", *name.split("/")))
 
     def __getitem__(self, name: str) -> Runtime:
         """The runtime of a node that runs."""
@@ -105,9 +105,13 @@ class Simulation:
         await node.ended.wait()
 
     async def stop(self, name: str) -> None:
-        """End a machine in order; its links close at once."""
+        """End a machine in order: its services are handed over, its links answer what is under way, and it ends."""
         self.log(f"{name} stops")
         node = self._nodes[name]
+        await self[name].drain()
+        for pair, link in list(self._links.items()):
+            if name in pair:
+                await link.drain()
         self[name]._scope.cancel()
         await node.ended.wait()
         for pair, link in list(self._links.items()):

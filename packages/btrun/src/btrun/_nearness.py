@@ -1,0 +1,25 @@
+"""Who is near in the tree: the fewer steps up and down from one path to another, the nearer. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from btlib.paths import BlockPath
+
+
+def steps_between(here: BlockPath, there: BlockPath) -> float:
+    """Up to the place that both have in common, and down again; infinite between two domains."""
+    if here.root != there.root:
+        return math.inf
+    common = 0
+    for ours, theirs in zip(here.names, there.names, strict=False):
+        if ours != theirs:
+            break
+        common += 1
+    return len(here.names) + len(there.names) - 2 * common
+
+
+def nearest_first(here: BlockPath, places: Iterable[BlockPath]) -> list[BlockPath]:
+    """All places, the nearest first; of those that are as near, in the order of their names."""
+    return sorted(places, key=lambda place: (steps_between(here, place), str(place)))
