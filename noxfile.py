@@ -12,6 +12,7 @@ Every session installs from requirements.lock, so that it sees the same versions
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import nox
@@ -30,6 +31,14 @@ def install(session: nox.Session) -> None:
     session.install("--require-hashes", "--requirement", "requirements.lock")
     editable = [word for name in PACKAGES for word in ("--editable", f"packages/{name}")]
     session.install("--no-deps", "--no-build-isolation", *editable)
+
+
+def install_tpm(session: nox.Session) -> None:
+    """What keys in a TPM need, where it can be compiled; without, their tests are skipped and say so."""
+    if shutil.which("pkg-config") is None or subprocess.run(["pkg-config", "--exists", "tss2-esys"]).returncode:
+        session.log("no libtss2-dev here: the tests of keys in a TPM are skipped")
+        return
+    session.install("--require-hashes", "--requirement", "requirements-tpm.lock", success_codes=[0, 1])
 
 
 @nox.session
@@ -51,6 +60,7 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All tests; further words go to pytest."""
     install(session)
+    install_tpm(session)
     session.run("pytest", *session.posargs)
 
 

@@ -9,7 +9,9 @@
 
 Every command first brings the environment (`.venv`, or $BLOCKTREE_VENV) up to date. A stamp of the lock file and
 the packages' metadata makes that instant when nothing changed. Debian packages are installed where this runs as
-root and apt-get exists; otherwise the exact line to run is printed.
+root and apt-get exists; otherwise the exact line to run is printed. What keys in a TPM need (a chip in software, and a
+library that is compiled) is made ready where that is possible, and left out with a line where it is not: the tests
+that need it then say why they are skipped.
 
 This file uses the standard library alone and imports nothing of the project.
 """
@@ -23,13 +25,15 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import venv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = Path(os.environ.get("BLOCKTREE_VENV", ROOT / ".venv"))
 LOCK = ROOT / "requirements.lock"
+TPM_LOCK = ROOT / "requirements-tpm.lock"
 PACKAGES = ("btserde", "btlib", "bttp", "btrun", "btfproto", "btfsd", "btfuse", "blocktree")
 
 MINIMUM = (3, 11)
@@ -66,9 +70,38 @@ def missing_debian_packages() -> list[str]:
     return missing
 
 
-def ensure_debian_packages() -> None:
-    """Install missing system packages as root, or print the line that does and go on without a mount."""
-    missing = missing_debian_packages()
+def missing_tpm_packages() -> list[str]:
+    """Name the Debian packages that keys in a TPM need and this machine lacks."""
+    missing = []
+    if shutil.which("swtpm") is None:
+        missing.append("swtpm")
+    if not has_tpm_headers():
+        missing.append("libtss2-dev")
+    missing += [
+        package for command, package in (("gcc", "gcc"), ("pkg-config", "pkg-config")) if not shutil.which(command)
+    ]
+    if not has_python_headers():
+        missing.append(f"python3.{sys.version_info.minor}-dev")
+    return missing
+
+
+def has_tpm_headers() -> bool:
+    if shutil.which("pkg-config") is None:
+        return False
+    return subprocess.run(["pkg-config", "--exists", "tss2-esys"], check=False).returncode == 0
+
+
+def has_python_headers() -> bool:
+    return (Path(sysconfig.get_path("include")) / "Python.h").is_file()
+
+
+def can_build_tpm() -> bool:
+    """Whether the library that talks to a TPM can be compiled here."""
+    return has_tpm_headers() and has_python_headers() and shutil.which("gcc") is not None
+
+
+def ensure_debian_packages(missing: Sequence[str]) -> None:
+    """Install missing system packages as root, or print the line that does and go on without."""
     if not missing:
         return
     install = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
@@ -84,15 +117,16 @@ def ensure_debian_packages() -> None:
 
 def stamp() -> str:
     """Hash everything that decides what is installed."""
-    digest = hashlib.sha256(sys.version.encode())
-    for file in [LOCK, *(ROOT / "packages" / name / "pyproject.toml" for name in PACKAGES)]:
+    digest = hashlib.sha256(sys.version.encode() + bytes([can_build_tpm()]))
+    for file in [LOCK, TPM_LOCK, *(ROOT / "packages" / name / "pyproject.toml" for name in PACKAGES)]:
         digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
 def ensure_environment() -> None:
     """Make or refresh the virtual environment: locked dependencies, then the packages, editable."""
-    ensure_debian_packages()
+    ensure_debian_packages(missing_debian_packages())
+    without_tpm(lambda: ensure_debian_packages(missing_tpm_packages()))
     stamp_file = VENV / "blocktree-stamp"
     if stamp_file.is_file() and stamp_file.read_text() == stamp():
         return
@@ -104,7 +138,18 @@ def ensure_environment() -> None:
     run([*pip, "--require-hashes", "--requirement", str(LOCK)])
     editable = [word for name in PACKAGES for word in ("--editable", str(ROOT / "packages" / name))]
     run([*pip, "--no-deps", "--no-build-isolation", *editable])
+    if can_build_tpm():
+        print("dev.py: compiling what talks to a TPM; a minute, once", file=sys.stderr)
+        without_tpm(lambda: run([*pip, "--require-hashes", "--requirement", str(TPM_LOCK)]))
     stamp_file.write_text(stamp())
+
+
+def without_tpm(step: Callable[[], None]) -> None:
+    """Take a step that only keys in a TPM need; where it fails, go on without them."""
+    try:
+        step()
+    except SetupError as error:
+        print(f"dev.py: no keys in a TPM here, and their tests are skipped: {error}", file=sys.stderr)
 
 
 def environment() -> dict[str, str]:
@@ -158,7 +203,9 @@ def command_lock(arguments: Sequence[str]) -> int:
     sources = ["--group", "dev", "--group", "bench"]
     unnamed = [word for name in PACKAGES for word in ("--no-emit-package", name)]
     inputs = [f"packages/{name}/pyproject.toml" for name in PACKAGES]
-    return call([*compile_lock, *unnamed, *sources, *arguments, "--output-file", LOCK.name, *inputs])
+    status = call([*compile_lock, *unnamed, *sources, *arguments, "--output-file", LOCK.name, *inputs])
+    tpm = ["--extra", "tpm", "--constraint", LOCK.name, "--output-file", TPM_LOCK.name, "packages/btlib/pyproject.toml"]
+    return status or call([*compile_lock, *unnamed, *arguments, *tpm])
 
 
 COMMANDS = {
