@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from blocktree.dates import DAY, YEAR, parse_until
+from blocktree.dates import DAY, YEAR, parse_since, parse_until
 from blocktree.errors import CommandError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,3 +54,18 @@ def test_any_text_is_a_date_or_a_sentence(text: str) -> None:
     except CommandError:
         return
     assert end > NOW
+
+
+@pytest.mark.parametrize(
+    ("text", "begin"),
+    [
+        ("now", NOW),
+        ("36h", NOW - 36 * 3600),
+        ("2w", NOW - 14 * DAY),
+        ("2026-11-20", moment(2026, 11, 20)),
+        ("2026-11-20T18:00", moment(2026, 11, 20, 18)),
+        ("2027-01-01", moment(2027, 1, 1)),
+    ],
+)
+def test_beginnings(text: str, begin: int) -> None:
+    assert parse_since(text, NOW) == begin

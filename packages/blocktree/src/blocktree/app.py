@@ -22,6 +22,7 @@ from .commands import (
     protocol,
     ps,
     recover,
+    revoke,
     scrub,
     status,
 )
@@ -65,6 +66,7 @@ def build_app() -> typer.Typer:
     app.command()(mounting.mount)
     app.command()(mounting.umount)
     app.command()(grant.grant)
+    app.command()(revoke.revoke)
     app.command()(scrub.scrub)
     app.command()(df.df)
     app.command()(fsck.fsck)

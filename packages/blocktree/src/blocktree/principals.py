@@ -87,3 +87,13 @@ def find_member(domain: Domain, text: str) -> Member:
         kind=Kind.NOT_FOUND,
         hint="give its request file instead",
     )
+
+
+def find_principal(domain: Domain, text: str) -> Principal:
+    """The same, where the name of keys is enough: `bt1…` need not be known here."""
+    return Principal.parse(text) if text.startswith("bt1") else find_member(domain, text).request.principal
+
+
+def name_of(domain: Domain, principal: Principal) -> str | None:
+    """Under which name somebody was enrolled here; None where it was not."""
+    return next((member.host for member in members(domain) if member.request.principal == principal), None)

@@ -13,14 +13,17 @@ from btfproto import opening
 from btfproto.domain import DomainReader, no_readcap, open_volume, read_held
 from btfproto.localfs import FilePins, FsOptions, LocalFs
 from btfproto.provider import Owner
+from btfproto.revocations import RevocationView
 from btfproto.store import Store
 from btfproto.store.remote import StoreClient
 from btlib.home import Domain, Home
 from btlib.identity import Identity
+from btlib.kinds import Kind
 from btlib.paths import BlockPath
 from btlib.unlocking import unlock_domain
 
-from .asking import passphrase_prompt
+from .asking import passphrase, passphrase_prompt
+from .errors import CommandError
 from .files.tree import Tree
 
 PATIENCE = 4.0  #: seconds of trying to reach a server: a restart is survived, and a user at a terminal told soon
@@ -55,6 +58,18 @@ class Session:
             self._identities[domain.petname] = unlock_domain(domain, self._environ, self._passphrase_file, prompt)
         return self._identities[domain.petname]
 
+    def unlock_root(self, domain: Domain) -> Identity:
+        """The root's own identity, where its credentials lie; asks for their passphrase where need be."""
+        if not domain.root_credentials.exists():
+            raise CommandError(
+                f"the root's keys of {domain.petname} are not here: {domain.root_credentials_file} is missing",
+                kind=Kind.NOT_FOUND,
+                hint="use the machine where the domain was made, or bring the file back; the words make it anew: "
+                "bt recover",
+            )
+        secret = passphrase(f"the root of {domain.petname}", self._passphrase_file, self._environ)
+        return domain.root_credentials.unlock(secret)
+
     @contextmanager
     def attach(self, domain: Domain, paths: Sequence[BlockPath]) -> Iterator[Tree]:
         """The highest directory above all of `paths` that this machine may read, opened; committed at the end.
@@ -71,11 +86,13 @@ class Session:
         store = open_store(domain, identity)
         with ExitStack() as stack:
             stack.callback(store.close)
-            anchor = _anchor(store, identity, _common(paths))
+            view = known_revocations(domain, store)  # first: an old store is named as one, whatever it lacks
+            anchor = _anchor(DomainReader(store, domain.root, view), identity, _common(paths))
             pins = FilePins(domain.pins)
             stack.callback(pins.close)
             options = FsOptions(shared=isinstance(store, StoreClient))
-            provider = LocalFs(store, identity, open_volume(store, identity, anchor, now()), options=options, pins=pins)
+            volume = open_volume(store, identity, anchor, now(), revocations=view)
+            provider = LocalFs(store, identity, volume, options=options, pins=pins, revocations=view)
             stack.callback(provider.shutdown)
             yield Tree(provider, anchor, domain.petname), provider, store
             provider.sync()
@@ -86,8 +103,15 @@ def open_store(domain: Domain, identity: Identity) -> Store:
     return opening.open_store(domain, identity, program="bt", patience=PATIENCE)
 
 
-def _anchor(store: Store, identity: Identity, path: BlockPath) -> BlockPath:
-    held = read_held(DomainReader(store, path.root), identity)
+def known_revocations(domain: Domain, store: Store) -> RevocationView:
+    """The domain's revocation list, fresh from the store and remembered. Raises FsError (ROLLBACK), StoreError."""
+    view = RevocationView(store, domain.root, opening.memory_of(domain))
+    view.refresh(now())
+    return view
+
+
+def _anchor(reader: DomainReader, identity: Identity, path: BlockPath) -> BlockPath:
+    held = read_held(reader, identity)
     readable = [key.path for key in held.keys if key.path.is_prefix_of(path)]
     if not readable:
         raise no_readcap(identity.principal, path, held.refused)

@@ -6,8 +6,9 @@ are arguments. The formats are specified in `docs/spec/domain.md`.
 
 from ._create import CreatedDomain, DirectoryAttributes, create_domain
 from ._drafts import Content, Draft, public_content
-from ._explain import Access, AccessExplanation, explain_access, explain_right
+from ._explain import Access, AccessExplanation, Place, explain_access, explain_granted
 from ._grant import Granted, grant_access
+from ._log import Happened, LogEntry, domain_log
 from ._open import Held, Volume, best_key, no_readcap, open_volume, read_held
 from ._reader import DomainReader, RevocationSource
 from ._records import DomainRecord, Grants, ScopeId, ScopeRecord, domain_block, grants_block, scope_block
@@ -24,6 +25,8 @@ from ._revoking import (
     revocations_block,
     seen_list,
 )
+from ._survey import GrantsFound, Survey, survey_records
+from ._withdraw import Withdrawn, granted_in, withdraw_access
 
 __all__ = [
     "LIST_LIMITS",
@@ -39,25 +42,33 @@ __all__ = [
     "Draft",
     "Granted",
     "Grants",
+    "GrantsFound",
+    "Happened",
     "Held",
+    "LogEntry",
+    "Place",
     "RecoveredDomain",
     "RevocationSource",
     "RevokedAccess",
     "ScopeId",
     "ScopeRecord",
     "SeenList",
+    "Survey",
     "Volume",
+    "Withdrawn",
     "best_key",
     "check_list",
     "check_revoker",
     "check_succession",
     "create_domain",
     "domain_block",
+    "domain_log",
     "domains_in",
     "explain_access",
-    "explain_right",
+    "explain_granted",
     "find_root",
     "grant_access",
+    "granted_in",
     "grants_block",
     "no_readcap",
     "open_volume",
@@ -68,4 +79,6 @@ __all__ = [
     "revoke_access",
     "scope_block",
     "seen_list",
+    "survey_records",
+    "withdraw_access",
 ]

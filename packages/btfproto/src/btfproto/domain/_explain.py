@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from btlib.block import Header
 from btlib.errors import CapabilityError, IntegrityError
 from btlib.identity import Identity
 from btlib.paths import BlockPath
 from btlib.principals import Principal
+from btlib.readcaps import Readcap
 from btlib.revocations import NO_REVOCATIONS, Revocations
 from btlib.verification import Decision, verify_chain
 from btlib.writecaps import Chain, Rights
@@ -17,6 +20,7 @@ from btfproto.store import Store
 
 from ._open import best_key, directory_header, no_readcap, read_held
 from ._reader import DomainReader
+from ._records import Grants
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,10 +29,23 @@ class Access:
 
     allowed: bool
     steps: tuple[str, ...]
+    failed: str | None = None  #: the step at which it failed, in a word: readcap, path, right, time, revocation…
+    until: int | None = None  #: allowed until then; None: no end
+    chain: Chain | None = None  #: by which; None for reading
 
     @property
     def reason(self) -> str:
         return self.steps[-1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A directory on the way to a path, or at it."""
+
+    path: BlockPath
+    block: bytes
+    key_epoch: int
+    scope: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +62,7 @@ def explain_access(store: Store, identity: Identity, path: BlockPath, now: int) 
     reader = DomainReader(store, path.root)
     try:
         held = read_held(reader, identity)
-        read = _explain_read(reader, identity, path)
+        read = _explain_read(reader, identity, path, now)
     except (IntegrityError, CapabilityError) as error:
         raise FsError(error.kind, error.message, error.hint) from error
     chains = held.identity.chains
@@ -72,20 +89,103 @@ def explain_right(
         for chain in (Chain(), *chains)
     ]
     best = max(decisions, key=_closeness)
-    return Access(allowed=best.allowed, steps=best.steps)
+    return Access(
+        allowed=best.allowed,
+        steps=best.steps,
+        failed=None if best.allowed else best.stage.name.lower(),
+        until=best.not_after if best.allowed else None,
+        chain=best.chain,
+    )
 
 
-def _explain_read(reader: DomainReader, identity: Identity, path: BlockPath) -> Access:
+def explain_granted(
+    reader: DomainReader, places: Sequence[Place], path: BlockPath, principal: Principal, now: int
+) -> AccessExplanation:
+    """What the public records say that somebody may do at `path`; `places` lead there, the target last if it is there.
+
+    What it holds beside the records (a membership, a chain from hand to hand) nobody can see here. Raises FsError,
+    IntegrityError.
+    """
+    lineage = reader.lineage(places[-1].scope)
+    found = [reader.grants(scope, principal) for scope in lineage]
+    chains = tuple(chain for _, grants in found for chain in grants.chains)
+    revoked = reader.revocations
+    return AccessExplanation(
+        principal=principal,
+        path=path,
+        read=_explain_recorded(reader, places, path, principal, found, now),
+        write=explain_right(chains, principal, path, Rights.WRITE, now, revoked),
+        execute=explain_right(chains, principal, path, Rights.EXECUTE, now, revoked),
+    )
+
+
+def _explain_recorded(
+    reader: DomainReader,
+    places: Sequence[Place],
+    path: BlockPath,
+    principal: Principal,
+    found: Sequence[tuple[Header | None, Grants]],
+    now: int,
+) -> Access:
+    """Reading, as a server that holds the keys decides it."""
+    steps: list[str] = []
+    above = {place.block: place for place in places}
+    failed, opened = "readcap", None
+    for header, grants in found:
+        for readcap in grants.readcaps:
+            place = above.get(readcap.block)
+            if header is None or place is None:
+                continue
+            fault = _readcap_fault(reader, readcap, place, header)
+            if fault is None:
+                steps.append(f"a readcap opens {place.path} and all below (epoch {readcap.key_epoch})")
+                opened = place
+            else:
+                failed, sentence = fault
+                steps.append(f"a readcap for {place.path} does not count: {sentence}")
+    reason = reader.revocations.revoked(principal, now)
+    if reason is not None:
+        return Access(allowed=False, steps=(*steps, reason), failed="revocation")
+    if opened is None:
+        count = sum(len(grants.readcaps) for _, grants in found)
+        none = f"none of the {count} readcaps of {principal} opens {path} or a directory above it"
+        return Access(allowed=False, steps=(*steps, none), failed=failed)
+    outcome = f"{principal} may read {path} by the readcap for {opened.path}"
+    return Access(allowed=True, steps=(*steps, outcome))
+
+
+def _readcap_fault(reader: DomainReader, readcap: Readcap, place: Place, header: Header) -> tuple[str, str] | None:
+    """Why a readcap does not count: the step and a sentence."""
+    if readcap.key_epoch != place.key_epoch:
+        return "epoch", f"the key was changed (epoch {place.key_epoch}; the grant is for {readcap.key_epoch})"
+    writer = reader.writer(header.chain)
+    decision = verify_chain(
+        writer.chain,
+        root=reader.root,
+        subject=writer.public.principal,
+        right=Rights.WRITE,
+        now=header.written,
+        path=place.path,
+        lineage=reader.lineage(place.scope),
+        revocations=reader.revocations,
+    )
+    return None if decision.allowed else ("granter", f"who granted it could not: {decision.reason}")
+
+
+def _explain_read(reader: DomainReader, identity: Identity, path: BlockPath, now: int) -> Access:
     held = read_held(reader, identity)
     steps = [f"a readcap opens {key.path} (block {key.block.hex()}, epoch {key.key_epoch})" for key in held.keys]
     steps += held.refused
     key = best_key(held, path)
     if key is None:
-        return Access(allowed=False, steps=(*steps, str(no_readcap(identity.principal, path))))
+        return Access(allowed=False, steps=(*steps, str(no_readcap(identity.principal, path))), failed="readcap")
     try:
         directory_header(reader, key)
     except FsError as error:
-        return Access(allowed=False, steps=(*steps, str(error)))
+        return Access(allowed=False, steps=(*steps, str(error)), failed="epoch")
+    reason = reader.revocations.revoked(identity.principal, now)
+    if reason is not None:
+        return Access(allowed=False, steps=(*steps, reason), failed="revocation")
     outcome = f"{identity.principal} may read {path} by the readcap for {key.path}"
     return Access(allowed=True, steps=(*steps, outcome))
 

@@ -1,0 +1,232 @@
+"""`bt revoke`: take back what a principal was given, in the whole domain or at a path; or one writecap."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import typer
+from btfproto.domain import DomainReader, RevokedAccess, Withdrawn, granted_in, revoke_access, withdraw_access
+from btfproto.store import Store
+from btlib.home import Domain
+from btlib.identity import Identity
+from btlib.kinds import Kind
+from btlib.paths import BlockPath
+from btlib.principals import Principal
+from btlib.writecaps import Chain
+
+from ..asking import confirm
+from ..dates import parse_since
+from ..errors import CommandError
+from ..files.keys import keys_below, read_key
+from ..options import Json, PassphraseFile, complete_petname
+from ..output import give, human_time, iso_time, remark, say
+from ..principals import find_principal, name_of
+from ..session import Session, known_revocations, now, open_store
+
+_SERIAL = re.compile("[0-9a-f]{32}")
+NOTHING_WITHDRAWN = Withdrawn(readcaps=0, chains=0)
+
+
+@dataclass(kw_only=True)
+class Target:
+    """What is revoked, and how it is called."""
+
+    called: str
+    principal: Principal | None = None
+    serials: tuple[bytes, ...] = ()
+    place: BlockPath | None = None
+    chains: tuple[Chain, ...] = ()
+    blocks: frozenset[bytes] = frozenset()  #: directories whose readcaps are withdrawn
+    lineage: Sequence[bytes] = field(default=())
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of a principal is meant."""
+        return self.principal is not None and self.place is None
+
+
+def revoke(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="PRINCIPAL|SERIAL",
+            help="bt1…, a machine enrolled here, its request file; or a writecap's serial, as bt access log shows it.",
+        ),
+    ],
+    path: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[PETNAME:[/PATH]]",
+            help="Only what was granted there and below. PETNAME: alone means everything in that domain.",
+            autocompletion=complete_petname,
+        ),
+    ] = None,
+    since: Annotated[
+        str, typer.Option("--from", metavar="TIME", help="From when on it counts: a date, or 2d for two days ago.")
+    ] = "now",
+    root: Annotated[bool, typer.Option("--root", help="Sign with the root's keys instead of this machine's.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    json: Json = False,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Take back what somebody was given, from a moment on. This cannot be undone.
+
+    Servers refuse it at once, on open connections too; everybody else when they hear of it. What it wrote before that
+    moment stays readable, what it writes later is refused. What it has read it keeps.
+
+    Examples:
+
+      bt revoke laptop
+
+      bt revoke bt1… home:/photos --from 2026-11-20
+    """
+    session = Session(passphrase_file)
+    domain, place = _where(session, path)
+    moment = parse_since(since, now())
+    signer = session.unlock_root(domain) if root else session.unlock(domain)
+    found = _target(session, domain, target, place)
+    _announce(found, moment)
+    if not yes:
+        confirm(f"Revoke {found.called}?", otherwise="--yes")
+    store = open_store(domain, signer)
+    try:
+        done, withdrawn = _revoke(domain, store, signer, found, moment)
+    finally:
+        store.close()
+    _show(found, moment, done, withdrawn, as_json=json)
+
+
+def _where(session: Session, path: str | None) -> tuple[Domain, BlockPath | None]:
+    if path is None:
+        return session.home.domain(None), None
+    domain, place = session.home.resolve(path)
+    return domain, place if place.names else None
+
+
+def _target(session: Session, domain: Domain, text: str, place: BlockPath | None) -> Target:
+    if _SERIAL.fullmatch(text):
+        if place is not None:
+            raise CommandError("a serial names one writecap by itself", hint="leave the path away")
+        return Target(called=f"the writecap {text}", serials=(bytes.fromhex(text),))
+    principal = find_principal(domain, text)
+    name = name_of(domain, principal)
+    called = str(principal) if name is None else f"{name} ({principal})"
+    if place is None:
+        return Target(called=called, principal=principal)
+    return _target_at(session, domain, principal, called, place)
+
+
+def _target_at(session: Session, domain: Domain, principal: Principal, called: str, place: BlockPath) -> Target:
+    """What the records say that a principal was granted at a path and below it."""
+    with session.attach_local(domain, [place]) as (tree, provider, store):
+        directory = tree.directory(place)
+        reader = DomainReader(store, domain.root)
+        lineage = reader.lineage(provider.inode_of(directory.inode).store.scope)
+        granted = granted_in(reader, lineage, principal)
+        blocks = {read_key(provider, directory, place).block}
+        wanted = {readcap.block for readcap in granted.readcaps} - blocks
+        if wanted:
+            blocks |= {key.block for key in keys_below(tree, provider, directory, place) if key.block in wanted}
+    chains = tuple(chain for chain in granted.chains if chain.last and place.is_prefix_of(chain.last.block_path))
+    readcaps = [readcap for readcap in granted.readcaps if readcap.block in blocks]
+    if not chains and not readcaps:
+        shown = f"{domain.petname}:/{'/'.join(place.names)}"
+        raise CommandError(
+            f"the records of {domain.petname} name nothing that {called} was granted at {shown} or below",
+            kind=Kind.NOT_FOUND,
+            hint=f"it may come from above: bt access list {shown}; all of it at once: bt revoke {principal}",
+        )
+    return Target(
+        called=f"what {called} was granted at {domain.petname}:/{'/'.join(place.names)}",
+        principal=principal,
+        serials=tuple(chain.last.serial for chain in chains if chain.last),
+        place=place,
+        chains=chains,
+        blocks=frozenset(blocks),
+        lineage=lineage,
+    )
+
+
+def _announce(target: Target, since: int) -> None:
+    """What it will do and what it cannot, before anything is done."""
+    for line in consequences(target, since, now()):
+        remark(line)
+
+
+def consequences(target: Target, since: int, moment: int) -> list[str]:
+    """Plain sentences."""
+    lines = [f"From {human_time(since)} UTC on, {target.called} counts for nothing. This cannot be undone."]
+    if since < moment:
+        lines.append(
+            "What was written by that right since then becomes unreadable for everybody, also what was honest; "
+            "what was written before stays."
+        )
+    if target.principal is not None:
+        lines.append(
+            "Whoever was enrolled by it, or granted something, loses that too and needs it anew from somebody else."
+        )
+        lines.append(
+            "What it has read it keeps, and the keys it holds: until they are changed, it can open whatever it could "
+            "read, old and new, if it gets hold of the stored bytes."
+        )
+    return lines
+
+
+def _revoke(
+    domain: Domain, store: Store, signer: Identity, target: Target, since: int
+) -> tuple[RevokedAccess, Withdrawn]:
+    view = known_revocations(domain, store)
+    done = revoke_access(
+        store,
+        signer,
+        domain.root,
+        principals={target.principal: since} if target.whole and target.principal else {},
+        serials=dict.fromkeys(target.serials, since),
+        now=now(),
+        random=secrets.token_bytes,
+        seen=view.seen,
+    )
+    view.refresh(now())
+    if target.place is None or target.principal is None:
+        return done, NOTHING_WITHDRAWN
+    withdrawn = withdraw_access(
+        store,
+        signer,
+        target.principal,
+        root=domain.root,
+        lineage=target.lineage,
+        blocks=target.blocks,
+        chains=target.chains,
+        now=now(),
+        random=secrets.token_bytes,
+    )
+    return done, withdrawn
+
+
+def _show(target: Target, since: int, done: RevokedAccess, withdrawn: Withdrawn, *, as_json: bool) -> None:
+    if as_json:
+        give(
+            {
+                "principal": None if target.principal is None else str(target.principal),
+                "path": None if target.place is None else str(target.place),
+                "serials": [serial.hex() for serial in target.serials],
+                "since": iso_time(since),
+                "version": done.record.version,
+                "added": done.added,
+                "readcaps_withdrawn": withdrawn.readcaps,
+                "not_undone": consequences(target, since, now())[1:],
+            }
+        )
+        return
+    if done.added:
+        say(f"Revoked {target.called} from {human_time(since)} UTC on (list version {done.record.version}).")
+    elif withdrawn.readcaps:
+        say(f"Withdrew {target.called}.")
+    else:
+        say(f"Nothing new: {target.called} was revoked already (list version {done.record.version}).")
+    if withdrawn.readcaps:
+        say(f"{withdrawn.readcaps} readcaps were taken out of the records.")
