@@ -1,4 +1,4 @@
-"""Makes the test vectors of `docs/spec/domain.md`, one scenario a file.
+"""Makes the test vectors of `docs/spec/domain.md` and `docs/spec/revocation.md`, one scenario a file.
 
 python packages/btfproto/tests/domain/make_vectors.py            write vectors/*.json beside this file
 python packages/btfproto/tests/domain/make_vectors.py --check    compare instead, and fail on any difference
@@ -13,9 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from btfproto.domain import DomainRecord, Grants, ScopeRecord, domain_block, grants_block, public_content, scope_block
+from btfproto.domain import (
+    DomainRecord,
+    Grants,
+    ScopeRecord,
+    domain_block,
+    grants_block,
+    public_content,
+    revocations_block,
+    scope_block,
+)
 from btfproto.testing.domains import NOW, person
-from btlib import BlockPath, Chain, Readcap, Rights, issue_writecap
+from btlib import BlockPath, Chain, Identity, Principal, Readcap, Rights, issue_writecap
+from btlib.revocations import NO_LIST, RevocationList, Revoked
 from btserde import encode
 
 HERE = Path(__file__).resolve().parent
@@ -38,6 +48,23 @@ CHAIN = issue_writecap(
 )
 READCAP = Readcap(subject=ALICE.principal, block=DIRECTORY, key_epoch=0, sealed=b"sealed; any bytes do here")
 
+OWNER, MEMBER, BOB = person(3), person(4), person(5)
+
+
+def owner_chain(holder: Identity, *names: str, delegable: bool = True) -> Chain:
+    return issue_writecap(
+        ROOT.signer,
+        Chain(),
+        subject=holder.principal,
+        path=BlockPath(ROOT.principal, names),
+        scope=SCOPE,
+        rights=Rights.WRITE,
+        not_before=NOW,
+        not_after=NOW + 86_400,
+        may_delegate=delegable,
+        serial=holder.principal.digest[:16],
+    )
+
 
 def vectors() -> Iterator[tuple[str, Vector]]:
     domain = DomainRecord(root=ROOT.public, directory=DIRECTORY, scope=SCOPE)
@@ -50,8 +77,81 @@ def vectors() -> Iterator[tuple[str, Vector]]:
     yield "grants-empty", record("grants of nothing", nothing, grants_block(SCOPE, ALICE.principal))
     grants = Grants(principal=ALICE.principal, readcaps=(READCAP,), chains=(CHAIN,))
     yield "grants", record("a readcap and a chain", grants, grants_block(SCOPE, ALICE.principal))
+    yield "revoked-empty", record("a list of nothing", RevocationList(version=1), revocations_block(ROOT.principal))
+    yield "revoked", record("a principal and a serial", two(), revocations_block(ROOT.principal))
+    yield from lists()
     for size in (0, 1, 16_384, 16_385, 40_000):
         yield f"content-{size}", content(size)
+
+
+def entry(by: Identity = OWNER, since: int = NOW + 10) -> Revoked:
+    return Revoked(since=since, recorded=NOW + 10, by=by.principal)
+
+
+def two() -> RevocationList:
+    return RevocationList(version=2, principals={ALICE.principal: entry()}, serials={SERIAL: entry(since=NOW)})
+
+
+def lists() -> Iterator[tuple[str, Vector]]:
+    """Lists as a reader meets them, perhaps after another one."""
+    owner, alice = owner_chain(OWNER), ALICE.principal
+    known = NO_LIST.extended({alice: entry()}, {})
+    both = known.extended({BOB.principal: entry()}, {})
+    yield "list-by-an-owner", a_list("an owner's first list", known, OWNER, owner)
+    yield "list-by-the-root", a_list("the root's, after an owner's", both, ROOT, Chain(), seen=known)
+    yield "list-same", a_list("the one seen before", known, OWNER, owner, seen=known)
+    reject: list[tuple[str, str, RevocationList, Identity, Chain, dict[str, Any]]] = [
+        ("by-a-writer-below", "is not below", known, MEMBER, owner_chain(MEMBER, "a"), {}),
+        ("by-who-may-not-delegate", "cannot give", known, MEMBER, owner_chain(MEMBER, delegable=False), {}),
+        ("by-a-stranger", "is not the root", known, MEMBER, Chain(), {}),
+        ("by-whom-it-revokes", "was revoked on", revoking(OWNER.principal), OWNER, owner, {}),
+        ("names-the-root", "cannot be revoked", revoking(ROOT.principal), OWNER, owner, {}),
+        ("version-of-the-header", "stands under version", known, OWNER, owner, {"version": 2}),
+        ("in-another-scope", "root scope", known, OWNER, owner, {"scope": INNER}),
+        ("after-its-chain", "expired on", known, OWNER, owner, {"written": NOW + 86_401}),
+        ("rolled-back", "was seen before", known, OWNER, owner, {"seen": both}),
+        ("two-of-one-version", "there are two", revoking(BOB.principal), OWNER, owner, {"seen": known}),
+        ("takes-back", "takes back", RevocationList(version=2), OWNER, owner, {"seen": known}),
+        ("takes-back-by-the-root", "takes back", RevocationList(version=2), ROOT, Chain(), {"seen": known}),
+        ("postpones", "later", postponing(alice), OWNER, owner, {"seen": known}),
+        ("of-an-earlier-time", "older than version", both, OWNER, owner, {"seen": known, "written": NOW + 9}),
+    ]
+    for name, words, fresh, writer, chain, changes in reject:
+        yield f"list-{name}", a_list(name.replace("-", " "), fresh, writer, chain, expect=words, **changes)
+
+
+def revoking(who: Principal) -> RevocationList:
+    return NO_LIST.extended({who: entry()}, {})
+
+
+def postponing(who: Principal) -> RevocationList:
+    return RevocationList(version=2, principals={who: entry(since=NOW + 11)})
+
+
+def a_list(
+    comment: str,
+    fresh: RevocationList,
+    writer: Identity,
+    chain: Chain,
+    *,
+    expect: str = "accept",
+    version: int | None = None,
+    scope: bytes = SCOPE,
+    written: int = NOW + 10,
+    seen: RevocationList | None = None,
+) -> Vector:
+    return {
+        "kind": "list",
+        "comment": comment,
+        "expect": expect,
+        "root": str(ROOT.principal),
+        "root_scope": SCOPE.hex(),
+        "writer": encode(writer.public).hex(),
+        "chain": encode(chain).hex(),
+        "header": {"version": fresh.version if version is None else version, "scope": scope.hex(), "written": written},
+        "bytes": encode(fresh).hex(),
+        "seen": None if seen is None else {"bytes": encode(seen).hex(), "written": NOW + 10},
+    }
 
 
 def record(comment: str, value: msgspec.Struct, block: bytes) -> Vector:

@@ -6,17 +6,40 @@ import hashlib
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
-from btfproto.domain import DomainRecord, Grants, ScopeRecord, domain_block, grants_block, scope_block
+from btfproto.domain import (
+    NOTHING_SEEN,
+    DomainRecord,
+    Grants,
+    ScopeRecord,
+    check_list,
+    check_succession,
+    domain_block,
+    grants_block,
+    revocations_block,
+    scope_block,
+    seen_list,
+)
+from btfproto.testing.domains import person
+from btlib import Chain, Principal, PublicKeys
+from btlib.block import Header, WriterRecord
+from btlib.errors import BlocktreeError
 from btlib.labels import Label
+from btlib.revocations import RevocationList
 from btserde import decode, encode
 
 HERE = Path(__file__).resolve().parent
 FILES = sorted((HERE / "vectors").glob("*.json"))
-RECORDS = {"DomainRecord": DomainRecord, "ScopeRecord": ScopeRecord, "Grants": Grants}
+RECORDS = {
+    "DomainRecord": DomainRecord,
+    "ScopeRecord": ScopeRecord,
+    "Grants": Grants,
+    "RevocationList": RevocationList,
+}
 SCOPE = b"root scope......"
 
 
@@ -48,11 +71,37 @@ def test_a_vector_does_what_it_says(path: Path) -> None:
     if vector["kind"] == "content":
         assert slow_root(bytes(i % 251 for i in range(vector["size"]))).hex() == vector["root"]
         return
+    if vector["kind"] == "list":
+        judge(vector)
+        return
     encoded = bytes.fromhex(vector["bytes"])
     value = decode(encoded, RECORDS[vector["type"]])
     assert encode(value) == encoded
     assert slow_root(encoded).hex() == vector["root"]
     assert bytes.fromhex(vector["block"]) == block_of(value)
+
+
+def judge(vector: dict[str, Any]) -> None:
+    """What a reader says of a list that a store shows, perhaps after another one."""
+    record = decode(bytes.fromhex(vector["bytes"]), RevocationList)
+    assert encode(record).hex() == vector["bytes"]
+    chain = Chain.decode(bytes.fromhex(vector["chain"]))
+    writer = WriterRecord(chain=chain, public=decode(bytes.fromhex(vector["writer"]), PublicKeys))
+    fields = vector["header"]
+    header = header_of(fields["version"], bytes.fromhex(fields["scope"]), fields["written"])
+    seen = NOTHING_SEEN
+    if vector["seen"] is not None:
+        before = decode(bytes.fromhex(vector["seen"]["bytes"]), RevocationList)
+        seen = seen_list(before, header_of(before.version, SCOPE, vector["seen"]["written"]))
+    root, scope = Principal.parse(vector["root"]), bytes.fromhex(vector["root_scope"])
+    expected = nullcontext() if vector["expect"] == "accept" else pytest.raises(BlocktreeError, match=vector["expect"])
+    with expected:
+        check_list(record, header, writer, root=root, scope=scope)
+        check_succession(seen, seen_list(record, header))
+
+
+def header_of(version: int, scope: bytes, written: int) -> Header:
+    return Header(block=bytes(16), scope=scope, version=version, chain=bytes(32), written=written)
 
 
 def block_of(value: object) -> bytes:
@@ -66,6 +115,10 @@ def block_of(value: object) -> bytes:
         case Grants():
             assert grants_block(SCOPE, value.principal) == slow_id(Label.GRANTS, SCOPE, value.principal.digest)
             return grants_block(SCOPE, value.principal)
+        case RevocationList():
+            root = person(1).principal
+            assert revocations_block(root) == slow_id(Label.REVOKED, root.digest)
+            return revocations_block(root)
     raise AssertionError(value)
 
 
