@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from btfproto.domain import Draft, Grants, grant_access, grants_block, open_volume
+from btfproto.domain import DomainReader, Draft, Grants, grant_access, grants_block, open_volume, revoke_access
 from btfproto.errors import FsError
 from btfproto.localfs import FsOptions, LocalFs, empty_directory_attributes
 from btfproto.provider import FileKind, OpenFlags, Owner
@@ -174,3 +174,58 @@ def test_a_server_without_a_key_says_what_it_lacks(tree: Tree) -> None:
     with pytest.raises(FsError, match="this server holds no key") as refused:
         attacher(tree.world.path(), peer_of(tree.world.machine), False)
     assert str(server.principal) in str(refused.value)
+
+
+def revoke(tree: Tree, *people: Identity, serials: tuple[bytes, ...] = (), since: int = NOW - 1) -> None:
+    revoke_access(
+        tree.world.store,
+        tree.world.root,
+        tree.world.root.principal,
+        principals={one.principal: since for one in people},
+        serials=dict.fromkeys(serials, since),
+        now=NOW,
+        random=os.urandom,
+    )
+
+
+def test_a_revoked_principal_attaches_nowhere_and_is_told_since_when(tree: Tree) -> None:
+    bob = person(9)
+    tree.grant(bob, tree.key(tree.photos, "photos"))
+    tree.attach(bob, "photos")
+    revoke(tree, bob)
+    with pytest.raises(FsError, match=r"holds no read capability for .* \(bt1.* was revoked on") as refused:
+        tree.attach(bob, "photos")
+    assert refused.value.kind is Kind.FORBIDDEN
+
+
+def test_a_revoked_writecap_leaves_reading(tree: Tree) -> None:
+    bob = person(9)
+    tree.grant(bob, tree.key(tree.photos, "photos"), Rights.WRITE)
+    tree.attacher.close()
+    reader = DomainReader(tree.world.store, tree.world.root.principal)
+    (chain,) = reader.grants(tree.world.created.scope, bob.principal)[1].chains
+    assert tree.attach(bob, "photos").writable
+    revoke(tree, serials=(chain.caps[-1].serial,))
+    attachment = tree.attach(bob, "photos")
+    assert not attachment.writable
+    assert "was revoked on" in attachment.why_not
+
+
+def test_what_a_revoked_owner_granted_afterwards_counts_for_nothing(tree: Tree) -> None:
+    """A store that does not check, or helps, may take the record; the attacher does not."""
+    bob, target = person(9), tree.key(tree.photos, "photos")
+    tree.grant(person(10), target)
+    revoke(tree, tree.world.machine, since=NOW + 60)
+    scope, machine = tree.world.created.scope, tree.world.machine
+    sealed = seal_readcap(bob.public, block=target.block, key_epoch=target.key_epoch, key=target.key, path=target.path)
+    for written, allowed in ((NOW + 59, True), (NOW + 60, False)):
+        draft = Draft(machine.signer, tree.world.created.chain, now=written)
+        block = grants_block(scope, bob.principal)
+        previous = DomainReader(tree.world.store, tree.world.root.principal).grants(scope, bob.principal)[0]
+        draft.put_public(block, scope, Grants(principal=bob.principal, readcaps=(sealed,)), previous=previous)
+        tree.world.store.commit(draft.commit(os.urandom(16)))
+        if allowed:
+            tree.attach(bob, "photos")
+        else:
+            with pytest.raises(FsError, match=r"without the right to: .* was revoked on"):
+                tree.attach(bob, "photos")
