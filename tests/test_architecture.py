@@ -103,7 +103,7 @@ SHELLS: dict[str, list[str]] = {
         "_loops.py",
         "_reconnecting.py",
         "_server.py",
-        "_shell.py",
+        "_shell*.py",
         "_sockets.py",
         "_stream.py",
         "_workers.py",

@@ -26,8 +26,10 @@ ROUTE = frame(FrameKind.ROUTE, 1, str(PATH).encode())
     ("what", "frames"),
     [
         ("no place", [frame(FrameKind.HELLO, 0, bytes(16))]),
-        ("no place", [frame(FrameKind.ACCEPT, 0)]),
-        ("no place", [frame(FrameKind.REFUSE, 0, b"\0")]),
+        ("was not sent", [frame(FrameKind.ACCEPT, 0)]),
+        ("was not sent", [frame(FrameKind.REFUSE, 0, b"\0")]),
+        ("malformed", [frame(FrameKind.AUTH, 0, b"\0")]),
+        ("stream 0", [frame(FrameKind.AUTH, 1, b"\0")]),
         ("kind 28", [frame(28, 1)]),
         ("too short", [frame(FrameKind.EXTENDED, 1, bytes(3))]),
         ("kind 24", [frame(FrameKind.EXTENDED, 1, b"\x18\0\0\0" + bytes(4))]),

@@ -21,7 +21,14 @@ from btlib.kinds import Kind
 from btlib.testing import make_domain_identities
 from bttp.testing import check_shell
 from bttp.testing._shell_suite import CHECKS
-from bttp.testing._stage import LastingLinkUnderTest, LinkUnderTest, ServerUnderTest, ShellUnderTest
+from bttp.testing._stage import (
+    LastingLinkUnderTest,
+    LinkUnderTest,
+    Revoked,
+    ServerUnderTest,
+    ShellUnderTest,
+    nothing_revoked,
+)
 
 
 class Threads:
@@ -33,9 +40,15 @@ class Threads:
 
     @contextmanager
     def serve(
-        self, identity: Identity, router: bttp.Router, root: Principal, limits: bttp.Limits
+        self,
+        identity: Identity,
+        router: bttp.Router,
+        root: Principal,
+        limits: bttp.Limits,
+        revoked: Revoked = nothing_revoked,
     ) -> Iterator[ServerUnderTest]:
-        with bttp.blocking.serve([self._place()], identity, router, roots=[root], limits=limits) as server:
+        policy = bttp.RootPolicy([root], revocations=revoked)
+        with bttp.blocking.serve([self._place()], identity, router, policy=policy, limits=limits) as server:
             yield server
 
     def _place(self) -> str:
@@ -52,9 +65,14 @@ class Threads:
 
     @contextmanager
     def connect(
-        self, endpoint: str, identity: Identity | None, root: Principal, server: BlockPath | None
+        self,
+        endpoint: str,
+        identity: Identity | None,
+        root: Principal,
+        server: BlockPath | None,
+        revoked: Revoked = nothing_revoked,
     ) -> Iterator[LinkUnderTest]:
-        with bttp.blocking.connect(endpoint, identity, root=root, server=server) as link:
+        with bttp.blocking.connect(endpoint, identity, root=root, server=server, revocations=revoked) as link:
             yield link
 
     @contextmanager
@@ -122,6 +140,16 @@ class _PortalLink:
     def closed(self) -> bool:
         return self._link.closed
 
+    @property
+    def reason(self) -> bttp.BttpError | None:
+        return self._link.reason
+
+    def prove(self, identity: Identity) -> None:
+        self._portal.call(self._link.prove, identity)
+
+    def recheck(self) -> None:
+        self._portal.call(self._link.recheck)
+
     def call(
         self,
         path: BlockPath | str,
@@ -174,6 +202,12 @@ class _PortalServer:
     def endpoints(self) -> tuple[str, ...]:
         return self._server.endpoints
 
+    def recheck(self) -> None:
+        self._portal.call(self._server.recheck)
+
+    def renew(self, identity: Identity) -> None:
+        self._portal.call(self._server.renew, identity)
+
     def drain(self, timeout: float = 5.0) -> bool:
         return self._portal.call(self._server.drain, timeout)
 
@@ -190,6 +224,9 @@ class _PortalLasting:
 
     def ready(self, timeout: float | None = None) -> object:
         return self._portal.call(self._link.ready, timeout)
+
+    def renew(self, identity: Identity) -> None:
+        self._portal.call(self._link.renew, identity)
 
     def cut(self) -> None:
         async def cut() -> None:
@@ -224,10 +261,16 @@ class Loop:
 
     @contextmanager
     def serve(
-        self, identity: Identity, router: bttp.Router, root: Principal, limits: bttp.Limits
+        self,
+        identity: Identity,
+        router: bttp.Router,
+        root: Principal,
+        limits: bttp.Limits,
+        revoked: Revoked = nothing_revoked,
     ) -> Iterator[ServerUnderTest]:
+        policy = bttp.RootPolicy([root], revocations=revoked)
         with start_blocking_portal(self._backend, self._options) as portal:
-            serving = bttp.serve([self._place()], identity, router, roots=[root], limits=limits)
+            serving = bttp.serve([self._place()], identity, router, policy=policy, limits=limits)
             with portal.wrap_async_context_manager(serving) as server:
                 yield _PortalServer(portal, server)
 
@@ -246,10 +289,15 @@ class Loop:
 
     @contextmanager
     def connect(
-        self, endpoint: str, identity: Identity | None, root: Principal, server: BlockPath | None
+        self,
+        endpoint: str,
+        identity: Identity | None,
+        root: Principal,
+        server: BlockPath | None,
+        revoked: Revoked = nothing_revoked,
     ) -> Iterator[LinkUnderTest]:
         with start_blocking_portal(self._backend, self._options) as portal:
-            connecting = bttp.connect(endpoint, identity, root=root, server=server)
+            connecting = bttp.connect(endpoint, identity, root=root, server=server, revocations=revoked)
             with portal.wrap_async_context_manager(connecting) as link:
                 yield _PortalLink(portal, link)
 

@@ -31,7 +31,8 @@ def test_nothing_is_taken_before_its_time() -> None:
         assert state not in FRAMES
     for state, kinds in FRAMES.items():
         assert (FrameKind.CALL in kinds) == (state in (State.OPEN, State.DRAINING))
-        assert (FrameKind.ACCEPT in kinds) == (state is State.ACCEPTANCE)
+        assert (FrameKind.ACCEPT in kinds) == (state in (State.ACCEPTANCE, State.OPEN, State.DRAINING))
+        assert (FrameKind.HELLO in kinds) == (state is State.HELLO)
 
 
 def test_the_specification_shows_the_table() -> None:

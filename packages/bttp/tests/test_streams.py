@@ -314,7 +314,9 @@ ITEM = wire.item_frame(1, 1, b"x")
     ],
 )
 def test_a_violation_ends_the_link_and_both_sides_know_why(what: str, frames: list[bytes]) -> None:
-    pair = opened(server_limits=Limits(link_window=3 * (1 << 20)) if what == "link_window" else Limits())
+    pair = opened(
+        server_limits=Limits(link_window=3 * (1 << 20), max_body=1 << 20) if what == "link_window" else Limits()
+    )
     if what == "link_window":
         pair.server.streams._put_stray = lambda _cost: False  # type: ignore[method-assign,assignment]
     pair.client._exchange.outbox.frames += frames
@@ -322,6 +324,17 @@ def test_a_violation_ends_the_link_and_both_sides_know_why(what: str, frames: li
     assert isinstance(pair.server.reason, RemoteProtocolError)
     assert what in str(pair.server.reason)
     assert what in str(pair.client.reason)
+
+
+def test_a_long_item_may_overtake_shorter_ones_of_other_streams() -> None:
+    pair = opened(server_limits=Limits(stream_window=3 * CHUNK, link_window=5 * CHUNK))
+    one, other = (pair.client.open(PATH, b"", name, None, 0.0) for name in ("one", "other"))
+    for number, size in ((one, 1), (one, CHUNK + 1), (one, 1), (other, 4 * CHUNK + 1)):
+        assert pair.client.streams.write(number, bytes(size))
+    pair.run()
+    sizes = [len(event.body) for event in pair.server_events if isinstance(event, ItemReceived)]
+    assert sorted(sizes) == [1, 1, CHUNK + 1, 4 * CHUNK + 1]
+    assert pair.server.state is State.OPEN
 
 
 def test_what_a_reset_drops_makes_room_for_other_streams() -> None:

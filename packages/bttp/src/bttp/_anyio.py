@@ -13,6 +13,7 @@ import anyio
 import anyio.abc
 import anyio.lowlevel
 import anyio.to_thread
+from btlib.identity import Identity
 from btlib.paths import BlockPath
 from btlib.verification import Decision
 
@@ -155,6 +156,13 @@ class AnyioLink(Link):
         self._poke()
         return stream
 
+    async def prove(self, identity: Identity) -> None:
+        self._check_process()
+        waiter = _Waiter()
+        self._core.prove(identity, waiter)
+        self._stir()
+        await waiter.wait()
+
     async def wait_opened(self) -> None:
         await self._opened.wait()
         if self._ended:
@@ -272,6 +280,9 @@ class AnyioLink(Link):
                 if stream.reason is not None:  # it ended before this task began
                     scope.cancel()
             await serve_stream(self, stream, destination)
+
+    def _now(self) -> float:
+        return anyio.current_time()
 
     def _poke(self) -> None:
         self._output.set()

@@ -15,7 +15,7 @@ from ._asyncio_server import address_of
 from ._events import LinkOpened
 from ._preface import refusal
 from ._server import Server, Setup
-from ._shell import log
+from ._shell_base import log
 from .errors import AuthenticationError, UnreachableError
 
 

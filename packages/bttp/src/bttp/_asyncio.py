@@ -10,6 +10,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import cast
 
+from btlib.identity import Identity
 from btlib.paths import BlockPath
 from btlib.verification import Decision
 
@@ -113,6 +114,13 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
         stream.number = self._core.open(path, body, stream, timeout, now, encode_fields(None, trace))
         self._poke()
         return stream
+
+    async def prove(self, identity: Identity) -> None:
+        self._check_process()
+        waiter: asyncio.Future[memoryview] = self._loop.create_future()
+        self._core.prove(identity, waiter)
+        self._flush_soon()
+        await waiter
 
     async def wait_closed(self) -> None:
         await asyncio.shield(self._gone)

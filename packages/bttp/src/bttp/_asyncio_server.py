@@ -14,7 +14,7 @@ from ._core import LinkCore
 from ._events import LinkOpened
 from ._preface import refusal
 from ._server import Server, Setup
-from ._shell import log
+from ._shell_base import log
 from ._sockets import BACKLOG
 from ._workers import Workers, loop_workers
 from .errors import AuthenticationError, UnreachableError

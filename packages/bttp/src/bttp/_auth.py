@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from collections.abc import Sequence
 
 import msgspec
 from btlib.errors import BlocktreeError
@@ -94,7 +93,3 @@ def verify(payload: bytes, role: Role, signed: bytes) -> Auth:
     except BlocktreeError as error:
         raise AuthenticationError(f"{auth.public.principal} did not prove itself on this link: {error}") from error
     return auth
-
-
-def prove_all(identities: Sequence[Identity], role: Role, signed: bytes) -> list[bytes]:
-    return [prove(identity, role, signed) for identity in identities]

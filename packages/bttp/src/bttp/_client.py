@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from btlib.identity import Identity
 from btlib.paths import BlockPath
 from btlib.principals import Principal
+from btlib.revocations import NO_REVOCATIONS, Revocations
 from btlib.verification import Decision
 
 from ._auth import Role
@@ -36,15 +37,25 @@ async def connect(
     limits: Limits = Limits(),  # noqa: B008 - a frozen value
     router: Router | None = None,
     policy: Policy | None = None,
+    revocations: Callable[[Principal], Revocations] = lambda _root: NO_REVOCATIONS,
 ) -> AsyncIterator[Link]:
     """A link to the server at `endpoint`, which must belong to the domain of `root` (and may execute at `server`).
 
-    `identity`: as whom to speak; None: anonymously. `router` and `policy`: what the server may call here. The link ends
-    with the context. Raises UnreachableError, AuthenticationError with the reason of whichever side refused, BttpError.
+    `identity`: as whom to speak; None: anonymously. `router` and `policy`: what the server may call here.
+    `revocations`: the newest of a domain, asked for at each check of the server. The link ends with the context. Raises
+    UnreachableError, AuthenticationError with the reason of whichever side refused, BttpError.
     """
     place = parse_endpoint(endpoint)
     async with connect_to(
-        place, identity, root=root, server=server, timeout=timeout, limits=limits, router=router, policy=policy
+        place,
+        identity,
+        root=root,
+        server=server,
+        timeout=timeout,
+        limits=limits,
+        router=router,
+        policy=policy,
+        revocations=revocations,
     ) as link:
         yield link
 
@@ -59,9 +70,10 @@ def connect_to(
     limits: Limits,
     router: Router | None,
     policy: Policy | None,
+    revocations: Callable[[Principal], Revocations],
 ) -> AbstractAsyncContextManager[Link]:
     """As `connect`, to an endpoint that was parsed."""
-    admit = server_check(root, server)
+    admit = server_check(root, server, revocations)
 
     def make_core(now: float) -> LinkCore:
         return client_core(identity, limits, router, now)
@@ -75,11 +87,13 @@ def connect_to(
     return open_anyio(place, make_core, admit, router, policy, timeout)
 
 
-def server_check(root: Principal, server: BlockPath | None) -> Callable[[Peer, int], Decision]:
+def server_check(
+    root: Principal, server: BlockPath | None, revocations: Callable[[Principal], Revocations]
+) -> Callable[[Peer, int], Decision]:
     """How a client judges the server."""
 
     def admit(peer: Peer, now: int) -> Decision:
-        return check_server(peer, root, server, now)
+        return check_server(peer, root, server, now, revocations(root))
 
     return admit
 

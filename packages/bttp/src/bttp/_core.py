@@ -11,22 +11,24 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import ClassVar
+from collections.abc import Sequence
+from math import inf
 
 from btlib.identity import Identity
 from btlib.kinds import Kind
 
 from . import _frames as wire
 from ._auth import Role
-from ._events import Event, LinkClosed, LinkOpened, PeerDraining, PeerProven
+from ._control import Control, draining
+from ._events import AdmissionDue, Event, LinkClosed
 from ._frames import Buffer, FrameKind, FrameReader, frame
 from ._handshake import Introduction, TlsKeys
 from ._limits import Limits
 from ._peer import Peer
-from ._preface import REFUSAL, preface, read_preface, read_refusal
+from ._preface import Clear, preface
+from ._proofs import Proofs
 from ._receiver import Receiver
-from ._states import FRAMES, TALKING, State, Step, step
+from ._states import TALKING, State, Step, step
 from ._statistics import LinkStatistics
 from ._tls import TlsPump
 from .errors import (
@@ -43,7 +45,7 @@ _CLOSED = State.CLOSED  # looking a member up costs more than comparing it
 _TAKE = 256 * 1024  # plaintext encrypted at once: few calls into TLS, and a bound on what a small message waits for
 
 
-class LinkCore:
+class LinkCore(Control):
     """One end of a link."""
 
     def __init__(
@@ -66,6 +68,8 @@ class LinkCore:
         self._keys = keys
         self._limits = limits
         self._introduction = Introduction(role, keys.certificate, identities, limits, instance)
+        self._proofs = Proofs(self._introduction)
+        self._admitted_until = inf
         self.events: deque[Event] = deque()  #: what `next_event` takes from
         self._exchange = exchange = Receiver(role, limits, self.statistics, self.events)
         # What an open link does, is the exchange's; a call less matters here.
@@ -79,8 +83,7 @@ class LinkCore:
         self.open, self.streams, self.limit_stream = exchange.open, exchange.streams, exchange.limit_stream
         self._reader = FrameReader(self._exchange.bodies.place)
         self._tls: TlsPump | None = None
-        self._preface = bytearray()
-        self._answered = False  # the server's first bytes were TLS; clients only
+        self._heard_clear = Clear()
         self._clear = b""  # what leaves unencrypted, before TLS
         self._peer_certificate = b""  # from the preface; servers only
         self._began = self._heard = now
@@ -154,9 +157,9 @@ class LinkCore:
             return None
         if not self._talking:
             return self._began + self._limits.handshake_seconds
-        ping = self._heard + self._limits.ping_seconds * (self._pings + 1)
+        due = min(self._heard + self._limits.ping_seconds * (self._pings + 1), self._admitted_until)
         deadline = self._exchange.deadlines.next()
-        return ping if deadline is None else min(ping, deadline)
+        return due if deadline is None else min(due, deadline)
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due by `now`. Calling it early does no harm."""
@@ -168,17 +171,21 @@ class LinkCore:
             self._fail(UnreachableError(f"the link was not open after {seconds:g} s ({self.state.value})"))
             return
         self._exchange.expire(now)
+        if now >= self._admitted_until:
+            self._admitted_until = inf
+            self.events.append(AdmissionDue())
         if now >= self._heard + self._limits.ping_seconds * (self._pings + 1):
             self._ping(now)
 
-    def admit(self) -> None:
-        """After PeerProven: take the peer."""
+    def admit(self, seconds: float | None = None) -> None:
+        """After PeerProven: take the peer; it is to be judged anew after so many seconds (AdmissionDue)."""
         if self.role is Role.CLIENT:
             self._move(Step.ADMITTED)
             self._write(*self._introduction.frames())
         else:
             self._write(frame(FrameKind.ACCEPT, 0))
             self._open()
+        self.stands(seconds)
 
     def refuse(self, kind: Kind, reason: str) -> None:
         """After PeerProven: do not take it. The peer is told kind and reason, and the link closes."""
@@ -193,7 +200,7 @@ class LinkCore:
             return
         self._move(Step.DRAIN)
         self._leaving = True
-        self._exchange.stop(_draining)
+        self._exchange.stop(draining)
         self._exchange.outbox.frames.append(wire.text_frame(FrameKind.GOAWAY, 0, Kind.UNREACHABLE, text))
 
     def close(self) -> None:
@@ -237,7 +244,7 @@ class LinkCore:
             data = rest
         assert self._tls is not None
         if self.state is State.HANDSHAKE:
-            if self.role is Role.CLIENT and self._is_refusal(data):
+            if self.role is Role.CLIENT and self._heard_clear.is_refusal(data):
                 return
             self._tls.feed(data)
             self._advance_tls()
@@ -254,26 +261,13 @@ class LinkCore:
             )
 
     def _read_preface(self, data: Buffer) -> bytes | None:
-        self._preface += data
-        read = read_preface(self._preface)
+        read = self._heard_clear.read_preface(data)
         if read is None:
             return None
-        self._peer_certificate, used = read
+        self._peer_certificate, rest = read
         self._tls = TlsPump(self._keys.server_context(self._peer_certificate), server_side=True)
         self._move(Step.PREFACE_READ)
-        rest = bytes(self._preface[used:])
-        self._preface.clear()
         return rest
-
-    def _is_refusal(self, data: Buffer) -> bool:
-        """Whether the server answers in the clear (no TLS record begins so). Raises what it says, once it is whole."""
-        if self._answered or not (self._preface or bytes(data[:1]) == REFUSAL[:1]):
-            self._answered = True
-            return False
-        self._preface += data
-        if (said := read_refusal(self._preface)) is not None:
-            raise UnreachableError(f"the server turned the connection away: {said[1]}", kind=said[0])
-        return True
 
     def _advance_tls(self) -> None:
         assert self._tls is not None
@@ -311,76 +305,6 @@ class LinkCore:
         else:
             self._close(UnreachableError(f"the peer closed the link while it was opening ({self.state.value})"))
 
-    def _control(self, kind: int, stream: int, payload: bytearray) -> None:
-        if self.state is State.CLOSED:
-            return
-        if kind not in FRAMES.get(self.state, ()):
-            name = FrameKind(kind).name if kind in FrameKind._value2member_map_ else f"frame of kind {kind}"
-            raise RemoteProtocolError(f"a {name} has no place in a link that is {self.state.name}")
-        if stream != 0:
-            raise RemoteProtocolError(f"a {FrameKind(kind).name} belongs to stream 0, not {stream}")
-        self._CONTROL[kind](self, payload)
-
-    def _on_hello(self, payload: bytearray) -> None:
-        self._introduction.take_hello(wire.parse_hello(payload))
-        self._move(Step.HELLO_READ)
-        self._check_proven()
-
-    def _on_auth(self, payload: bytearray) -> None:
-        self._introduction.take_auth(bytes(payload))
-        self._check_proven()
-
-    def _check_proven(self) -> None:
-        if self._introduction.complete:
-            self._move(Step.PROVEN)
-            self.peer = Peer(self._introduction.proofs)
-            self.events.append(PeerProven(self.peer))
-
-    def _on_accept(self, payload: bytearray) -> None:
-        if len(payload):
-            raise RemoteProtocolError("an ACCEPT is empty")
-        self._open()
-
-    def _open(self) -> None:
-        self._move(Step.ACCEPTED)
-        assert self._introduction.hello is not None
-        self._exchange.begin(self._introduction.hello)
-        self.events.append(LinkOpened(self.peer))
-
-    def _on_refuse(self, payload: bytearray) -> None:
-        kind, text = wire.parse_text(payload)
-        self._close(AuthenticationError(f"the {self.role.other.value} refused this side: {text}", kind=kind))
-
-    def _on_violation(self, payload: bytearray) -> None:
-        kind, text = wire.parse_text(payload)
-        self._close(RemoteProtocolError(f"the peer ended the link: {text}", kind=kind))
-
-    def _on_goaway(self, payload: bytearray) -> None:
-        kind, text = wire.parse_text(payload)
-        self._move(Step.DRAIN)
-        self._exchange.stop(_draining)
-        self.events.append(PeerDraining(kind, text))
-
-    def _on_ping(self, payload: bytearray) -> None:
-        if len(payload) != 8:
-            raise RemoteProtocolError("a PING has 8 bytes")
-        self._exchange.put_pong(bytes(payload))
-
-    def _on_pong(self, payload: bytearray) -> None:
-        if len(payload) != 8:
-            raise RemoteProtocolError("a PONG has 8 bytes")
-
-    _CONTROL: ClassVar[dict[int, Callable[[LinkCore, bytearray], None]]] = {
-        FrameKind.HELLO: _on_hello,
-        FrameKind.AUTH: _on_auth,
-        FrameKind.ACCEPT: _on_accept,
-        FrameKind.REFUSE: _on_refuse,
-        FrameKind.VIOLATION: _on_violation,
-        FrameKind.GOAWAY: _on_goaway,
-        FrameKind.PING: _on_ping,
-        FrameKind.PONG: _on_pong,
-    }
-
     def _ping(self, now: float) -> None:
         if self._pings >= self._limits.pings:
             seconds = now - self._heard
@@ -414,7 +338,7 @@ class LinkCore:
         if self._tls is not None and self.state not in (State.PREFACE, State.HANDSHAKE, State.CLOSED):
             if isinstance(error, AuthenticationError) and not self._talking:
                 self._write(wire.text_frame(FrameKind.REFUSE, 0, error.kind, error.message))
-            elif isinstance(error, RemoteProtocolError | LimitError):
+            elif isinstance(error, RemoteProtocolError | LimitError | AuthenticationError):
                 self._write(wire.text_frame(FrameKind.VIOLATION, 0, error.kind, error.message))
         self._close(error)
 
@@ -426,9 +350,6 @@ class LinkCore:
         self._move(Step.CLOSE)
         self.reason = error
         self._exchange.stop(self._over)
+        self.events.extend(self._proofs.end(self._over()))
         undelivered = self._exchange.end(error)
         self.events.append(LinkClosed(error, undelivered))
-
-
-def _draining() -> BttpError:
-    return UnreachableError("the link is draining and takes no new messages", hint="connect anew")

@@ -8,6 +8,7 @@ import msgspec
 from btlib.kinds import Kind
 from btlib.paths import BlockPath
 
+from ._auth import Auth
 from ._fields import Fields
 from ._peer import Peer
 from ._router import Destination
@@ -41,13 +42,31 @@ class StreamState(msgspec.Struct, eq=False):
     arriving: int = 0  #: cost of the item whose chunks are coming
     finished: bool = False  #: this side said END
     ended: bool = False  #: the peer said END
+    due: float | None = None  #: its own deadline
     right_ends: bool = False  #: its deadline is the end of the peer's right
 
 
 class PeerProven(msgspec.Struct, frozen=True, gc=False):
-    """The peer's signatures are right. Now call `admit()` or `refuse()`."""
+    """The peer's signatures are right. Now call `admit(…)` or `refuse(…)`."""
 
     peer: Peer
+
+
+class PeerOffered(msgspec.Struct, frozen=True, gc=False):
+    """On an open link, the peer proved one more principal, or new chains. Say `take_proof` or `refuse_proof`."""
+
+    proof: Auth
+
+
+class ProofAnswered(msgspec.Struct, frozen=True):
+    """The peer took a proof of this side, or says why not; `token` is what `prove` was given."""
+
+    token: object
+    error: BttpError | None
+
+
+class AdmissionDue(msgspec.Struct, frozen=True, gc=False):
+    """The time is over for which the peer was admitted. Judge it anew: `stands` or `dismiss`."""
 
 
 class LinkOpened(msgspec.Struct, frozen=True, gc=False):
@@ -154,6 +173,9 @@ class LinkClosed(msgspec.Struct, frozen=True):
 
 Event: TypeAlias = (
     PeerProven
+    | PeerOffered
+    | ProofAnswered
+    | AdmissionDue
     | LinkOpened
     | CallReceived
     | SendReceived

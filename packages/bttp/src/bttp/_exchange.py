@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from math import ceil
+from math import ceil, inf
 
 from btlib.kinds import Kind
 from btlib.paths import BlockPath
@@ -173,12 +173,23 @@ class Exchange:
         self._statistics.streams_sent += 1
         return stream
 
-    def limit_stream(self, number: int, seconds: float) -> None:
-        """The peer's right to a stream that it opened ends then; so does the stream."""
-        stream, due = self.streams.live.get(number), self.now + seconds
-        if stream is not None and due < self._dues.get(number, float("inf")):
-            stream.right_ends = True
-            self.deadlines.add(number, due)
+    def limit_stream(self, number: int, seconds: float | None) -> None:
+        """The peer's right to a stream that it opened ends then (None: never); so does the stream."""
+        stream = self.streams.live.get(number)
+        if stream is None:
+            return
+        ends = inf if seconds is None else self.now + seconds
+        own = inf if stream.due is None else stream.due
+        stream.right_ends = ends < own
+        if min(ends, own) < inf:
+            self.deadlines.add(number, min(ends, own))
+        else:
+            self.deadlines.discard(number)
+
+    def judge_anew(self) -> None:
+        """What was found out about the peer's rights counts no more."""
+        for route in self._routes_in.values():
+            route.target = None
 
     def _stream_over(self, number: int, own: bool) -> None:
         if own:

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from btlib.identity import Identity
 
-from ._auth import Auth, Role, prove_all, transcript, verify
+from ._auth import Auth, Role, prove, transcript, verify
 from ._frames import FrameKind, Hello, frame, hello_frame
 from ._limits import MAX_PRINCIPALS, Limits
 from ._preface import VERSION
@@ -73,8 +73,16 @@ class Introduction:
             link_window=self._limits.link_window,
             instance=self._instance,
         )
-        proofs = prove_all(self._identities, self._role, self._signed)
+        proofs = map(self.prove, self._identities)
         return [hello_frame(hello), *(frame(FrameKind.AUTH, 0, proof) for proof in proofs)]
+
+    def prove(self, identity: Identity) -> bytes:
+        """The payload of an AUTH frame on this link. Raises AuthenticationError where it does not fit one."""
+        return prove(identity, self._role, self._signed)
+
+    def verify(self, payload: bytes) -> Auth:
+        """The peer's proof. Raises AuthenticationError, or RemoteProtocolError for a frame that is none."""
+        return verify(payload, self._role.other, self._signed)
 
     def take_hello(self, hello: Hello) -> None:
         """Raises RemoteProtocolError for one that cannot be."""
@@ -88,7 +96,7 @@ class Introduction:
 
     def take_auth(self, payload: bytes) -> None:
         """Raises AuthenticationError, or RemoteProtocolError for a frame that is none."""
-        auth = verify(payload, self._role.other, self._signed)
+        auth = self.verify(payload)
         if any(auth.public == proof.public for proof in self._proofs):
             raise RemoteProtocolError(f"{auth.public.principal} proves itself twice")
         self._proofs.append(auth)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from btlib.identity import Identity
 from btlib.paths import BlockPath
 
 from ._fields import Repeat
@@ -54,6 +55,18 @@ class Link(Shell):
         peer's refusal is raised by the first `receive` or `send` that finds it.
         """
         raise NotImplementedError
+
+    async def prove(self, identity: Identity) -> None:
+        """Speak as one more principal on this link, or show the new chains of one before the old ones expire.
+
+        Raises AuthenticationError with the peer's reason; then nothing has changed. ConnectionLostError.
+        """
+        raise NotImplementedError
+
+    def recheck(self) -> None:
+        """Judge the peer anew, after the policy has heard of revocations: it may lose paths, or the link."""
+        self._recheck()
+        self._poke()
 
     async def wait_opened(self) -> None:
         """Return when both sides accepted; raise why not otherwise."""

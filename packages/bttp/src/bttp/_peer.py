@@ -13,6 +13,8 @@ from btlib.verification import Decision, Stage, VerifiedLinks, verify_chain
 from btlib.writecaps import Chain, Rights
 
 from ._auth import Auth
+from ._limits import MAX_PRINCIPALS
+from .errors import LimitError
 
 MEMBERSHIP = Rights(0)  #: no right in particular
 
@@ -36,6 +38,15 @@ class Peer(msgspec.Struct, frozen=True):
     @property
     def anonymous(self) -> bool:
         return not self.proofs
+
+    def with_proof(self, proof: Auth) -> Peer:
+        """The same with another principal, or with other chains of one. Raises LimitError."""
+        others = [known for known in self.proofs if known.public != proof.public]
+        if len(others) == len(self.proofs):
+            if len(others) >= MAX_PRINCIPALS:
+                raise LimitError(f"{len(others)} principals speak on this link already, and it carries no more")
+            return Peer((*self.proofs, proof))
+        return Peer(tuple(proof if known.public == proof.public else known for known in self.proofs))
 
     def decide(
         self,

@@ -1,8 +1,8 @@
 """Who may open a link, and who may send where. Pure: clock and revocations are arguments.
 
 A policy answers two questions: `admit` when a peer has proven itself, `authorize` before the first message to a path
-reaches a handler. The answer to the second is kept for the link until its `not_after`. Revocations that arrive later
-count for new links and new paths.
+reaches a handler. The answer to the second is kept for the link until its `not_after`. After new revocations,
+say `recheck` to the links, or to the server: then they count for what is under way.
 """
 
 from __future__ import annotations
@@ -82,13 +82,15 @@ def refused(reason: str, kind: Kind = Kind.FORBIDDEN) -> Decision:
     return Decision(allowed=False, stage=Stage.SUBJECT, kind=kind, reason=reason, not_after=None, chain=Chain())
 
 
-def check_server(peer: Peer, root: Principal, server: BlockPath | None, now: int) -> Decision:
+def check_server(
+    peer: Peer, root: Principal, server: BlockPath | None, now: int, revocations: Revocations = NO_REVOCATIONS
+) -> Decision:
     """A client's question: whether this server may speak in the domain of `root` (and is the one at `server`)."""
     if server is not None:
         if server.root != root:
             return refused(f"{server} is not in the domain of {root}", Kind.INVALID)
-        return peer.decide(Rights.EXECUTE, server, now)
-    return peer.member(root, now, Rights.EXECUTE)
+        return peer.decide(Rights.EXECUTE, server, now, revocations=revocations)
+    return peer.member(root, now, Rights.EXECUTE, revocations)
 
 
 _NO_ANONYMOUS = refused("this server takes no anonymous peers: prove a principal", Kind.UNAUTHENTICATED)

@@ -13,8 +13,8 @@ from struct import Struct
 
 from btlib.kinds import Kind
 
-from ._frames import printable
-from .errors import RemoteProtocolError
+from ._frames import Buffer, printable
+from .errors import RemoteProtocolError, UnreachableError
 
 MAGIC = b"BTTP"
 REFUSAL = b"BTNO"
@@ -60,3 +60,32 @@ def read_refusal(data: bytes | bytearray) -> tuple[Kind, str] | None:
         return None
     kind = Kind(data[4]) if data[4] in Kind._value2member_map_ else Kind.INTERNAL
     return kind, printable(bytes(data[6 : 6 + data[5]]).decode(errors="replace"))
+
+
+class Clear:
+    """What one end of a link hears in the clear: a server the preface, a client perhaps a refusal."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self._answered = False  # the server's first bytes were TLS
+
+    def read_preface(self, data: Buffer) -> tuple[bytes, bytes] | None:
+        """The client's certificate, and what came behind the preface; None if more is needed. Raises as above."""
+        self._data += data
+        read = read_preface(self._data)
+        if read is None:
+            return None
+        certificate, used = read
+        rest = bytes(self._data[used:])
+        self._data.clear()
+        return certificate, rest
+
+    def is_refusal(self, data: Buffer) -> bool:
+        """Whether the server answers in the clear (no TLS record begins so). Raises what it says, once it is whole."""
+        if self._answered or not (self._data or bytes(data[:1]) == REFUSAL[:1]):
+            self._answered = True
+            return False
+        self._data += data
+        if (said := read_refusal(self._data)) is not None:
+            raise UnreachableError(f"the server turned the connection away: {said[1]}", kind=said[0])
+        return True

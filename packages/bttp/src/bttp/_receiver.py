@@ -229,7 +229,7 @@ class Receiver(Exchange):
             return
         self._serving.add(stream)
         state = self.streams.add(stream, None, own=False)
-        deadline = self.now + timeout / 1000 if timeout else None
+        deadline = state.due = self.now + timeout / 1000 if timeout else None
         if deadline is not None:
             self.deadlines.add(stream, deadline)
         body = memoryview(buffer[start + 8 : stop])

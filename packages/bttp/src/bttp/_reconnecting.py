@@ -18,6 +18,7 @@ import msgspec
 from btlib.identity import Identity
 from btlib.paths import BlockPath
 from btlib.principals import Principal
+from btlib.revocations import NO_REVOCATIONS, Revocations
 
 from ._broker import Subscription, subscribe
 from ._client import connect_to
@@ -34,17 +35,24 @@ from ._topics import Message, WhenSlow
 from ._trace import TraceParent
 from .errors import BttpError, ConnectionLostError, LocalProtocolError, NotSentError, RemoteError, UnreachableError
 
-Dial = Callable[[Endpoint], AbstractAsyncContextManager[Link]]
+Who = Identity | Sequence[Identity] | None
+Dial = Callable[[Endpoint, Who], AbstractAsyncContextManager[Link]]
 
 
 class ReconnectingLink:
     """A link to whichever of some endpoints answers, for as long as its context lasts."""
 
     def __init__(
-        self, endpoints: Sequence[Endpoint], dial: Dial, settings: Reconnection, group: anyio.abc.TaskGroup
+        self,
+        endpoints: Sequence[Endpoint],
+        dial: Dial,
+        identity: Who,
+        settings: Reconnection,
+        group: anyio.abc.TaskGroup,
     ) -> None:
         self._endpoints = list(endpoints)  # the one that is to be tried first, first
         self._dial = dial
+        self._identity = identity
         self._settings = settings
         self._group = group
         self._pauses = Pauses(settings)
@@ -138,6 +146,14 @@ class ReconnectingLink:
             await lasting.begin()
             yield lasting
 
+    async def renew(self, identity: Identity | Sequence[Identity]) -> None:
+        """Speak as this on links to come, and prove it on the present one. Raises as `Link.prove`."""
+        self._identity = identity
+        link = self._link
+        if link is not None:
+            for each in (identity,) if isinstance(identity, Identity) else identity:
+                await link.prove(each)
+
     async def drain(self, timeout: float = 5.0) -> bool:
         """Let what is under way finish, and end. False: some of it was cut off after `timeout` seconds."""
         self._closed = True
@@ -215,7 +231,7 @@ class ReconnectingLink:
         with anyio.CancelScope() as scope:
             running.add(scope)
             try:
-                async with self._dial(candidate) as link:
+                async with self._dial(candidate, self._identity) as link:
                     running.discard(scope)
                     if attempts.won or self._closed:
                         return
@@ -332,6 +348,7 @@ async def reconnecting(
     limits: Limits = Limits(),  # noqa: B008
     router: Router | None = None,
     policy: Policy | None = None,
+    revocations: Callable[[Principal], Revocations] = lambda _root: NO_REVOCATIONS,
 ) -> AsyncIterator[ReconnectingLink]:
     """A link that is made anew whenever it is lost, to whichever of `endpoints` answers first.
 
@@ -341,21 +358,22 @@ async def reconnecting(
     if not places:
         raise LocalProtocolError("a reconnecting link needs an endpoint")
 
-    def dial(place: Endpoint) -> AbstractAsyncContextManager[Link]:
+    def dial(place: Endpoint, who: Who) -> AbstractAsyncContextManager[Link]:
         return connect_to(
             place,
-            identity,
+            who,
             root=root,
             server=server,
             timeout=settings.attempt_seconds,
             limits=limits,
             router=router,
             policy=policy,
+            revocations=revocations,
         )
 
     failure: BaseException | None = None
     async with anyio.create_task_group() as group:
-        link = ReconnectingLink(places, dial, settings, group)
+        link = ReconnectingLink(places, dial, identity, settings, group)
         group.start_soon(link.keep)
         try:
             yield link

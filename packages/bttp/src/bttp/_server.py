@@ -20,9 +20,10 @@ from ._link import Link
 from ._loops import on_asyncio
 from ._policy import Policy, RootPolicy
 from ._router import Router
+from ._shell_base import log
 from ._sockets import close_listeners, endpoint_of, listen
 from ._statistics import ServerStatistics
-from .errors import LocalProtocolError
+from .errors import BttpError, LocalProtocolError
 
 
 class Setup(msgspec.Struct, frozen=True):
@@ -65,6 +66,32 @@ class Server:
 
     def discard(self, link: Link) -> None:
         self._links.discard(link)
+
+    def recheck(self) -> None:
+        """Judge all peers anew, after the policy has heard of revocations: they may lose paths, or their links."""
+        for link in self.links:
+            link.recheck()
+
+    async def renew(self, identity: Identity | Sequence[Identity]) -> None:
+        """Speak as this from now on: on new links, and, by proofs with the new chains, on those that are open.
+
+        A link whose client does not take them stays as it was; the log has its reason.
+        """
+        from anyio import create_task_group
+
+        identities = (identity,) if isinstance(identity, Identity) else tuple(identity)
+        self.setup = msgspec.structs.replace(self.setup, identities=identities)
+
+        async def renew_one(link: Link) -> None:
+            try:
+                for each in identities:
+                    await link.prove(each)
+            except BttpError as error:
+                log.warning("link %d to %s: not renewed: %s", link.id, link.peer, error)
+
+        async with create_task_group() as group:
+            for link in self.links:
+                group.start_soon(renew_one, link)
 
     async def drain(self, timeout: float = 5.0) -> bool:
         """Let nobody in any more, let what is under way finish, close the links. False: some was cut off.

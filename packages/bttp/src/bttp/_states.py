@@ -52,7 +52,7 @@ TRANSITIONS: dict[tuple[State, Step], State] = {
 }
 
 _LAST_WORDS = frozenset({FrameKind.REFUSE, FrameKind.VIOLATION})
-_TALK = frozenset(FrameKind) - {FrameKind.HELLO, FrameKind.AUTH, FrameKind.ACCEPT, FrameKind.REFUSE}
+_TALK = frozenset(FrameKind) - {FrameKind.HELLO}
 
 #: Which frames a state takes. States that are not named take none.
 FRAMES: dict[State, frozenset[FrameKind]] = {

@@ -1,7 +1,7 @@
 """Streams of an open link: items in both directions, credit, half-close and reset. Pure.
 
 A stream lives from OPEN until both sides said END, or one said RESET. An item costs its length + ITEM_COST of two
-windows of its receiver: the stream's and the link's. A sender begins an item while both are above zero, so one item may
+windows of its receiver: the stream's and the link's. A sender writes an item while both are above zero, so one item may
 be larger than a window; the cost is given back once somebody took it. Items of one stream leave in order, chunks of
 several streams take turns.
 
@@ -166,9 +166,10 @@ class Streams:
             raise RemoteProtocolError(
                 f"an item of {total} bytes exceeds the limit of {self._limits.max_body} (max_body)"
             )
-        if self._window <= 0:
-            raise RemoteProtocolError("the peer sends more than its credit (link_window)")
         self._window -= cost
+        if self._window < -(self._limits.max_body + ITEM_COST):
+            # streams take turns: the item that the credit ended with may come before smaller ones written earlier
+            raise RemoteProtocolError("the peer sends more than its credit (link_window)")
         stream = self.live.get(number)
         if stream is None or stream.ended:
             if stream is not None:

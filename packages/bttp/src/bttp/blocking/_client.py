@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from btlib.identity import Identity
 from btlib.paths import BlockPath
 from btlib.principals import Principal
+from btlib.revocations import NO_REVOCATIONS, Revocations
 
 from .._client import CONNECT_SECONDS, client_core, server_check, too_slow, unreachable
 from .._endpoints import Endpoint, UnixEndpoint, parse_endpoint
@@ -29,6 +30,7 @@ def connect(
     limits: Limits = Limits(),  # noqa: B008 - a frozen value
     router: Router | None = None,
     policy: Policy | None = None,
+    revocations: Callable[[Principal], Revocations] = lambda _root: NO_REVOCATIONS,
 ) -> BlockingLink:
     """A link to the server at `endpoint`, which must belong to the domain of `root` (and may execute at `server`).
 
@@ -44,6 +46,7 @@ def connect(
         limits=limits,
         router=router,
         policy=policy,
+        revocations=revocations,
     )
 
 
@@ -57,6 +60,7 @@ def connect_to(
     limits: Limits,
     router: Router | None,
     policy: Policy | None,
+    revocations: Callable[[Principal], Revocations],
 ) -> BlockingLink:
     """As `connect`, to an endpoint that was parsed."""
     if router is not None and Mode.TASK in router.modes:
@@ -64,7 +68,7 @@ def connect_to(
     until = time.monotonic() + timeout
     sock = _connect(place, timeout)
     core = client_core(identity, limits, router, time.monotonic())
-    link = BlockingLink(core, sock, server_check(root, server), router, policy)
+    link = BlockingLink(core, sock, server_check(root, server, revocations), router, policy)
     try:
         if not link.wait_opened(until - time.monotonic()):
             raise too_slow(place, timeout)

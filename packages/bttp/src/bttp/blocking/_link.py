@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
+from btlib.identity import Identity
 from btlib.paths import BlockPath
 from btlib.verification import Decision
 
@@ -165,6 +166,21 @@ class BlockingLink(Shell):
             stream.number = self._core.open(path, body, stream, timeout, now, encode_fields(None, trace))
             self._flush()
         return stream
+
+    def prove(self, identity: Identity) -> None:
+        """As `bttp.Link.prove`."""
+        self._check_process()
+        waiter = _Waiter()
+        with self._lock:
+            self._core.prove(identity, waiter)
+            self._flush()
+        waiter.wait()
+
+    def recheck(self) -> None:
+        """As `bttp.Link.recheck`."""
+        with self._lock:
+            self._recheck()
+            self._flush()
 
     def wait_opened(self, timeout: float | None) -> bool:
         """Whether both sides accepted by then; raises why not."""

@@ -17,6 +17,7 @@ import msgspec
 from btlib.identity import Identity
 from btlib.paths import BlockPath
 from btlib.principals import Principal
+from btlib.revocations import NO_REVOCATIONS, Revocations
 
 from .._endpoints import Endpoint, TcpEndpoint, parse_endpoint
 from .._frames import Buffer
@@ -40,15 +41,17 @@ from ._link import BlockingLink
 from ._stream import BlockingStream
 from ._topics import BlockingSubscription, subscribe
 
-Dial = Callable[[Endpoint], BlockingLink]
+Who = Identity | Sequence[Identity] | None
+Dial = Callable[[Endpoint, Who], BlockingLink]
 
 
 class BlockingReconnectingLink:
     """A link to whichever of some endpoints answers, for any number of threads. Also a context that closes it."""
 
-    def __init__(self, endpoints: Sequence[Endpoint], dial: Dial, settings: Reconnection) -> None:
+    def __init__(self, endpoints: Sequence[Endpoint], dial: Dial, identity: Who, settings: Reconnection) -> None:
         self._endpoints = list(endpoints)
         self._dial = dial
+        self._identity = identity
         self._settings = settings
         self._pauses = Pauses(settings)
         self._news = threading.Condition()  # the link, why there is none, or the end of an attempt
@@ -140,6 +143,14 @@ class BlockingReconnectingLink:
             lasting.begin()
             yield lasting
 
+    def renew(self, identity: Identity | Sequence[Identity]) -> None:
+        """As `bttp.ReconnectingLink.renew`."""
+        self._identity = identity
+        link = self._link
+        if link is not None:
+            for each in (identity,) if isinstance(identity, Identity) else identity:
+                link.prove(each)
+
     def drain(self, timeout: float = 5.0) -> bool:
         """As `bttp.ReconnectingLink.drain`."""
         until = time.monotonic() + timeout
@@ -228,7 +239,7 @@ class BlockingReconnectingLink:
 
     def _attempt(self, candidate: Endpoint, attempts: Round) -> None:
         try:
-            link = self._dial(candidate)
+            link = self._dial(candidate, self._identity)
         except BttpError as error:
             with self._news:
                 attempts.failed(error, time.monotonic())
@@ -340,22 +351,24 @@ def reconnecting(
     limits: Limits = Limits(),  # noqa: B008
     router: Router | None = None,
     policy: Policy | None = None,
+    revocations: Callable[[Principal], Revocations] = lambda _root: NO_REVOCATIONS,
 ) -> BlockingReconnectingLink:
     """As `bttp.reconnecting`. Close it, or use it as a context."""
     places = [parse_endpoint(endpoint) for endpoint in endpoints]
     if not places:
         raise LocalProtocolError("a reconnecting link needs an endpoint")
 
-    def dial(place: Endpoint) -> BlockingLink:
+    def dial(place: Endpoint, who: Who) -> BlockingLink:
         return connect_to(
             place,
-            identity,
+            who,
             root=root,
             server=server,
             timeout=settings.attempt_seconds,
             limits=limits,
             router=router,
             policy=policy,
+            revocations=revocations,
         )
 
-    return BlockingReconnectingLink(places, dial, settings)
+    return BlockingReconnectingLink(places, dial, identity, settings)

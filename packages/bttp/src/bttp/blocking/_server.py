@@ -32,6 +32,18 @@ class BlockingServer:
         """Counters, as they are now."""
         return self._server.statistics
 
+    def recheck(self) -> None:
+        """As `bttp.Server.recheck`; when it returns, it is done."""
+
+        async def recheck() -> None:
+            self._server.recheck()
+
+        asyncio.run_coroutine_threadsafe(recheck(), self._loop).result()
+
+    def renew(self, identity: Identity | Sequence[Identity]) -> None:
+        """As `bttp.Server.renew`."""
+        asyncio.run_coroutine_threadsafe(self._server.renew(identity), self._loop).result()
+
     def drain(self, timeout: float = 5.0) -> bool:
         """Let nobody in any more, let what is under way finish, close the links. False: some was cut off.
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from . import _suite_calls as calls
 from . import _suite_keys as keys
 from . import _suite_reconnecting as reconnecting
+from . import _suite_rights as rights
 from . import _suite_streams as streams
 from . import _suite_topics as topics
 from ._stage import ShellUnderTest
@@ -43,7 +44,13 @@ CHECKS: tuple[Callable[[ShellUnderTest], None], ...] = (
     reconnecting.check_subscriptions_go_on_and_say_so,
     reconnecting.check_draining_does_not_wait_for_subscribers,
     reconnecting.check_a_drained_link_ends,
+    reconnecting.check_a_renewed_identity_speaks_on_this_link_and_the_next,
     reconnecting.check_a_refusal_of_a_handler_is_not_repeated,
+    rights.check_another_principal_joins_an_open_link,
+    rights.check_a_link_ends_with_the_rights_of_its_peer_unless_they_are_renewed,
+    rights.check_revocations_reach_what_is_under_way,
+    rights.check_a_client_leaves_a_server_that_was_revoked,
+    rights.check_links_work_as_ever_after_a_recheck,
 )
 
 

@@ -6,13 +6,14 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import anyio
 from btlib.identity import Identity
 from btlib.kinds import Kind
 from btlib.paths import BlockPath
 from btlib.principals import Principal
+from btlib.revocations import NO_REVOCATIONS, Revocations
 from btlib.testing import DomainIdentities, make_domain_identities
 
 from .._broker import Broker
@@ -26,7 +27,14 @@ from .._topics import Message, WhenSlow
 from .._trace import TraceParent
 from ..errors import BttpError
 
+Revoked: TypeAlias = Callable[[Principal], Revocations]
+
 WAIT = 10.0  #: seconds after which a test gives up; nothing here takes a tenth of one
+
+
+def nothing_revoked(_root: Principal) -> Revocations:
+    """Nothing was revoked."""
+    return NO_REVOCATIONS
 
 
 class LinkUnderTest(Protocol):
@@ -37,6 +45,13 @@ class LinkUnderTest(Protocol):
 
     @property
     def closed(self) -> bool: ...
+
+    @property
+    def reason(self) -> BttpError | None: ...
+
+    def prove(self, identity: Identity) -> None: ...
+
+    def recheck(self) -> None: ...
 
     def call(
         self,
@@ -71,6 +86,8 @@ class LastingLinkUnderTest(Protocol):
     def links_opened(self) -> int: ...
 
     def ready(self, timeout: float | None = None) -> object: ...
+
+    def renew(self, identity: Identity) -> None: ...
 
     def cut(self) -> None:
         """End its link from under it."""
@@ -108,6 +125,10 @@ class ServerUnderTest(Protocol):
     @property
     def endpoints(self) -> tuple[str, ...]: ...
 
+    def recheck(self) -> None: ...
+
+    def renew(self, identity: Identity) -> None: ...
+
     def drain(self, timeout: float = 5.0) -> bool: ...
 
 
@@ -115,13 +136,18 @@ class ShellUnderTest(Protocol):
     """A shell."""
 
     def serve(
-        self, identity: Identity, router: Router, root: Principal, limits: Limits
+        self, identity: Identity, router: Router, root: Principal, limits: Limits, revoked: Revoked = nothing_revoked
     ) -> AbstractContextManager[ServerUnderTest]:
         """Serve on some free endpoint."""
         ...
 
     def connect(
-        self, endpoint: str, identity: Identity | None, root: Principal, server: BlockPath | None
+        self,
+        endpoint: str,
+        identity: Identity | None,
+        root: Principal,
+        server: BlockPath | None,
+        revoked: Revoked = nothing_revoked,
     ) -> AbstractContextManager[LinkUnderTest]:
         """An open link."""
         ...

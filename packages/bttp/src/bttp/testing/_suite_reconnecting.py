@@ -178,6 +178,22 @@ def check_a_drained_link_ends(shell: ShellUnderTest) -> None:
         assert link.links_opened == 1
 
 
+def check_a_renewed_identity_speaks_on_this_link_and_the_next(shell: ShellUnderTest) -> None:
+    """What was forbidden before is open, also after the link was made again."""
+    stage = Stage()
+    root, path = stage.domain.principal, stage.place.child("async")
+    narrow = stage.domain.issue("bob", ("hosts", "inline"))
+    with (
+        shell.serve(stage.domain["server"], stage.router, root, Limits()) as server,
+        shell.reconnecting(server.endpoints, narrow, root, _QUICK) as link,
+    ):
+        expect(RemoteError, Kind.FORBIDDEN, lambda: link.call(path, timeout=WAIT))
+        link.renew(stage.domain.issue("bob", ("hosts",)))
+        assert bytes(link.call(path, b"wider", timeout=WAIT)) == b"wider"
+        link.cut()
+        assert bytes(link.call(path, b"still", timeout=WAIT)) == b"still"
+
+
 def check_a_refusal_of_a_handler_is_not_repeated(shell: ShellUnderTest) -> None:
     """BUSY from a handler is its answer, not a call under way."""
     with _lasting(shell) as (stage, link):

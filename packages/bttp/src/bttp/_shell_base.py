@@ -1,0 +1,145 @@
+"""What every shell of a link shows to its users and asks of its subclasses. Part of `_shell`."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import time
+import weakref
+from collections.abc import Callable
+
+from btlib.errors import BlocktreeError
+from btlib.kinds import Kind
+from btlib.paths import BlockPath
+from btlib.verification import Decision
+
+from ._access import Access
+from ._callbacks import Callbacks
+from ._core import LinkCore
+from ._peer import Peer
+from ._policy import Policy
+from ._router import Router, StreamDestination
+from ._standing import Standing
+from ._statistics import LinkStatistics
+from ._stream_end import StreamEnd
+from .errors import BttpError, LocalProtocolError
+
+log = logging.getLogger("bttp")
+
+_numbers = itertools.count(1)
+_shells: weakref.WeakSet[ShellBase] = weakref.WeakSet()
+
+
+class ShellBase:
+    """One end of a link, as its users see it."""
+
+    def __init__(
+        self,
+        core: LinkCore,
+        admit: Callable[[Peer, int], Decision],
+        router: Router | None = None,
+        policy: Policy | None = None,
+    ) -> None:
+        self.id = next(_numbers)
+        self._core = core
+        self._router = router
+        self._access = Access(router, policy)
+        self._standing = Standing(core, admit, self._access)
+        self._closing = Callbacks(self._notify)
+        self._leaving = Callbacks(self._notify)
+        self._ended = False
+        self._forked = False
+        _shells.add(self)
+
+    @property
+    def peer(self) -> Peer:
+        """Who is at the other end. Anonymous until the link is open."""
+        return self._core.peer
+
+    @property
+    def closed(self) -> bool:
+        """Whether the link has ended; `reason` then says why."""
+        return self._ended
+
+    @property
+    def reason(self) -> BttpError | None:
+        """The error that ended the link; None while it lives and after an orderly end."""
+        return self._core.reason
+
+    @property
+    def statistics(self) -> LinkStatistics:
+        """Counters, as they are now."""
+        return self._core.statistics.snapshot()
+
+    def on_close(self, callback: Callable[[], None]) -> None:
+        """Call it once, when the link ends (at once if it has). In the link's own thread: it must not block."""
+        self._closing.add(callback)
+
+    @property
+    def draining(self) -> bool:
+        """Whether one side has said that it goes away: what is under way finishes, nothing new begins."""
+        return self._leaving.told
+
+    @property
+    def peer_instance(self) -> int:
+        """What remembers idempotency keys at the other end; for a `Repeat` on another link."""
+        return self._core.peer_instance
+
+    def on_drain(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call it once, when either side goes away (at once if one does); as `on_close`. The result forgets it."""
+        return self._leaving.add(callback)
+
+    def _start_draining(self) -> None:
+        self._core.drain()
+        self._leaving.tell()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id} {self._core.state.name.lower()} to {self.peer}>"
+
+    # --- what subclasses give
+
+    def _make_stream(self, path: BlockPath, body: memoryview, deadline: float | None) -> StreamEnd:
+        """This side's end of a stream, for those who wait as this shell lets them."""
+        raise NotImplementedError
+
+    def _begin_stream(self, stream: StreamEnd, destination: StreamDestination) -> None:
+        """Run the handler of a stream; afterwards say `stream.close()`, or `_fail_stream`, under the owner."""
+        raise NotImplementedError
+
+    def _poke(self) -> None:
+        """There may be something to send."""
+        raise NotImplementedError
+
+    def _now(self) -> float:
+        """The clock of the core."""
+        return time.monotonic()
+
+    # --- for all of them
+
+    def _told(self, path: BlockPath, error: BaseException) -> tuple[Kind, str]:
+        """What the peer hears of a handler's failure: nothing of a defect."""
+        if isinstance(error, BlocktreeError):
+            return error.kind, str(error)
+        log.error("link %d: the handler of %s failed", self.id, path, exc_info=error)
+        return Kind.INTERNAL, "the handler failed; its log has the details"
+
+    def _notify(self, callback: Callable[[], None]) -> None:
+        try:
+            callback()
+        except Exception:  # somebody else's callback must not keep the others from theirs
+            log.exception("link %d: a callback failed", self.id)
+
+    def _check_process(self) -> None:
+        if self._forked:
+            raise LocalProtocolError(
+                "this link was opened before a fork and belongs to the parent process", hint="connect anew in the child"
+            )
+
+
+def _after_fork() -> None:
+    for shell in list(_shells):
+        shell._forked = True
+
+
+os.register_at_fork(after_in_child=_after_fork)

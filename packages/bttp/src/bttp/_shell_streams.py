@@ -1,0 +1,110 @@
+"""The streams of a link and the rights of its peer, between core and handlers. Part of `_shell`."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+from btlib.kinds import Kind
+
+from ._events import (
+    ItemReceived,
+    PeerOffered,
+    PeerProven,
+    ProofAnswered,
+    StreamEnded,
+    StreamReceived,
+    StreamReset,
+    StreamWritable,
+)
+from ._shell_base import ShellBase, log
+from ._stream_end import StreamEnd
+from .errors import RemoteError
+
+
+class Waiter(Protocol):
+    """Somebody who waits for the answer to a call. An asyncio future is one."""
+
+    def set_result(self, result: memoryview, /) -> None: ...
+
+    def set_exception(self, error: BaseException, /) -> None: ...
+
+    def done(self) -> bool: ...
+
+
+class StreamShell(ShellBase):
+    """One end of a link, with streams and proofs."""
+
+    def _on_stream(self, event: StreamReceived) -> None:
+        """Streams are rarer than calls and last: rights and handler are looked up each time."""
+        path, now = event.route.path, time.time()
+        destination, known = self._access.stream_target(self.peer, path, now)
+        if isinstance(destination, Kind):
+            self._refuse_stream(event, destination, str(known))
+            return
+        stream = event.stream.token = self._make_stream(path, event.body, event.deadline)
+        stream.number = event.number
+        stream.trace = None if event.fields is None else event.fields.trace
+        if isinstance(known, int | float):
+            self._core.limit_stream(event.number, known - now)
+        self._begin_stream(stream, destination)
+
+    def _refuse_stream(self, event: StreamReceived, kind: Kind, reason: str) -> None:
+        log.warning("link %d: %s may not open a stream to %s: %s", self.id, self.peer, event.route.path, reason)
+        self._core.streams.reset(event.number, kind, reason)
+
+    def _on_item(self, event: ItemReceived) -> None:
+        if (stream := event.stream.token) is None:  # it was refused
+            self._core.streams.taken(event.number, event.cost)
+        else:
+            stream.take_in(event.body, event.cost)  # type: ignore[attr-defined]
+
+    def _on_stream_ended(self, event: StreamEnded) -> None:
+        if event.stream.token is not None:
+            event.stream.token.end()  # type: ignore[attr-defined]
+
+    def _on_stream_reset(self, event: StreamReset) -> None:
+        if event.stream.token is not None:
+            event.stream.token.break_off(event.error)  # type: ignore[attr-defined]
+
+    def _on_stream_writable(self, event: StreamWritable) -> None:
+        event.stream.token.wake()  # type: ignore[attr-defined]
+
+    def _fail_stream(self, stream: StreamEnd, error: BaseException) -> None:
+        if error is stream.reason:
+            return
+        stream.cancel(*self._told(stream.path, error))
+
+    # --- proofs and rights
+
+    def _on_proven(self, event: PeerProven) -> None:
+        decision = self._standing.proven(event.peer, time.time())
+        if not decision.allowed:
+            log.warning("link %d: refused %s: %s", self.id, event.peer, decision.reason)
+
+    def _on_offered(self, event: PeerOffered) -> None:
+        decision = self._standing.offered(event, time.time())
+        if decision is not None and decision.allowed:
+            log.info("link %d: renewed or joined by %s", self.id, event.proof.public.principal)
+            self._recheck_streams()
+
+    def _on_proof_answered(self, event: ProofAnswered) -> None:
+        waiter: Waiter = event.token  # type: ignore[assignment]
+        if waiter.done():
+            return
+        if event.error is None:
+            waiter.set_result(memoryview(b""))
+        else:
+            waiter.set_exception(event.error)
+
+    def _recheck_streams(self) -> None:
+        now = time.time()
+        for number, state in list(self._core.streams.live.items()):
+            if state.own or state.token is None:
+                continue
+            stream: StreamEnd = state.token  # type: ignore[assignment]
+            refusal = self._standing.recheck_stream(number, stream.path, now)
+            if refusal is not None:
+                log.warning("link %d: %s may not use %s any more: %s", self.id, self.peer, stream.path, refusal[1])
+                self._core.streams.reset(number, *refusal)
+                stream.break_off(RemoteError(refusal[1], kind=refusal[0]))
