@@ -99,7 +99,8 @@ class Writers:
             lineage = self._heads.lineage(scope)
             chain = self._volume.chain
             if chain is None or not self._allows(chain, lineage, now):
-                chain = self._identity.chain_for(
+                holder = self._identity if chain is None else self._identity.with_chains(chain)
+                chain = holder.chain_for(
                     self._volume.root, Rights.WRITE, now, lineage=lineage, revocations=self._heads.revocations
                 )
         except CapabilityError as error:
