@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from btlib import Chain, Suite
-from btlib.verification import VerifiedLinks
+from btlib.testing import make_keys
+from btlib.verification import Stage, VerifiedLinks
 from btserde import encode
 
 from .test_verification import CASES, GOOD, decide, with_cap
@@ -36,6 +37,16 @@ def test_a_bad_signature_is_not_remembered() -> None:
     bad = with_cap(3, signature=bytes(64))
     assert [decide(bad, verified=known).allowed for _ in range(2)] == [False, False]
     assert bad.id not in known
+
+
+def test_a_known_chain_is_still_looked_at_under_another_root() -> None:
+    """A memory may be shared between domains: what one root began says nothing about another."""
+    known = VerifiedLinks()
+    assert decide(verified=known).allowed
+    other = make_keys("another root").public.principal
+    refused = decide(verified=known, root=other, path=None)
+    assert refused.stage is Stage.CHAIN
+    assert refused == decide(root=other, path=None)
 
 
 def test_it_forgets_the_oldest_and_stays_bounded() -> None:

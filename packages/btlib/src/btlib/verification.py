@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -31,6 +32,9 @@ from .principals import Principal
 from .public_keys import suite_code
 from .revocations import NO_REVOCATIONS, Revocations
 from .writecaps import Chain, Rights, link_fault
+
+# Few sentences are said again and again, and building one takes as long as all stages of a chain seen before.
+_CACHED_SENTENCES = 1024
 
 
 class Stage(enum.IntEnum):
@@ -69,9 +73,10 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VerifiedLinks:
-    """Remembers verified signatures, so that a chain seen before costs no public-key operation.
+    """Remembers verified links, so that a chain seen before costs no public-key operation.
 
-    A link id covers a cap, its issuer's keys, its signature and all caps before it: exactly what was verified.
+    A link id covers a cap, its issuer's keys, its signature and all caps before it: exactly what was verified, when the
+    links up to it had passed the stages CHAIN and SIGNATURE under the root that the first one is issued by.
     Bounded: of two generations the older is dropped. May be shared between threads without a lock.
     """
 
@@ -148,16 +153,21 @@ def _allowed_reason(request: _Request) -> str:
     if last is None:
         return f"{request.subject} is the root of the domain and may do everything in it"
     place = last.path if request.path is None else request.path
-    return (
-        f"{request.subject} may {_text(request.right)} at {place} "
-        f"by writecap {len(request.chain.caps)} until {date_text(last.not_after)}"
-    )
+    return _allowed(request.subject, int(request.right), place, len(request.chain.caps), last.not_after)
+
+
+@lru_cache(_CACHED_SENTENCES)
+def _allowed(subject: Principal, right: int, place: str | BlockPath, number: int, not_after: int) -> str:
+    return f"{subject} may {_text(Rights(right))} at {place} by writecap {number} until {date_text(not_after)}"
 
 
 Refusal = tuple[Kind, str]
 
 
 def _check_links(request: _Request) -> Refusal | None:
+    caps, verified = request.chain.caps, request.verified
+    if verified is not None and caps and caps[0].issuer.principal == request.root and request.chain.id in verified:
+        return None
     previous = None
     for number, cap in enumerate(request.chain.caps, 1):
         fault = link_fault(previous, cap, request.root, number)
@@ -169,6 +179,8 @@ def _check_links(request: _Request) -> Refusal | None:
 
 def _check_signatures(request: _Request) -> Refusal | None:
     ids, verified = request.chain.ids, request.verified
+    if verified is not None and ids[-1] in verified:
+        return None  # and so are all before it
     for number, cap in enumerate(request.chain.caps, 1):
         if verified is not None and ids[number] in verified:
             continue
@@ -226,12 +238,12 @@ def _check_right(request: _Request) -> Refusal | None:
     last = request.chain.last
     if last is None:
         return None
-    missing = Rights(request.right & ~last.rights)
+    missing = int(request.right) & ~last.rights
     if missing:
         number = len(request.chain.caps)
         return (
             Kind.FORBIDDEN,
-            f"writecap {number} does not give {last.subject} the right to {missing.text} at {last.path}",
+            f"writecap {number} does not give {last.subject} the right to {Rights(missing).text} at {last.path}",
         )
     return None
 

@@ -162,9 +162,9 @@ def link_fault(previous: Writecap | None, cap: Writecap, root: Principal, number
 def _widening(previous: Writecap, cap: Writecap, number: int) -> str | None:
     if not previous.block_path.is_prefix_of(cap.block_path):
         return f"writecap {number} is for {cap.path}, which is not below {previous.path} of writecap {number - 1}"
-    extra = Rights(cap.rights & ~previous.rights)
+    extra = cap.rights & ~previous.rights
     if extra:
-        return f"writecap {number} gives the right to {extra.text}, which writecap {number - 1} does not hold"
+        return f"writecap {number} gives the right to {Rights(extra).text}, which writecap {number - 1} does not hold"
     if cap.not_before < previous.not_before:
         return (
             f"writecap {number} begins on {date_text(cap.not_before)}, "
