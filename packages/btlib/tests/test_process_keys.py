@@ -12,7 +12,7 @@ from btlib.kinds import Kind
 from btlib.labels import Label
 from btlib.paths import BlockPath
 from btlib.process_keys import CLOCK_SKEW, LIFETIME, RENEWAL, ProcessKeys, for_process
-from btlib.public_keys import PublicKeys
+from btlib.public_keys import PublicKeys, Suite
 from btlib.revocations import Revocations
 from btlib.testing import make_keys
 from btlib.verification import Decision, Stage, verify_chain
@@ -184,3 +184,35 @@ def test_they_stay_with_an_identity_that_gets_more_chains(chip: Chip) -> None:
     identity = for_process(Identity(signer=chip, opener=CHIP))
     assert identity.with_chains(chain_of_chip()).process_keys is identity.process_keys
     assert "process" not in repr(identity)
+
+
+class Elsewhere:
+    """Keys that are in no chip and in no memory of this process."""
+
+    def __init__(self, suite: Suite) -> None:
+        self._keys = make_keys("elsewhere", suite)
+        self.public = self._keys.public
+
+    def sign(self, label: Label, message: bytes) -> bytes:
+        return self._keys.sign(label, message)
+
+
+@pytest.mark.parametrize("suite", Suite)
+def test_process_keys_are_of_the_suite_of_their_identity(suite: Suite) -> None:
+    """A post-quantum identity must not come to write with classic keys."""
+    owner = Elsewhere(suite)
+    chain = issue_writecap(
+        ROOT,
+        Chain(),
+        subject=owner.public.principal,
+        path=BlockPath(ROOT.public.principal),
+        scope=SCOPE,
+        rights=BOTH,
+        not_before=NOW - YEAR,
+        not_after=NOW + YEAR,
+        may_delegate=True,
+        serial=bytes(16),
+    )
+    certified = ProcessKeys(owner).certify(chain, NOW)
+    assert certified.public.suite is suite
+    assert certified.public != owner.public

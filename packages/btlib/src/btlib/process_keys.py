@@ -58,7 +58,7 @@ class ProcessKeys:
 
     def __init__(self, owner: Signer) -> None:
         self._owner = owner
-        self._keys = KeyPair.generate()
+        self._keys = KeyPair.generate(owner.public.suite)  # what the identity promises, its writes keep
         self._certified: dict[bytes, Certified] = {}
         self._lock = threading.Lock()
 
