@@ -84,5 +84,5 @@ def test_a_revoked_principal_is_told_since_when() -> None:
 
 def test_a_list_beyond_its_bound_does_not_exist() -> None:
     many = {number.to_bytes(16, "big"): entry(0) for number in range(MAX_REVOKED + 1)}
-    with pytest.raises(CapabilityError, match="at most 50000"):
+    with pytest.raises(CapabilityError, match="at most 25000"):
         NO_LIST.extended({}, many)

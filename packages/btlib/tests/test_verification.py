@@ -298,6 +298,12 @@ def test_malleable_signatures_do_not_make_a_second_chain(suite: Suite) -> None:
     assert decision.stage is Stage.SIGNATURE
 
 
+def test_a_decision_ends_before_a_revocation_that_is_to_come() -> None:
+    revoked = Revocations(principals={ALICE_ID: NOON + 10, ROOT_ID: NOON + 5}, serials={serial_of("cap 3"): NOON + 20})
+    assert decide(now=NOON, revocations=revoked).not_after == NOON + 9
+    assert decide(now=NOON).not_after > NOON + 9  # type: ignore[operator]
+
+
 def test_a_revocation_counts_from_its_moment_on() -> None:
     revoked = Revocations(principals={ALICE_ID: NOON}, serials={serial_of("cap 3"): NOON})
     assert decide(now=NOON - 1, revocations=revoked).allowed

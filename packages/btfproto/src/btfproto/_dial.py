@@ -17,7 +17,6 @@ from typing import Protocol
 
 from btlib.kinds import Kind
 from btlib.paths import BlockPath
-from bttp import Peer
 from bttp.errors import AuthenticationError, BttpError, ConnectionLostError, UnreachableError
 
 FIRST_PAUSE = 0.05  #: seconds before the second attempt: a server that restarts at once is hardly missed
@@ -33,9 +32,8 @@ class Link(Protocol):
 
     @property
     def closed(self) -> bool: ...
-    @property
-    def peer(self) -> Peer: ...
     def call(self, path: BlockPath, body: Buffer | Sequence[Buffer], *, timeout: float | None) -> memoryview: ...
+    def recheck(self) -> None: ...
     def close(self) -> None: ...
 
 
@@ -48,17 +46,13 @@ class Dialer:
         endpoint: str,
         *,
         patience: float = PATIENCE,
-        check: Callable[[Link], None] = lambda _link: None,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random_module.random,
     ) -> None:
-        """`connect(timeout)` makes a link or raises BttpError; `endpoint` is for messages. `check(link)` raises
-        AuthenticationError for a link whose other end is not, or no longer, to be spoken with.
-        """
+        """`connect(timeout)` makes a link or raises BttpError; `endpoint` is for messages."""
         self.endpoint = endpoint
         self.patience = patience
         self._connect = connect
-        self._check = check
         self._clock = clock
         self._jitter = jitter
         self._lock = threading.Lock()
@@ -88,23 +82,14 @@ class Dialer:
                 raise UnreachableError(f"the connection to {self.endpoint} was closed by this side")
             if self._link is None or self._link.closed:
                 self._drop()
-                link = self._connect(CONNECT_SECONDS)
-                try:
-                    self._check(link)
-                except BttpError:
-                    link.close()
-                    raise
-                self._link = link
+                self._link = self._connect(CONNECT_SECONDS)
             return self._link
 
     def recheck(self) -> None:
-        """Somebody was revoked: end the link if that was the other end. The next call says so."""
+        """Somebody was revoked: the link ends if that was the other end. The next call says so."""
         with self._lock:
             if self._link is not None:
-                try:
-                    self._check(self._link)
-                except AuthenticationError:
-                    self._drop()
+                self._link.recheck()
 
     def close(self) -> None:
         """End the link and all waiting; idempotent."""

@@ -24,18 +24,19 @@ from btlib.home import SERVER_NAME, Domain
 from btlib.identity import Identity
 from btlib.kinds import Kind
 from btlib.paths import BlockPath
+from btlib.principals import Principal
 from btlib.public_keys import PublicKeys
+from btlib.revocations import NO_REVOCATIONS, Revocations
 from btlib.writecaps import Chain
 from bttp.blocking import BlockingLink, connect
 
 from ._dial import PATIENCE, Dialer
-from ._server_check import server_check
 from .domain import create_domain, open_volume
 from .errors import FsError, StoreError
 from .localfs import FilePins, FsOptions, LocalFs, Pins, empty_directory_attributes
 from .provider import FsProvider
 from .remote import FsClient
-from .revocations import MEMORY_FILE, FileMemory, MemoryOfProcess, RevocationMemory, RevocationView
+from .revocations import MEMORY_FILE, FileMemory, RevocationMemory, RevocationView
 from .store import EmbeddedStore, Store, lock_holder
 from .store.remote import StoreClient
 
@@ -260,11 +261,17 @@ def _server(domain: Domain, server: str | None) -> str:
 def _dialer(
     endpoint: str, identity: Identity, server_path: BlockPath, patience: float, memory: RevocationMemory | None
 ) -> Dialer:
-    def dial(timeout: float) -> BlockingLink:
-        return connect(endpoint, identity, root=server_path.root, server=server_path, timeout=timeout)
+    """A server that was revoked, by what is remembered, is not spoken with."""
 
-    check = server_check(endpoint, server_path, memory or MemoryOfProcess(), time.time)
-    return Dialer(dial, endpoint, patience=patience, check=check)
+    def revoked(_root: Principal) -> Revocations:
+        remembered = None if memory is None else memory.load()
+        return NO_REVOCATIONS if remembered is None else remembered.seen.record.effective
+
+    def dial(timeout: float) -> BlockingLink:
+        root = server_path.root
+        return connect(endpoint, identity, root=root, server=server_path, timeout=timeout, revocations=revoked)
+
+    return Dialer(dial, endpoint, patience=patience)
 
 
 __all__ = [

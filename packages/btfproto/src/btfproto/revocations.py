@@ -75,10 +75,6 @@ class RevocationView:
             listener()
         return newer is not None
 
-    def confirm(self, now: int) -> None:
-        """The store was heard, and would have told of a newer list."""
-        self.confirmed = now
-
     def _newer(self) -> SeenList | None:
         # The first answer is wanted whole, also of the version that is known: it could be another list.
         seen = self._seen

@@ -16,7 +16,6 @@ from btfproto.messages import (
 from btfproto.provider import Attributes, FileKind
 from btlib import BlockPath
 from btlib.principals import Principal
-from bttp import Peer
 
 ROOT = Principal(bytes(32))
 SERVICE = BlockPath(ROOT, ("hosts", "nas", "btfsd", "fs"))
@@ -38,9 +37,12 @@ class FakeLink:
     def __init__(self, answer: Callable[[bytes], bytes]) -> None:
         self._answer = answer
         self.closed = False
-        self.peer = Peer()
+        self.rechecked = 0
         self.fail: list[Exception] = []
         self.bodies: list[bytes] = []
+
+    def recheck(self) -> None:
+        self.rechecked += 1
 
     def call(self, path: BlockPath, body: Buffer | Sequence[Buffer], *, timeout: float | None) -> memoryview:
         whole = bytes(body) if isinstance(body, bytes | bytearray | memoryview) else b"".join(body)

@@ -6,19 +6,13 @@ import threading
 
 import pytest
 from btfproto._dial import Dialer
-from btfproto._server_check import server_check
-from btfproto.domain import SeenList
 from btfproto.errors import StoreError
 from btfproto.messages import stores
-from btfproto.revocations import MemoryOfProcess, Remembered
 from btfproto.store import Commit, Committed, StoreStatus
 from btfproto.store.remote import StoreClient
-from btfproto.testing.domains import NOW, World, person
-from btlib import Kind, Principal
-from btlib.revocations import NO_LIST, Revoked
+from btlib import Kind
 from bttp import AuthenticationError, ConnectionLostError, RemoteError, UnreachableError
 
-from .conftest import peer_of
 from .evil import SERVICE, FakeLink, dialer_to, store_link
 
 
@@ -122,50 +116,11 @@ def test_pauses_grow_and_are_jittered() -> None:
     assert pauses[-1] == 1.0
 
 
-class TestARevokedServer:
-    """What is remembered of revocations is asked before the first request, and again when more is known."""
-
-    world = World.make(now=NOW)
-    path = world.path("hosts", "nas", "btfsd")
-
-    def link(self) -> FakeLink:
-        link = status_link()
-        server = self.world.machine
-        link.peer = peer_of(server)
-        return link
-
-    def remember(self, memory: MemoryOfProcess, *revoked: Principal) -> None:
-        entry = Revoked(since=NOW, recorded=NOW, by=self.world.root.principal)
-        record = NO_LIST.extended(dict.fromkeys(revoked, entry), {})
-        memory.save(Remembered(root=bytes(32), seen=SeenList(record=record), confirmed=NOW))
-
-    def client(self, memory: MemoryOfProcess, *links: FakeLink) -> StoreClient:
-        check = server_check("nas:7464", self.path, memory, lambda: NOW)
-        waiting = list(links)
-        return StoreClient(Dialer(lambda timeout: waiting.pop(0), "nas:7464", check=check), SERVICE)
-
-    def test_is_not_asked_anything(self) -> None:
-        memory, link = MemoryOfProcess(), self.link()
-        self.remember(memory, self.world.machine.principal)
-        client = self.client(memory, link)
-        with pytest.raises(StoreError, match=r"nas:7464 is not spoken with: .* was revoked on") as refused:
-            client.status()
-        assert refused.value.kind is Kind.FORBIDDEN
-        assert link.closed
-        assert link.bodies == []
-        client.close()
-
-    def test_loses_its_link_when_that_becomes_known(self) -> None:
-        memory, first, second = MemoryOfProcess(), self.link(), self.link()
-        client = self.client(memory, first, second)
-        client.status()
-        self.remember(memory, person(9).principal)
-        client.dialer.recheck()
-        before = first.closed
-        self.remember(memory, self.world.machine.principal)
-        client.dialer.recheck()
-        assert (before, first.closed) == (False, True)
-        with pytest.raises(StoreError, match="was revoked on"):
-            client.status()
-        assert second.bodies == []
-        client.close()
+def test_after_a_revocation_the_other_end_of_the_link_is_judged_anew() -> None:
+    link = status_link()
+    client = StoreClient(dialer_to(link), SERVICE)
+    client.dialer.recheck()  # there is no link yet, and a new one is judged anyway
+    client.status()
+    client.dialer.recheck()
+    assert link.rechecked == 1
+    client.close()

@@ -24,6 +24,7 @@ from ._host import Host
 from ._notify import Notifier
 from ._services import Services
 from ._settings import Settings
+from ._speaker import Speaker
 
 log = logging.getLogger("btfsd")
 
@@ -34,6 +35,7 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 def run_daemon(settings: Settings, host: Host, environ: Mapping[str, str]) -> None:
     """Serve until a signal comes. Raises BlocktreeError where it cannot start, or not commit at the end."""
     notifier = Notifier(environ, os.getpid())
+    speaker = Speaker(host.identity, time.time)
     with _signals_kept(), _closing(Services(host, settings)) as services:
         endpoints = [*settings.listen, *([services.socket] if services.socket else [])]
         if services.socket is None:
@@ -42,14 +44,15 @@ def run_daemon(settings: Settings, host: Host, environ: Mapping[str, str]) -> No
             )
         with serve(
             endpoints,
-            host.identity,
+            speaker.identity,
             services.router,
             policy=services.policy,
             limits=Limits(max_calls=settings.limits.max_calls),
             server_limits=_server_limits(settings),
         ) as server:
+            services.on_revocation(server.recheck)
             _announce(server, host, settings, notifier)
-            _wait(notifier)
+            _wait(notifier, speaker, server)
             began = time.monotonic()
             notifier.stopping()
             _insist(settings.stop_seconds)
@@ -98,10 +101,12 @@ def _announce(server: BlockingServer, host: Host, settings: Settings, notifier: 
     notifier.ready(f"listening on {listening}")
 
 
-def _wait(notifier: Notifier) -> None:
+def _wait(notifier: Notifier, speaker: Speaker, server: BlockingServer) -> None:
     """Return when a stop signal comes. A second one ends the process at once, as its sender wants."""
-    while not _stop_signal(notifier.watchdog_seconds):
+    periods = [seconds for seconds in (notifier.watchdog_seconds, speaker.interval) if seconds is not None]
+    while not _stop_signal(min(periods, default=None)):
         notifier.alive()
+        speaker.look(server.renew)
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)

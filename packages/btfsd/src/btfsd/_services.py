@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,9 +22,10 @@ from btfproto.store.check import CommitChecker
 from btfproto.store.remote import StoreServer
 from btlib.errors import BlocktreeError
 from btlib.revocations import Revocations
+from bttp import Router
 
 from ._host import Host
-from ._policy import GuardedRouter, ServerPolicy
+from ._policy import ServerPolicy
 from ._settings import Settings
 
 log = logging.getLogger("btfsd")
@@ -41,7 +43,7 @@ class Services:
         """Raises StoreError (BUSY: another process has the store), FsError (no such domain in it), IntegrityError."""
         root = host.domain.root
         self.policy = ServerPolicy(root, self._revoked)
-        self.router = GuardedRouter(self.policy, self._revoked, time.time)
+        self.router = Router()
         self.socket = socket_endpoint(host.store)
         with ExitStack() as stack:
             store = EmbeddedStore(host.store, program=PROGRAM, endpoint=self.socket)
@@ -68,6 +70,10 @@ class Services:
             if settings.services.files:
                 self._files.add_to(self.router, host.path.child(FILES_SERVICE))
             self._owned = stack.pop_all()
+
+    def on_revocation(self, recheck: Callable[[], None]) -> None:
+        """Call it when the list has changed, so that links are judged by it; in a thread that may wait."""
+        self._view.listen(recheck)
 
     def _revoked(self) -> Revocations:
         return self._view.current

@@ -23,7 +23,7 @@ from .principals import Principal
 from .writecaps import Serial
 
 FORMAT = 1
-MAX_REVOKED = 50_000  #: entries of each of the two tables; together they fit the 4 MiB of a public record
+MAX_REVOKED = 25_000  #: entries of each of the two tables; full, they take 3.6 MB of the 4 MiB of a public record
 
 Key = TypeVar("Key", bytes, Principal)
 

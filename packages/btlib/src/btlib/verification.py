@@ -58,7 +58,9 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     stage: Stage  #: where it failed, or ALLOWED
     kind: Kind
     reason: str  #: one sentence with the principal, the cap, the path or the date
-    not_after: int | None  #: the decision holds until this unix second (None: no end); refused: meaningless
+    not_after: (
+        int | None
+    )  #: it holds until this unix second, as far as is known now (None: no end); refused: meaningless
     chain: Chain
 
     @property
@@ -133,15 +135,25 @@ def verify_chain(
         refusal = check(request)
         if refusal is not None:
             return _refused(chain, stage, *refusal)
-    last = chain.last
     return Decision(
         allowed=True,
         stage=Stage.ALLOWED,
         kind=Kind.FORBIDDEN,
         reason=_allowed_reason(request),
-        not_after=None if last is None else last.not_after,
+        not_after=_end(request),
         chain=chain,
     )
+
+
+def _end(request: _Request) -> int | None:
+    """The last second: of the last cap, or before the first revocation that is already known and still to come."""
+    last = request.chain.last
+    if last is None:
+        return None
+    revoked, root = request.revocations, request.root
+    moments = [revoked.serials.get(cap.serial) for cap in request.chain.caps]
+    moments += [revoked.principals.get(cap.subject) for cap in request.chain.caps if cap.subject != root]
+    return min([last.not_after, *(since - 1 for since in moments if since is not None)])
 
 
 def _refused(chain: Chain, stage: Stage, kind: Kind, reason: str) -> Decision:
