@@ -93,7 +93,9 @@ def test_without_a_domain_there_is_nothing_to_hold(laptop: Machine) -> None:
 
 
 @pytest.mark.mount
-def test_a_mount_takes_its_keys_from_the_agent(held: Machine, tmp_path: Path) -> None:
+def test_a_mount_takes_its_keys_from_the_agent_and_goes_on_when_they_are_forgotten(
+    held: Machine, tmp_path: Path
+) -> None:
     if not Path("/dev/fuse").exists():
         pytest.skip("needs /dev/fuse")
     mountpoint = tmp_path / "mnt"
@@ -101,9 +103,12 @@ def test_a_mount_takes_its_keys_from_the_agent(held: Machine, tmp_path: Path) ->
     held.process("mount", "home:", mountpoint, BLOCKTREE_PASSPHRASE="")
     try:
         (mountpoint / "apple.txt").write_text("an apple")
+        held.process("agent", "lock")
+        (mountpoint / "pear.txt").write_text("written with the mount's own keys")
     finally:
         held.process("umount", mountpoint, BLOCKTREE_PASSPHRASE="")
-    assert held.process("cat", "home:/apple.txt", BLOCKTREE_PASSPHRASE="").out == "an apple"
+    assert held("ls", "home:").out == "apple.txt\npear.txt\n"
+    assert held("cat", "home:/apple.txt", "home:/pear.txt").out == "an applewritten with the mount's own keys"
 
 
 class Keyless(Machine):
@@ -113,11 +118,15 @@ class Keyless(Machine):
         return {**super().environment(more), "BLOCKTREE_PASSPHRASE": ""}
 
 
-def test_a_server_takes_its_keys_from_the_agent(held: Machine, laptop: Machine, tmp_path: Path) -> None:
+def test_a_server_takes_its_keys_from_the_agent_and_goes_on_when_they_are_forgotten(
+    held: Machine, laptop: Machine, tmp_path: Path
+) -> None:
     port = free_port()
     with running_server(Keyless(held.home, held.call), port, tmp_path / "btfsd.log"):
         enrol(held, laptop, port)
         held("grant", "laptop", "home:", "read")
+        assert laptop("ls", "home:").out == ""
+        held.process("agent", "lock")
         assert laptop("ls", "home:").out == ""
 
 

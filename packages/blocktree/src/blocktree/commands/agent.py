@@ -91,7 +91,7 @@ def lock(json: Json = False) -> None:
     """Have the agent forget all keys at once. It goes on to run; bt agent start unlocks again.
 
     Where no agent runs that is fine too. Mounts and servers that were started through it have certified keys of their
-    own and go on for some hours: bt umount ends a mount.
+    own and go on for some hours; bt umount ends a mount.
 
     Example: bt agent lock
     """
