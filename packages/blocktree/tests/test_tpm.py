@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from btlib.testing.swtpm import SoftwareTpm
 
 from .conftest import CHEAP, PASSPHRASE, Machine
+from .test_server import enrol, free_port, running_server
 
 pytest.importorskip("tpm2_pytss", reason="the extra btlib[tpm] is not installed", exc_type=ImportError)
 if not SoftwareTpm.available():
@@ -52,9 +56,7 @@ def test_files_are_written_and_read_with_them(chipped: Machine, tmp_path: Path) 
     assert chipped("cat", "home:/note").out == "through the chip"
 
 
-def test_the_files_are_worth_nothing_at_another_chip(
-    chipped: Machine, tmp_path: Path, tpm: SoftwareTpm, machine_at: object
-) -> None:
+def test_the_files_are_worth_nothing_at_another_chip(chipped: Machine, tmp_path: Path) -> None:
     with SoftwareTpm(tmp_path / "other") as other:
         done = chipped("ls", "home:", code=3, BLOCKTREE_TCTI=other.tcti)
     assert "are in another TPM" in done.err
@@ -117,8 +119,56 @@ def test_a_machine_is_enrolled_with_keys_in_its_tpm(
     assert "in the TPM at" in laptop("status").out
 
 
+def test_a_server_and_its_clients_have_their_keys_in_chips(
+    chipped: Machine, machine_at: Callable[[Path], Machine], homes: Path, tpm: SoftwareTpm, tmp_path: Path
+) -> None:
+    """btfsd with keys in one chip, a member with keys in another; then the server's chip is gone, and it serves on."""
+    port = free_port()
+    (tmp_path / "apple").write_text("an apple")
+    with SoftwareTpm(tmp_path / "second") as second, running_server(chipped, port, tmp_path / "btfsd.log"):
+        other = machine_at(homes / "other")
+        enrol(chipped, other, port, "--tcti", second.tcti)
+        chipped("grant", "other", "home:/", "read,write")
+        other("cp", tmp_path / "apple", "home:/apple")
+        tpm.kill()
+        assert other("cat", "home:/apple").out == "an apple"
+        other("cp", tmp_path / "apple", "home:/another")
+        assert other("ls", "home:/").out == "another\napple\n"
+        tpm.start()
+        assert chipped("cat", "home:/another").out == "an apple"
+
+
+@pytest.mark.mount
+def test_a_mount_writes_with_the_keys_of_its_process(chipped: Machine, tpm: SoftwareTpm, tmp_path: Path) -> None:
+    """Once it is mounted the chip is not needed, and what was written is believed by others."""
+    if not Path("/dev/fuse").exists() or os.geteuid() != 0:
+        pytest.skip("a mount needs /dev/fuse and root")
+    mountpoint = tmp_path / "mount"
+    mountpoint.mkdir()
+    words = [sys.executable, "-m", "btfuse", "-f", "home:/", str(mountpoint)]
+    with subprocess.Popen(words, env=chipped.environment(), stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            assert "is mounted" in process.stderr.readline()
+            synced_file(mountpoint / "first")
+            tpm.kill()
+            synced_file(mountpoint / "second")
+        finally:
+            subprocess.run([*words[:3], "-u", str(mountpoint)], env=chipped.environment(), check=False)
+            assert process.wait(60) == 0
+    tpm.start()
+    assert chipped("ls", "home:/").out == "first\nsecond\n"
+
+
+def synced_file(path: Path) -> None:
+    with path.open("wb") as file:
+        file.write(b"content")
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def test_a_domain_is_recovered_into_a_tpm(
-    chipped: Machine, machine_at: object, homes: Path, tmp_path: Path, tpm: SoftwareTpm
+    chipped: Machine, machine_at: Callable[[Path], Machine], homes: Path, tmp_path: Path, tpm: SoftwareTpm
 ) -> None:
     from btlib.tpm import TpmCredentialStore
     from btlib.words import seed_to_words
@@ -129,7 +179,7 @@ def test_a_domain_is_recovered_into_a_tpm(
     words.chmod(0o600)
     store = tmp_path / "copy"
     shutil.copytree(chipped.store, store)
-    other = machine_at(homes / "other")  # type: ignore[operator]
+    other = machine_at(homes / "other")
     other("recover", "home", "--store", store, "--words-file", words, "--tcti", tpm.tcti)
     assert other("ls", "home:").out == ""
     assert TpmCredentialStore(other.directory / "root-credentials").reveal(PASSPHRASE).seed == seed

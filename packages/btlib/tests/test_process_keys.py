@@ -11,7 +11,7 @@ from btlib.key_pairs import KeyPair
 from btlib.kinds import Kind
 from btlib.labels import Label
 from btlib.paths import BlockPath
-from btlib.process_keys import CLOCK_SKEW, LIFETIME, RENEWAL, ProcessKeys, for_process
+from btlib.process_keys import CLOCK_SKEW, LIFETIME, RENEWAL, ProcessKeys, for_process, server_identity
 from btlib.public_keys import PublicKeys, Suite
 from btlib.revocations import Revocations
 from btlib.testing import make_keys
@@ -23,6 +23,7 @@ YEAR = 365 * 86_400
 BOTH = Rights.WRITE | Rights.EXECUTE
 ROOT, CHIP = make_keys("root"), make_keys("chip")
 SCOPE = bytes(16)
+SERVER = BlockPath(ROOT.public.principal, ("home", "file", "btfsd"))
 
 
 class Chip:
@@ -60,8 +61,16 @@ def chain_of_chip(
     )
 
 
+FILE = BlockPath(ROOT.public.principal, ("home", "file"))
+
+
 def decide(
-    chain: Chain, subject: PublicKeys, right: Rights, now: int = NOW, revoked: Revocations | None = None
+    chain: Chain,
+    subject: PublicKeys,
+    right: Rights,
+    now: int = NOW,
+    revoked: Revocations | None = None,
+    path: BlockPath = FILE,
 ) -> Decision:
     return verify_chain(
         chain,
@@ -69,7 +78,7 @@ def decide(
         subject=subject.principal,
         right=right,
         now=now,
-        path=BlockPath(ROOT.public.principal, ("home", "file")),
+        path=path,
         lineage=(SCOPE,),
         revocations=revoked or Revocations(),
     )
@@ -216,3 +225,32 @@ def test_process_keys_are_of_the_suite_of_their_identity(suite: Suite) -> None:
     certified = ProcessKeys(owner).certify(chain, NOW)
     assert certified.public.suite is suite
     assert certified.public != owner.public
+
+
+def test_a_server_speaks_by_them_where_it_may_delegate(chip: Chip) -> None:
+    identity = for_process(Identity(signer=chip, opener=CHIP, chains=(chain_of_chip(),)))
+    speaker = server_identity(identity, SERVER, NOW)
+    (chain,) = speaker.chains
+    assert speaker.principal != identity.principal
+    assert decide(chain, speaker.public, Rights.EXECUTE, path=SERVER).allowed
+    assert decide(chain, speaker.public, Rights.EXECUTE).stage is Stage.PATH
+    assert decide(chain, speaker.public, Rights.WRITE, path=SERVER).stage is Stage.RIGHT
+    for number in range(10):
+        message = bytes([number])
+        speaker.public.verify(Label.LINK_SERVER, message, speaker.signer.sign(Label.LINK_SERVER, message))
+    assert chip.signatures == 1
+    assert server_identity(identity, SERVER, NOW + RENEWAL - 1).chains == speaker.chains
+    assert server_identity(identity, SERVER, NOW + RENEWAL).chains != speaker.chains
+
+
+def test_a_server_speaks_for_itself_where_it_may_not_delegate(chip: Chip) -> None:
+    held = (chain_of_chip(may_delegate=False), chain_of_chip(Rights.WRITE))
+    identity = for_process(Identity(signer=chip, opener=CHIP, chains=held))
+    assert server_identity(identity, SERVER, NOW) is identity
+    memory = Identity(signer=CHIP, opener=CHIP, chains=(chain_of_chip(),))
+    assert server_identity(memory, SERVER, NOW) is memory
+
+
+def test_a_server_outside_of_what_it_was_given_speaks_for_itself(chip: Chip) -> None:
+    identity = for_process(Identity(signer=chip, opener=CHIP, chains=(chain_of_chip(),)))
+    assert server_identity(identity, BlockPath(ROOT.public.principal, ("other",)), NOW) is identity

@@ -35,7 +35,7 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 def run_daemon(settings: Settings, host: Host, environ: Mapping[str, str]) -> None:
     """Serve until a signal comes. Raises BlocktreeError where it cannot start, or not commit at the end."""
     notifier = Notifier(environ, os.getpid())
-    speaker = Speaker(host.identity, time.time)
+    speaker = Speaker(host.identity, host.path, time.time)
     with _signals_kept(), _closing(Services(host, settings)) as services:
         endpoints = [*settings.listen, *([services.socket] if services.socket else [])]
         if services.socket is None:

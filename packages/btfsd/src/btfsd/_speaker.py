@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from btlib.errors import BlocktreeError
 from btlib.identity import Identity
+from btlib.paths import BlockPath
 from btlib.process_keys import server_identity
 
 log = logging.getLogger("btfsd")
@@ -21,11 +22,12 @@ INTERVAL = 60.0  #: seconds between two looks whether a renewal is due; one hold
 class Speaker:
     """The identity to serve with. Used by one thread."""
 
-    def __init__(self, identity: Identity, clock: Callable[[], float]) -> None:
+    def __init__(self, identity: Identity, path: BlockPath, clock: Callable[[], float]) -> None:
         """Raises CredentialError where the chip does not certify."""
         self._machine = identity
+        self._path = path
         self._clock = clock
-        self.identity = server_identity(identity, int(clock()))
+        self.identity = server_identity(identity, path, int(clock()))
 
     @property
     def interval(self) -> float | None:
@@ -35,7 +37,7 @@ class Speaker:
     def look(self, renew: Callable[[Identity], None]) -> None:
         """Renew where it is due. A chip that does not answer is told in the log and asked again."""
         try:
-            fresh = server_identity(self._machine, int(self._clock()))
+            fresh = server_identity(self._machine, self._path, int(self._clock()))
         except BlocktreeError as error:
             log.error("the keys of this process are not certified any more, and new links are refused: %s", error)
             return
