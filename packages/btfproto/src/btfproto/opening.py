@@ -13,6 +13,7 @@ here touches the world; it decides nothing about access.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -42,7 +43,32 @@ from .store.remote import StoreClient
 
 STORE_SERVICE = "store"  #: below the server's path
 FILES_SERVICE = "fs"
+log = logging.getLogger("btfproto.opening")
+
 PROGRAM = "blocktree"  #: what a second opener of a store is told, where the caller does not say
+
+
+class Staleness(msgspec.Struct, frozen=True, kw_only=True):
+    """How old may be what a client knows of revocations where its server does not show it the list: seconds since a
+    server last did. Only thin clients can come into this; others read the list or nothing.
+    """
+
+    warn: float = 86_400.0  #: a laptop's weekend is no alarm, a week without an answer is worth a line
+    refuse: float = 30 * 86_400.0  #: a lost machine is revoked within days; longer, and one works with whoever asks
+
+    def check(self, domain: Domain, confirmed: int | None, now: int, why: str) -> None:
+        """Warn, or raise FsError (EXPIRED). Who never saw a list knows no more than that there may be one."""
+        if confirmed is None or now - confirmed <= self.warn:
+            return
+        days = (now - confirmed) / 86_400
+        text = f"who was revoked in {domain.petname} was last heard {days:.0f} days ago: {why}"
+        if now - confirmed > self.refuse:
+            raise FsError(
+                Kind.EXPIRED,
+                f"{text}; more than {self.refuse / 86_400:g} are not allowed",
+                "let the server serve its store too (services.store), open it end-to-end once, or raise the limit",
+            )
+        log.warning("%s", text)
 
 
 class OpenedFs(LocalFs):
@@ -153,13 +179,14 @@ def open_files(
     thin: bool = False,
     options: FsOptions | None = None,
     program: str = PROGRAM,
+    staleness: Staleness = Staleness(),  # noqa: B008 - a frozen value
 ) -> FsProvider:
     """Attach at `path`: alone where the store is here, else (or with `server`) end-to-end, or thin.
 
     Its `shutdown` closes everything. Raises FsError, StoreError with the reason and the next step.
     """
     if thin:
-        return open_thin(domain, identity, path, server=server, options=options)
+        return open_thin(domain, identity, path, server=server, options=options, staleness=staleness)
     if server is None and domain.store is not None:
         return open_alone(domain, identity, path, options=options, program=program)
     return open_end_to_end(domain, identity, path, server=server, options=options)
@@ -198,12 +225,13 @@ def open_thin(
     *,
     server: str | None = None,
     options: FsOptions | None = None,
+    staleness: Staleness = Staleness(),  # noqa: B008 - a frozen value
 ) -> FsProvider:
-    """The file system at the domain's server, which holds the keys."""
+    """The file system at the domain's server, which holds the keys. Raises FsError (EXPIRED): see `Staleness`."""
     memory = memory_of(domain)
     dialer = _dialer(_server(domain, server), identity, domain.server_path, PATIENCE, memory)
     try:
-        _learn_thin(dialer, domain, memory)
+        _learn_thin(dialer, domain, memory, staleness)
     except BaseException:
         dialer.close()
         raise
@@ -211,16 +239,18 @@ def open_thin(
     return FsClient(dialer, domain.server_path.child(FILES_SERVICE), path, read_only=read_only)
 
 
-def _learn_thin(dialer: Dialer, domain: Domain, memory: RevocationMemory) -> None:
+def _learn_thin(dialer: Dialer, domain: Domain, memory: RevocationMemory, staleness: Staleness) -> None:
     """The newest list, where the server serves its store as well. A thin client believes its server in all else, but
-    not that somebody was never revoked. Raises FsError (ROLLBACK, INTEGRITY).
+    not that somebody was never revoked. Raises FsError.
     """
     view = RevocationView(StoreClient(dialer, domain.server_path.child(STORE_SERVICE)), domain.root, memory)
+    before, now = view.confirmed, int(time.time())
     try:
-        view.refresh(int(time.time()))
+        view.refresh(now)
     except BlocktreeError as error:
-        if error.kind in (Kind.ROLLBACK, Kind.INTEGRITY):
+        if error.kind not in (Kind.NO_SUCH_TARGET, Kind.FORBIDDEN):
             raise
+        staleness.check(domain, before, now, error.message)
     dialer.recheck()
 
 
@@ -278,6 +308,7 @@ __all__ = [
     "FILES_SERVICE",
     "STORE_SERVICE",
     "OpenedFs",
+    "Staleness",
     "make_domain",
     "memory_of",
     "open_alone",
