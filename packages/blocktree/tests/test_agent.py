@@ -169,6 +169,14 @@ def test_a_remembered_passphrase_is_used_until_it_is_forgotten(nas: Machine, rin
     assert "holds no passphrase" in nas("key", "forget").out
 
 
+def test_a_keyring_is_not_opened_unless_it_was_asked_to_remember(nas: Machine, ring: MemoryKeyring) -> None:
+    nas("key", "remember")
+    (nas.directory / "keyring").unlink()
+    nas("ls", "home:", code=3, BLOCKTREE_PASSPHRASE="")
+    nas("key", "remember")
+    nas("ls", "home:", BLOCKTREE_PASSPHRASE="")
+
+
 def test_a_wrong_passphrase_is_not_remembered(nas: Machine, ring: MemoryKeyring) -> None:
     nas("key", "remember", code=3, BLOCKTREE_PASSPHRASE="wrong")
     assert ring.kept == {}

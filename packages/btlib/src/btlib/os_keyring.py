@@ -1,7 +1,8 @@
 """The passphrase of this machine's keys in the keyring of the desktop session (Secret Service, Keychain, Wallet).
 
 Only where the user asked for it (`remember`), and only with the extra `btlib[keyring]`. Who can open the session's
-keyring then has the passphrase; it is for machines where that login is as good as typing it.
+keyring then has the passphrase; it is for machines where that login is as good as typing it. A mark beside the domain's
+settings says that it was asked for, so that nobody else's keyring is ever opened or asked to unlock.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from .home import Domain
 from .kinds import Kind
 
 SERVICE = "blocktree"
+MARK = "keyring"  #: an empty file in the domain's directory
 
 
 def remember(domain: Domain, passphrase: str) -> None:
@@ -22,12 +24,12 @@ def remember(domain: Domain, passphrase: str) -> None:
         keyring.set_password(SERVICE, _name(domain), passphrase)
     except keyring.errors.KeyringError as error:
         raise _unusable(error) from None  # a back end's message could quote what it was given
+    (domain.directory / MARK).touch(mode=0o600)
 
 
 def recall(domain: Domain) -> str | None:
     """What was put there; None where nothing was, or where there is no keyring."""
-    keyring = _find()
-    if keyring is None:
+    if not (domain.directory / MARK).exists() or (keyring := _find()) is None:
         return None
     try:
         found = keyring.get_password(SERVICE, _name(domain))
@@ -40,12 +42,13 @@ def forget(domain: Domain) -> bool:
     """Take it out again; False where nothing was there. Raises CredentialError."""
     keyring = _require()
     try:
-        if keyring.get_password(SERVICE, _name(domain)) is None:
-            return False
-        keyring.delete_password(SERVICE, _name(domain))
+        was_there = keyring.get_password(SERVICE, _name(domain)) is not None
+        if was_there:
+            keyring.delete_password(SERVICE, _name(domain))
     except keyring.errors.KeyringError as error:
         raise _unusable(error) from None
-    return True
+    (domain.directory / MARK).unlink(missing_ok=True)
+    return was_there
 
 
 def _name(domain: Domain) -> str:

@@ -58,7 +58,8 @@ class AgentClient:
     def status(self) -> Status:
         """Whose keys it holds. Raises CredentialError (UNREACHABLE where none listens), as all methods do."""
         reply = self.ask(GetStatus())
-        assert isinstance(reply, Status)
+        if not isinstance(reply, Status):
+            raise _wrong_answer()
         return reply
 
     def unlock(self, petname: str, passphrase: str) -> None:
