@@ -1,6 +1,7 @@
 """btrun against code by hand (`btrun-hand`), against other libraries (`btrun-peers`), and in number (`btrun-scale`).
 
-Everything runs in one process on asyncio's own loop; handlers are `async def` on both sides where a side has a choice.
+Everything runs in one process on asyncio's own loop. Against code by hand, handlers are `async def` on both sides.
+Against other libraries each side is used as its manual says: their handlers are plain functions, and so are ours.
 """
 
 from __future__ import annotations
@@ -50,6 +51,23 @@ class Counter(Actor):
 
     @handle
     async def echo(self, message: Echo) -> object:
+        return message.value
+
+
+class PlainCounter(Actor):
+    """Has handlers that cannot wait, as those of the peers."""
+
+    mailbox = Mailbox(limit=2 * SLICE)
+
+    def __init__(self) -> None:
+        self.total = 0
+
+    @handle
+    def increase(self, message: Increase) -> None:
+        self.total += 1
+
+    @handle
+    def echo(self, message: Echo) -> object:
         return message.value
 
 
@@ -127,15 +145,15 @@ def _by_hand(rounds: int) -> list[Result]:
     results: list[Result] = []
     with asyncio.Runner() as runner:
         for job, (unit, work) in JOBS.items():
-            mine, theirs = _ours(runner, work), _hand(runner, work)
+            mine, theirs = _ours(runner, work, Counter), _hand(runner, work)
             results += compare(f"btrun-hand: {job}", unit, mine, {"by hand": theirs}, rounds, better="higher")
     return results
 
 
-def _ours(runner: asyncio.Runner, work: Job) -> Measurement:
+def _ours(runner: asyncio.Runner, work: Job, actor: type[Actor]) -> Measurement:
     async def measure() -> float:
         async with Runtime() as runtime:
-            return await work(runtime.spawn(Counter))
+            return await work(runtime.spawn(actor))
 
     return lambda: runner.run(measure())
 
@@ -181,7 +199,9 @@ def _against(peers: dict[str, tuple[Measurement, Measurement, Callable[[], None]
         for place, job in enumerate(("tell", "call, 1 in flight")):
             unit, work = JOBS[job]
             theirs = {name: (told, called)[place] for name, (told, called, _) in peers.items()}
-            results += compare(f"btrun-peers: {job}", unit, _ours(runner, work), theirs, rounds, better="higher")
+            results += compare(
+                f"btrun-peers: {job}", unit, _ours(runner, work, PlainCounter), theirs, rounds, better="higher"
+            )
     return results
 
 

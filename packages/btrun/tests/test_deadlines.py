@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from btrun._deadlines import Deadlines
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ class Entry:
 steps = st.lists(
     st.one_of(
         st.tuples(st.just("add"), st.integers(0, 50)),
+        st.tuples(st.just("append"), st.integers(0, 50)),
         st.tuples(st.just("finish"), st.integers(0, 200)),
         st.tuples(st.just("sweep"), st.integers(0, 60)),
     ),
@@ -28,13 +30,12 @@ def test_it_gives_what_a_list_would_give(steps: list[tuple[str, int]]) -> None:
     heap: Deadlines[Entry] = Deadlines()
     model: list[Entry] = []
     for step, number in steps:
-        if step == "add":
+        if step in ("add", "append"):
             model.append(entry := Entry(number))
-            heap.add(number, entry)
+            (heap.add if step == "add" else heap.append)(number, entry)
         elif step == "finish" and model:
             entry = model.pop(number % len(model))
             entry.done = True
-            heap.forget()
         elif step == "sweep":
             due = sorted((entry for entry in model if entry.when <= number), key=lambda entry: entry.when)
             assert [heap.pop_expired(number) for _ in due] == due
@@ -45,11 +46,16 @@ def test_it_gives_what_a_list_would_give(steps: list[tuple[str, int]]) -> None:
         assert [entry for _, entry in heap.pending()] == sorted(model, key=lambda entry: entry.when)
 
 
-def test_memory_stays_in_proportion_to_what_is_pending() -> None:
+@pytest.mark.parametrize("how", ["add", "append"])
+@pytest.mark.parametrize("pending", [0, 1, 500])
+def test_memory_stays_in_proportion_to_what_is_pending(how: str, pending: int) -> None:
     heap: Deadlines[Entry] = Deadlines()
+    put = heap.add if how == "add" else heap.append
+    for number in range(pending):
+        put(number, Entry(number))
     for number in range(10_000):
-        entry = Entry(number)
-        heap.add(1e9 - number, entry)
+        put(1000 + number, entry := Entry(number))
         entry.done = True
-        heap.forget()
-    assert len(heap._heap) < 200
+        assert len(heap._heap) + len(heap._queue) <= 2 * pending + 2 * 64
+    assert len(heap) == pending
+    assert len(heap._heap if how == "append" else heap._queue) == 0

@@ -7,11 +7,13 @@ A call is done once; what comes later (the answer of a handler that was too slow
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
+import msgspec
+from btlib.errors import BlocktreeError
+
 from ._loops import Wait
-from .errors import CallCycleError, CallTimeoutError, DiedError
+from .errors import CallCycleError, CallTimeoutError, DiedError, RunError
 
 if TYPE_CHECKING:
     from ._cell import Cell
@@ -19,25 +21,20 @@ if TYPE_CHECKING:
     from .reasons import Reason
 
 
-class Call:
-    """One call of a local actor."""
+class Call(msgspec.Struct, eq=False):
+    """One call of a local actor. (A Struct, since one is made for every call: C fills it.)"""
 
-    __slots__ = (
-        "began", "caller", "deadline", "done", "message", "origin", "parent", "shielded", "target", "wait", "worker",
-    )  # fmt: skip
-
-    def __init__(self, message: object, target: Cell, wait: Wait, began: float, shielded: bool) -> None:
-        self.message = message
-        self.target = target
-        self.wait = wait
-        self.began = began
-        self.shielded = shielded
-        self.deadline = math.inf
-        self.caller: Cell | None = None
-        self.parent: Call | None = None  # the call that its caller handles
-        self.origin: tuple[str, ...] = ()  # actors of other runtimes that wait for it
-        self.worker: Worker | None = None  # while it is handled
-        self.done = False
+    message: object
+    target: Cell
+    wait: Wait
+    began: float
+    deadline: float  #: infinite without one
+    shielded: bool
+    caller: Cell | None = None
+    parent: Call | None = None  #: the call that its caller handles
+    origin: tuple[str, ...] = ()  #: actors of other runtimes that wait for it
+    worker: Worker | None = None  #: while it is handled
+    done: bool = False
 
     def continue_from(self, parent: Call) -> None:
         """It is made while `parent` is handled: the deadline travels, and so does who waits elsewhere."""
@@ -45,17 +42,39 @@ class Call:
         self.origin = parent.origin
         self.deadline = min(self.deadline, parent.deadline)
 
+    def begin(self, worker: Worker) -> None:
+        """A worker handles it now, until it is answered or `raised`."""
+        self.worker = worker
+        worker.call = self
+        if self.target.routes[self.message.__class__].shielded:
+            self.shielded = True
+
     def answer(self, value: object) -> None:
+        """Its handler returned."""
+        worker = self.worker
+        if worker is not None:
+            self.worker = worker.call = None
         if not self.done:
             self.done = True
-            if self.deadline != math.inf:
-                self.target.runtime.loop.forget()
-            if not self.wait.done():
-                self.wait.set_result(value)
+            wait = self.wait
+            if not wait.done():
+                wait.set_result(value)
+
+    def raised(self, error: Exception) -> bool:
+        """Its handler raised. Whether that is an answer; else it is the end of this life of the actor."""
+        if isinstance(error, BlocktreeError):
+            if isinstance(error, RunError):
+                error.untouched = False  # it may be so of whom the handler called; this call has reached its actor
+            self.fail(error)
+        else:
+            self.died(self.target.reason_of(error), error)
+        if (worker := self.worker) is not None:
+            self.worker = worker.call = None
+        return isinstance(error, BlocktreeError)
 
     def fail(self, error: BaseException) -> None:
         if not self.done:
-            self._finish()
+            self.done = True
             if not self.wait.done():
                 self.wait.set_exception(error)
 
@@ -83,13 +102,8 @@ class Call:
     def abandon(self) -> None:
         """The caller does not wait any more. Never waits."""
         if not self.done:
-            self._finish()
+            self.done = True
             self._cancel_handler()
-
-    def _finish(self) -> None:
-        self.done = True
-        if self.deadline != math.inf:
-            self.target.runtime.loop.forget()
 
     def _cancel_handler(self) -> None:
         if self.worker is not None and not self.shielded:

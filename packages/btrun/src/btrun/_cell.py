@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from btlib.errors import BlocktreeError
 
 from ._calls import Call, check_chain, check_cycle
-from ._handlers import Route, find_route
+from ._handlers import CALLED, Route, find_route
 from ._life import Life, State
 from ._notices import INTERRUPT, ExitNotice, StopRequest
 from ._pool import TURN, Worker, current_worker
 from ._timers import Timer
-from ._traces import Trace
-from .errors import MailboxFullError, RunError, UnhandledMessageError
+from ._traces import TracedRoutes
+from .errors import DiedError, MailboxFullError, RunError, UnhandledMessageError
 from .mailboxes import WhenFull
 from .messages import Envelope
 from .reasons import Down
@@ -59,15 +58,23 @@ class Cell(Life):
         origin: tuple[str, ...] = (),
     ) -> object:
         """See Ref.call. `origin`: the actors of other runtimes that wait for this."""
-        if message.__class__ not in self.routes:
+        cls = message.__class__
+        if cls not in self.routes:
             self._learn(message)
         runtime = self.runtime
+        if not self.scheduled:
+            route = self.routes[cls]
+            if not route.is_async and runtime.tracers.listener is None:
+                if not runtime.pool.may_answer_now():
+                    await runtime.loop.pause()
+                if not self.scheduled:
+                    return self._answer_now(route, message)
         loop = runtime.loop
-        call = Call(message, self, loop.make_wait(), loop.now(), shielded)
+        began = loop.now()
         if timeout is UNSET:
             timeout = runtime.call_timeout
-        if timeout is not None:
-            call.deadline = call.began + timeout  # type: ignore[operator]
+        deadline = math.inf if timeout is None else began + timeout  # type: ignore[operator]
+        call = Call(message, self, loop.make_wait(), began, deadline, shielded)
         caller = None
         again = False
         worker = current_worker.get()
@@ -85,14 +92,14 @@ class Cell(Life):
             if call.origin:
                 check_chain(self.path, call.origin, message)
             if call.deadline != math.inf:
-                loop.at(call.deadline, call)
+                loop.at_in_order(call.deadline, call)
             if again:
                 runtime.pool.add(Reentry(self, call))
             elif len(self.mailbox) < self.limit:
                 self.mailbox.append(call)
                 if not self.scheduled:
                     self.scheduled = True
-                    self.busy_since = call.began
+                    self.busy_since = began
                     runtime.pool.add(self)
             else:
                 self._no_room_for_call(call)
@@ -103,6 +110,35 @@ class Cell(Life):
         finally:
             if caller is not None and caller.outgoing is not None:
                 caller.outgoing.remove(call)
+
+    def _answer_now(self, route: Route, message: object) -> object:
+        """Run a handler that cannot wait in the caller's task: the actor is idle, so the order of messages holds."""
+        worker = self.runtime.pool.now
+        worker.cell = self
+        before = current_worker.set(worker)
+        self.scheduled = True
+        failure: Exception | None = None
+        try:
+            answer = route.function(self.actor, message)
+        except RunError as error:
+            error.untouched = False  # it may be so of whom the handler called; this call has reached its actor
+            raise
+        except BlocktreeError:
+            raise
+        except Exception as error:
+            failure = error
+            reason = self.reason_of(error)
+            raise DiedError(f"{self.path} ended while it handled {type(message).__name__}: {reason}") from error
+        else:
+            self.handled += 1
+            return answer
+        finally:
+            current_worker.reset(before)
+            self.scheduled = False
+            if failure is not None:
+                self.fail_soon(failure)
+            elif self.mailbox or self.system:
+                self.schedule()
 
     def _no_room_for_call(self, call: Call) -> None:
         if self.state is State.ENDED:
@@ -194,45 +230,57 @@ class Cell(Life):
         """Handle what waits. Leaves the cell idle, ended, or (if the worker is doomed) to be scheduled again."""
         worker.cell = self
         self.worker = worker
-        turn = TURN
+        done = 0
         try:
             if self.state is State.STARTING and not (self.system and isinstance(self.system[0], StopRequest)):
                 await self.begin()
-            mailbox, actor, routes = self.mailbox, self.actor, self._routes_now()
+            mailbox, actor, runtime = self.mailbox, self.actor, self.runtime
             take = mailbox.popleft
             while True:
-                if self.system:
-                    if worker.doomed or not await self._attend():
+                tracer = runtime.tracers.listener
+                routes = self.routes if tracer is None else TracedRoutes(self, tracer)
+                for done in _TURN:  # noqa: B007 - told in the end
+                    while self.system:
+                        if worker.doomed or not await self._attend():
+                            return
+                    if not mailbox:
+                        self.scheduled = False
                         return
-                elif mailbox:
                     message = take()
                     route = routes[message.__class__]
                     if route.is_async:
                         await route.function(actor, message)
-                    else:
+                    elif route is not CALLED:
                         route.function(actor, message)
-                    turn -= 1
-                    if not turn:
-                        self.handled += TURN
-                        turn = TURN
-                        if self.room is not None:
-                            self.tell_room()
-                        await self.runtime.loop.pause()
-                        routes = self._routes_now()
-                else:
-                    self.scheduled = False
-                    return
-        except Refused as refused:
-            self.runtime.dead_letters.add(self.path, refused.envelope, str(refused.error))
-            self.runtime.pool.add(self)
-        except Exception as error:  # the supervisor's business
-            await self.fail(error)
+                    elif not message.done:
+                        message.begin(worker)
+                        route = routes[message.message.__class__]
+                        result = route.function(actor, message.message)
+                        message.answer(await result if route.is_async else result)
+                done = 0
+                self.handled += TURN
+                if self.room is not None:
+                    self.tell_room()
+                await runtime.loop.pause()
+        except Exception as error:
+            await self._raised(worker.call, error)
         finally:
-            self.worker = None
-            self.handled += TURN - turn
-            worker.handled += TURN - turn
+            self.worker = worker.call = None
+            self.handled += done
+            worker.handled += done
             if self.room is not None:
                 self.tell_room()
+
+    async def _raised(self, call: Call | None, error: Exception) -> None:
+        """A handler (of this call) or hook raised: an answer, a dead letter, or the supervisor's business."""
+        if call is not None and call.raised(error.error if isinstance(error, Refused) else error):
+            self.handled += 1
+        elif isinstance(error, Refused):
+            self.runtime.dead_letters.add(self.path, error.envelope, str(error.error))
+        else:
+            await self.fail(error)
+            return
+        self.runtime.pool.add(self)
 
     def interrupted(self) -> None:
         """What it did was cancelled. The next message, or its end, goes on in a new scope."""
@@ -244,10 +292,6 @@ class Cell(Life):
         if self.system is None:
             self.system = deque()
         self.system.append(INTERRUPT)
-
-    def _routes_now(self) -> Mapping[type, Route]:
-        tracer = self.runtime.tracers.listener
-        return self.routes if tracer is None else TracedRoutes(self, tracer)
 
     async def _attend(self) -> bool:
         """Take one notice. False: it has ended."""
@@ -286,12 +330,17 @@ class Reentry:
             return
         worker.cell = cell
         cell.reentries = [*(cell.reentries or ()), worker]
+        route = cell.routes[call.message.__class__]
+        call.begin(worker)
         try:
-            await answer(cell.actor, call)
-            cell.handled += 1
-        except Exception as error:  # the supervisor's business
-            cell.fail_soon(error)
+            result = route.function(cell.actor, call.message)
+            call.answer(await result if route.is_async else result)
+        except Exception as error:
+            if not call.raised(error.error if isinstance(error, Refused) else error):
+                cell.fail_soon(error)  # the supervisor's business
         finally:
+            worker.call = None
+            cell.handled += 1
             cell.reentries.remove(worker)
 
     def interrupted(self) -> None:
@@ -330,69 +379,10 @@ def _stop(actor: Actor, request: DrainRequest) -> None:
     actor._cell.request_stop()
 
 
-async def answer(actor: Actor, call: Call) -> None:
-    """Handle a call."""
-    if call.done:
-        return
-    worker = current_worker.get()
-    assert worker is not None
-    cell = actor._cell
-    route = cell.routes[call.message.__class__]
-    if route.shielded:
-        call.shielded = True
-    worker.call = call
-    call.worker = worker
-    try:
-        result = route.function(actor, call.message)
-        if route.is_async:
-            result = await result
-    except Refused as refused:
-        call.fail(refused.error)
-    except BlocktreeError as error:
-        if isinstance(error, RunError):
-            error.untouched = False  # it may be so of whom the handler called; this call has reached its actor
-        call.fail(error)
-    except Exception as error:
-        call.died(cell.reason_of(error), error)
-        raise
-    else:
-        call.answer(result)
-    finally:
-        worker.call = call.worker = None
-
-
-class TracedRoutes(dict[type, Route]):
-    """The routes of an actor, each with a listener around it."""
-
-    def __init__(self, cell: Cell, tracer: Callable[[Trace], None]) -> None:
-        super().__init__()
-        self._cell = cell
-        self._tracer = tracer
-
-    def __missing__(self, message: type) -> Route:
-        route = self._cell.routes[message]
-        loop, path, tracer = self._cell.runtime.loop, self._cell.path, self._tracer
-
-        async def traced(actor: Actor, item: object) -> None:
-            began, error = loop.now(), None
-            try:
-                result = route.function(actor, item)
-                if route.is_async:
-                    await result
-            except BaseException as raised:
-                error = type(raised).__name__
-                raise
-            finally:
-                plain = item.message if isinstance(item, Call) else item
-                tracer(Trace(path=path, message=plain, seconds=loop.now() - began, error=error))
-
-        self[message] = Route(traced, shielded=route.shielded, answer=None)
-        return self[message]
-
-
+_TURN = range(TURN)  # each number: how many messages of the turn were handled before
 _ENVELOPE = Route(_open, shielded=False, answer=None)
 #: Every actor takes these, beside its own messages.
 INNER_ROUTES: dict[type, Route] = {
-    Call: Route(answer, shielded=False, answer=None),
+    Call: CALLED,
     DrainRequest: Route(_stop, shielded=False, answer=None),
 }

@@ -1,15 +1,17 @@
-"""Many deadlines under one timer: a heap with lazy removal. Pure; the time is an argument.
+"""Many deadlines under one timer: a heap, and a queue for those that come in order. Pure; the time is an argument.
 
-An entry is anything with a mutable `done`; done entries are skipped. Whoever finishes one says so with `forget`, and
-the heap is rebuilt when more than half of it is done: memory stays in proportion to what is pending.
+An entry is anything with a mutable `done`. Done entries are skipped, and nobody has to say that one is done: when what
+is kept has grown to twice what was pending at the last count, it is counted again. So memory stays in proportion to
+what is pending, and a deadline that is not reached, as those of nearly all calls, costs one append.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from heapq import heapify, heappop, heappush
 from typing import Generic, Protocol, TypeVar
 
-_SLACK = 64  # done entries that never trigger a rebuild: small heaps are cheaper left alone
+_SLACK = 64  # done entries that never cause a count: small collections are cheaper left alone
 
 
 class Entry(Protocol):
@@ -27,37 +29,62 @@ class Deadlines(Generic[E]):
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, E]] = []
+        self._heap_limit = _SLACK
+        self._queue: deque[tuple[float, int, E]] = deque()
+        self._queue_limit = _SLACK
         self._number = 0
-        self._done = 0
 
     def __len__(self) -> int:
-        return len(self._heap) - self._done
+        return len(self.pending())
 
     def add(self, when: float, entry: E) -> None:
         self._number = number = self._number + 1
-        heappush(self._heap, (when, number, entry))
+        heap = self._heap
+        if len(heap) >= self._heap_limit:
+            heap[:] = [item for item in heap if not item[2].done]
+            heapify(heap)
+            self._heap_limit = 2 * len(heap) + _SLACK
+        heappush(heap, (when, number, entry))
 
-    def forget(self) -> None:
-        """One entry was done before its time."""
-        self._done += 1
-        if self._done > _SLACK and 2 * self._done > len(self._heap):
-            self._heap = [item for item in self._heap if not item[2].done]
-            heapify(self._heap)
-            self._done = 0
+    def append(self, when: float, entry: E) -> None:
+        """The same, for entries whose deadlines mostly come in order; it costs less then."""
+        queue = self._queue
+        if queue and when < queue[-1][0]:
+            self.add(when, entry)
+            return
+        self._number = number = self._number + 1
+        if len(queue) >= self._queue_limit:
+            self._queue = queue = deque(item for item in queue if not item[2].done)
+            self._queue_limit = 2 * len(queue) + _SLACK
+        queue.append((when, number, entry))
 
     def next(self) -> float | None:
         """The earliest one."""
-        heap = self._heap
-        while heap and heap[0][2].done:
-            heappop(heap)
-            self._done -= 1
-        return heap[0][0] if heap else None
+        first = self._first()
+        return None if first is None else first[0]
 
     def pop_expired(self, now: float) -> E | None:
         """The earliest one that ran out, if any; it is taken out."""
-        when = self.next()
-        return heappop(self._heap)[2] if when is not None and when <= now else None
+        first = self._first()
+        if first is None or first[0] > now:
+            return None
+        if self._queue and self._queue[0] is first:
+            self._queue.popleft()
+        else:
+            heappop(self._heap)
+        return first[2]
 
     def pending(self) -> list[tuple[float, E]]:
         """All that are not done, earliest first; to look only."""
-        return [(when, entry) for when, _, entry in sorted(self._heap, key=lambda item: item[:2]) if not entry.done]
+        everything = sorted((*self._heap, *self._queue), key=lambda item: item[:2])
+        return [(when, entry) for when, _, entry in everything if not entry.done]
+
+    def _first(self) -> tuple[float, int, E] | None:
+        heap, queue = self._heap, self._queue
+        while heap and heap[0][2].done:
+            heappop(heap)
+        while queue and queue[0][2].done:
+            queue.popleft()
+        if heap and queue:
+            return heap[0] if heap[0][:2] < queue[0][:2] else queue[0]
+        return heap[0] if heap else queue[0] if queue else None

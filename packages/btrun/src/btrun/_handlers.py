@@ -36,6 +36,13 @@ class Route:
         self.answer = answer
 
 
+def _called(actor: object, call: object) -> None:
+    raise AssertionError("a call is opened by whoever finds its route")
+
+
+CALLED = Route(_called, shielded=False, answer=None)  #: marks a call: the route is that of the message in it
+
+
 class Mark:
     """What `handle` leaves on a function until its class is complete."""
 

@@ -116,6 +116,8 @@ class Pool:
         self.pick: Callable[[deque[Job]], Job] = deque.popleft  # a simulation picks at random
         self.closed = False
         self._waking = False  # a worker is on its way to the queue
+        self.now = Worker(self)  #: stands for the tasks of callers in which handlers run that cannot wait
+        self._left = TURN  # of these, until others get their turn
 
     def __len__(self) -> int:
         return len(self._workers)
@@ -135,6 +137,14 @@ class Pool:
             if queue:
                 self._wake()
         return job
+
+    def may_answer_now(self) -> bool:
+        """Whether one more handler may run in its caller's task. False: let others run first."""
+        self._left -= 1
+        if self._left:
+            return True
+        self._left = TURN
+        return False
 
     def park(self, worker: Worker) -> Wait | None:
         """What an idle worker is to wait for; None: it is not needed any more."""

@@ -32,9 +32,7 @@ class Timer:
 
     def cancel(self) -> None:
         """Do not do it. Idempotent."""
-        if not self.done:
-            self.done = True
-            self._loop.forget()
+        self.done = True
 
     def expire(self) -> None:
         if self._interval is None:
