@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import pickle
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from btlib.credentials import Credentials
@@ -29,13 +32,16 @@ from .tpm_rig import (
     leave_objects,
     leave_session,
     running_tpm,
+    set_owner_password,
     slots,
 )
 
 from btlib.tpm._format import decode_record, encode_record  # isort: skip
+from tpm2_pytss import ESAPI, TPM2_RC, TSS2_Exception  # isort: skip
 from btlib.tpm import (  # isort: skip - only where the rig did not skip all
     OtherTpmError,
     TpmCredentialStore,
+    TpmError,
     TpmFullError,
     TpmLockedError,
     TpmMissingError,
@@ -185,6 +191,24 @@ def test_full_slots_are_told_and_other_programs_keys_left_alone(store: TpmCreden
     assert slots(tpm.tcti) == (3, 0)
 
 
+@pytest.mark.parametrize("command", ["start_auth_session", "load", "tr_set_auth", "ecdh_zgen", "read_public", "unseal"])
+def test_whatever_command_fails_nothing_is_left_in_the_chip(
+    tpm: SoftwareTpm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    store = credential_store(tpm.tcti, tmp_path / "credentials", pcrs=[7], exportable=True)
+    store.save(Credentials.generate(Suite.P256), PASS)
+    for use in (store.unlock, store.reveal):
+        with monkeypatch.context() as patch:
+            patch.setattr(ESAPI, command, refusing)
+            with contextlib.suppress(TpmError):  # each use needs most of them, none all
+                use(PASS)
+        assert slots(tpm.tcti) == (0, 0)
+
+
+def refusing(*_: object, **__: object) -> NoReturn:
+    raise TSS2_Exception(int(TPM2_RC.FAILURE))
+
+
 def test_with_room_for_two_more_objects_all_works(store: TpmCredentialStore, tpm: SoftwareTpm) -> None:
     leave_objects(tpm.tcti, 1)
     identity = store.unlock(PASS)
@@ -316,6 +340,36 @@ def test_where_no_chip_is_the_error_says_what_to_look_at(tmp_path: Path) -> None
         with pytest.raises(TpmMissingError, match=r"no TPM answers at .*BLOCKTREE_TCTI"):
             store.generate(Suite.P256, PASS)
         assert not store.exists()
+
+
+def test_an_owners_password_is_not_taken_for_a_wrong_passphrase(store: TpmCredentialStore, tpm: SoftwareTpm) -> None:
+    set_owner_password(tpm.tcti)
+    with pytest.raises(TpmError, match=r"owner of the TPM .* has set a password.*tpm2_changeauth -c owner"):
+        store.unlock(PASS)
+    assert slots(tpm.tcti) == (0, 0)
+
+
+def test_no_error_and_no_traceback_holds_a_secret(tmp_path: Path) -> None:
+    with running_tpm(tmp_path / "tpm", tries=2) as tpm:
+        store = credential_store(tpm.tcti, tmp_path / "credentials", exportable=True)
+        root = Credentials.generate(Suite.P256)
+        store.save(root, PASS)
+        told = []
+        uses: list[Callable[[], object]] = [
+            lambda: store.unlock(PASS + "x"),
+            lambda: store.reveal(PASS + "y"),
+            lambda: store.unlock(PASS),  # locked by now
+            lambda: store.change_passphrase(PASS, PASS + "z"),
+            lambda: store.save(root, PASS),
+        ]
+        for use in uses:
+            with pytest.raises(CredentialError) as caught:
+                use()
+            told += traceback.format_exception(caught.value)
+    text = "".join(told)
+    assert "takes no passphrase for now" in text
+    for secret in (PASS, root.seed.hex(), repr(root.seed)[2:-1]):
+        assert secret not in text
 
 
 def test_nothing_shows_in_representations_and_nothing_is_pickled(store: TpmCredentialStore, tpm: SoftwareTpm) -> None:

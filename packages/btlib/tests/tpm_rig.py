@@ -69,6 +69,11 @@ def extend_register(tcti: str, register: int) -> None:
         ectx.pcr_event(ESYS_TR(register), b"other firmware")
 
 
+def set_owner_password(tcti: str) -> None:
+    with ESAPI(tcti) as ectx:
+        ectx.hierarchy_change_auth(ESYS_TR.OWNER, b"the owner's")
+
+
 def end_lockout(tcti: str) -> None:
     with ESAPI(tcti) as ectx:
         ectx.dictionary_attack_lock_reset()

@@ -47,6 +47,16 @@ def missing(tcti: str, fault: str | None) -> TpmMissingError:
     )
 
 
+def no_storage(code: int, rc: int, text: str, *, tcti: str, name: str) -> CredentialError:
+    """The error where not even the storage key could be made; no passphrase of ours was asked for yet."""
+    if code in _WRONG:
+        return TpmError(
+            f"the owner of the TPM at {tcti} has set a password, and keys can only be kept where there is none",
+            hint="as the owner, run: tpm2_changeauth -c owner -p PASSWORD",
+        )
+    return refusal(code, rc, text, tcti=tcti, name=name, lockout=None)
+
+
 def refusal(code: int, rc: int, text: str, *, tcti: str, name: str, lockout: Lockout | None) -> CredentialError:
     """The error for a refused command. `code` is the answer without the place where it arose, `rc` with it."""
     if rc & _LAYER == _TRANSPORT:

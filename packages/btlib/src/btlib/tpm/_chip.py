@@ -48,8 +48,9 @@ from tpm2_pytss import (
 )
 from tpm2_pytss.utils import wrap
 
-from ._answers import Lockout, missing, refusal
-from ._errors import OtherTpmError, TpmError
+from ..errors import CredentialError
+from ._answers import Lockout, missing, no_storage, refusal
+from ._errors import OtherTpmError
 from ._format import Blob
 from ._templates import is_marked, put_point, storage_template
 
@@ -87,7 +88,11 @@ class Conversation:
         self._opened.append(self._storage)
         self._storage_public = public
         self.chip = bytes(public.get_name())
-        self._session = self._start(TPM2_SE.HMAC)
+        try:
+            self._session = self._start(TPM2_SE.HMAC)
+        except TSS2_Exception:
+            self.close()
+            raise
 
     def create(self, template: TPM2B_PUBLIC, access: Access, data: bytes = b"") -> Blob:
         """Have the chip make an object (or keep `data`)."""
@@ -230,22 +235,29 @@ def conversation(
     with _ONE_BY_ONE:
         ectx = _connect(tcti)
         try:
-            with _told(tcti, name, None):
-                if _BARE.fullmatch(tcti):
-                    _sweep(ectx, {_name(blob) for blob in own})
-                talk = Conversation(ectx)
+            talk = _begin(ectx, tcti, name, own)
             try:
                 if chip is not None and talk.chip != chip:
                     raise OtherTpmError(
                         f"the keys of {name} are in another TPM than the one at {tcti}, or that one was cleared",
                         hint="use the machine where they were made; without it, make new keys and have them granted",
                     )
-                with _told(tcti, name, talk):
-                    yield talk
+                yield talk
+            except TSS2_Exception as error:
+                raise _refusal(error, tcti, name, talk) from error
             finally:
                 talk.close()
         finally:
             ectx.close()
+
+
+def _begin(ectx: ESAPI, tcti: str, name: str, own: Sequence[Blob]) -> Conversation:
+    try:
+        if _BARE.fullmatch(tcti):
+            _sweep(ectx, {_name(blob) for blob in own})
+        return Conversation(ectx)
+    except TSS2_Exception as error:
+        raise no_storage(error.error, int(error.rc), str(error), tcti=tcti, name=name) from error
 
 
 def _connect(tcti: str) -> ESAPI:
@@ -265,22 +277,12 @@ def _device_fault(tcti: str) -> str | None:
     return None if os.access(device, os.R_OK | os.W_OK) else "this user may not use it"
 
 
-@contextmanager
-def _told(tcti: str, name: str, talk: Conversation | None) -> Iterator[None]:
-    """Turn what the chip refuses into a sentence."""
+def _refusal(error: TSS2_Exception, tcti: str, name: str, talk: Conversation) -> CredentialError:
+    """What the chip refused, as a sentence."""
     try:
-        yield
-    except TSS2_Exception as error:
-        raise _refusal(error, tcti, name, talk) from error
-
-
-def _refusal(error: TSS2_Exception, tcti: str, name: str, talk: Conversation | None) -> Exception:
-    lockout = None
-    if talk is not None:
-        try:
-            lockout = talk.lockout()
-        except TSS2_Exception:  # the chip is gone; `refusal` then says what the first error was
-            lockout = None
+        lockout = talk.lockout()
+    except TSS2_Exception:  # the chip is gone; what the first error was is to be told
+        lockout = None
     return refusal(error.error, int(error.rc), str(error), tcti=tcti, name=name, lockout=lockout)
 
 
@@ -315,6 +317,3 @@ def _blob(public: TPM2B_PUBLIC, private: TPM2B_PRIVATE) -> Blob:
 def _name(blob: Blob) -> bytes:
     public, _ = TPM2B_PUBLIC.unmarshal(blob.public)
     return bytes(public.get_name())
-
-
-__all__ = ["Access", "Conversation", "TpmError", "conversation"]
