@@ -1,0 +1,38 @@
+"""Builds the extension: against OpenSSL, and against Intel's multi-buffer library where its header is found.
+
+BTSPEED_IPSEC_MB=0 in the environment leaves the latter out.
+"""
+
+import os
+import subprocess
+import sysconfig
+
+from setuptools import Extension, setup
+
+
+def finds_ipsec_mb() -> bool:
+    """Whether the compiler knows a version with plain SHA-256 jobs."""
+    compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()
+    source = "#include <intel-ipsec-mb.h>\n#if IMB_VERSION_NUM < 0x10300\n#error too old\n#endif\n"
+    command = [*compiler, "-E", "-x", "c", "-"]
+    try:
+        return subprocess.run(command, input=source, text=True, capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+many_lanes = os.environ.get("BTSPEED_IPSEC_MB", "1") != "0" and finds_ipsec_mb()
+
+setup(
+    ext_modules=[
+        Extension(
+            "btspeed._sectors",
+            sources=["src/btspeed/_sectors.c"],
+            depends=["src/btspeed/_sectors.h", "src/btspeed/_many_lanes.h"],
+            define_macros=[("HAVE_IPSEC_MB", "1")] if many_lanes else [],
+            libraries=["crypto", *(["IPSec_MB"] if many_lanes else [])],
+            extra_compile_args=["-O2", "-std=gnu11", "-Wall", "-Wextra", "-fstack-protector-strong"],
+            py_limited_api=True,
+        )
+    ],
+)

@@ -1,0 +1,25 @@
+from collections.abc import Sequence
+
+Buffer = bytes | bytearray | memoryview
+
+def open_sectors(
+    key: bytes,
+    bound: bytes,
+    label: bytes,
+    indexes: list[int],
+    records: Sequence[Buffer | None],
+    expected: list[bytes],
+    size: int,
+) -> list[bytes] | None: ...
+def open_joined(
+    key: bytes,
+    bound: bytes,
+    label: bytes,
+    indexes: list[int],
+    records: Sequence[Buffer | None],
+    expected: list[bytes],
+    size: int,
+) -> bytes | None: ...
+def seal_sectors(
+    key: bytes, bound: bytes, label: bytes, indexes: list[int], plains: Sequence[Buffer], nonces: bytes
+) -> tuple[list[bytes], list[bytes]]: ...
