@@ -89,7 +89,7 @@ def test_the_fields_stand_where_the_specification_says() -> None:
     assert data[:2] == b"\1\0"
     assert data[2:18] == b"\3" * 16
     assert data[34:42] == (4).to_bytes(8, "little")
-    assert data[46] == 14
+    assert data[46] == 12
     assert data[55:87] == b"\7" * 32
     assert data[87:119] == b"\x09" * 32
     assert data[127:] == b"\x11sealed attributes"

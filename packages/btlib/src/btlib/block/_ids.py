@@ -19,10 +19,10 @@ Digest = Annotated[bytes, Fixed[32]]
 BLOCK_ID_SIZE = 16
 DIGEST_SIZE = 32
 
-SECTOR_BITS = 14  #: default: 16 KiB sectors, the best of both fio's 4 KiB and 1 MiB jobs where we measured
+SECTOR_BITS = 12  #: default: 4 KiB, the page and thus the smallest write of most programs: none needs to read first
 MIN_SECTOR_BITS = 9  #: 512 bytes, a disk's sector: anything smaller would be mostly nonce and tag
 MAX_SECTOR_BITS = 20  #: 1 MiB, so that one record always fits a message
-MAX_SECTORS = 2**48  #: keeps the tree at six levels; at 16 KiB that is 2^62 bytes, more than a file offset can say
+MAX_SECTORS = 2**48  #: keeps the tree at six levels; at 4 KiB that is 2^60 bytes
 
 
 def derive_block_id(label: Label, *parts: bytes) -> bytes:

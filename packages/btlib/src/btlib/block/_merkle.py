@@ -28,7 +28,7 @@ _NODE = Label.NODE.value
 _sha256 = hashlib.sha256
 
 
-def leaf_hash(index: int, stored: bytes | memoryview) -> bytes:
+def leaf_hash(index: int, stored: bytes | bytearray | memoryview) -> bytes:
     """The hash of one stored sector, as it stands in its parent."""
     digest = _sha256(_LEAF + index.to_bytes(8, "little"))
     digest.update(stored)

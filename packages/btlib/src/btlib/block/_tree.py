@@ -19,7 +19,7 @@ from ._ids import DIGEST_SIZE
 from ._merkle import FANOUT, FANOUT_BITS, HOLE, NODE_SIZE, check_node_shape, child, level_size, node_hash, tree_height
 from ._merkle import trim as trim_node
 
-CACHED_NODES = 512  #: 4 MiB at the most, which covers the nodes of a 2 GiB file with 16 KiB sectors
+CACHED_NODES = 512  #: 4 MiB at the most, which covers the nodes of a 512 MiB file with 4 KiB sectors
 
 NodeKey = tuple[int, int]  # (level, index)
 Fetch = Callable[[int, int], bytes | memoryview | None]
@@ -68,16 +68,19 @@ class SectorTree:
             return self.root
         return child(self._node(1, index >> FANOUT_BITS), index & FANOUT - 1)
 
-    def leaves(self, first: int, count: int) -> list[bytes]:
-        """The hashes of consecutive sectors. Raises IntegrityError."""
+    def leaves(self, indexes: Iterable[int]) -> list[bytes]:
+        """The hashes of many sectors, in order; quick where neighbours stand side by side. Raises IntegrityError."""
         if self.height == 0:
-            return [self.leaf(index) for index in range(first, first + count)]
+            return [self.leaf(index) for index in indexes]
         found: list[bytes] = []
-        for parent in range(first >> FANOUT_BITS, (first + count - 1 >> FANOUT_BITS) + 1):
-            node = self._node(1, parent) if parent < level_size(1, self.sector_count) else b""
-            base = parent << FANOUT_BITS
-            slots = range(max(first - base, 0), min(first + count - base, FANOUT))
-            found += [node[DIGEST_SIZE * s : DIGEST_SIZE * (s + 1)] or HOLE for s in slots]
+        parent, node = -1, b""
+        end = self.sector_count
+        for index in indexes:
+            if index >> FANOUT_BITS != parent:
+                parent = index >> FANOUT_BITS
+                node = self._node(1, parent) if index < end else b""
+            at = (index & FANOUT - 1) * DIGEST_SIZE
+            found.append((index < end and node[at : at + DIGEST_SIZE]) or HOLE)
         return found
 
     def missing(self, indexes: Iterable[int]) -> list[NodeKey]:
