@@ -326,7 +326,7 @@ def test_a_punched_range_is_one_hole(store: CountingStore, open_fs: OpenFs) -> N
         fs.fallocate(handle, AllocateMode.PUNCH_HOLE, 100_000, 2_000_000)
         fs.fsync(handle)
     holes = [hole for change in store.commits[-1].changes for hole in change.holes]
-    assert [(hole.level, hole.first, hole.count) for hole in holes] == [(0, 7, 121)]
+    assert {(hole.level, hole.first, hole.count) for hole in holes} == {(0, 25, 487), (1, 1, 1)}  # and a node
     assert fs.getattr(inode).blocks * 512 < 1_050_000
 
 

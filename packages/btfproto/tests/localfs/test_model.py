@@ -124,7 +124,7 @@ class LocalFsMachine(FileSystemMachine):
 class CrampedMachine(LocalFsMachine):
     """With caches that hold almost nothing."""
 
-    options = FsOptions(commit_interval=None, cache_bytes=20_000, cached_entries=0, read_ahead=1)
+    options = FsOptions(commit_interval=None, cache_bytes=20_000, cached_entries=0, idle_inodes=0)
 
 
 TestLocalFs = LocalFsMachine.TestCase

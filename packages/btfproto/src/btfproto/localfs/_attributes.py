@@ -13,7 +13,7 @@ from btserde import I64, U8, U16, U32, U64, Decoder, Encoder, SerdeError
 from ..provider import FileKind
 
 FORMAT = 1
-MAX_SIZE = 1 << 54  #: bytes of a file: 2^40 sectors, a Merkle tree of five levels
+MAX_SIZE = 1 << 54  #: bytes of a file: 2^42 sectors, a Merkle tree of six levels
 MAX_TARGET = 4095  #: PATH_MAX without its NUL
 MAX_XATTR_BYTES = 64 * 1024  #: all values and names of an inode together: they stand in its header
 MAX_XATTR_NAME = 255

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from btlib.block import HOLE, SEAL_SIZE, SECTOR_BITS, Header, SectorCipher, SectorTree, leaf_hash
-from btlib.errors import IntegrityError
+from btlib.block import HOLE, SECTOR_BITS, Header, SectorCipher, SectorTree
 
 from ..store import RecordHole, RecordRef, RecordRun, Records
 
 SECTOR_SIZE = 1 << SECTOR_BITS
 SECTOR_MASK = SECTOR_SIZE - 1
-MAX_COUNTED = 1 << 18  #: sectors looked at when a file is cut: 4 GiB, some 50 ms
+MAX_COUNTED = 1 << 18  #: sectors looked at when a file is cut: 1 GiB, some 50 ms
 
 ReadRecords = Callable[[bytes, Sequence[RecordRef]], Records]
 
@@ -41,42 +40,33 @@ class SectorRequest:
 
     __slots__ = ("_cipher", "_hashes", "_indexes", "_small")
 
-    def __init__(
-        self, cipher: SectorCipher, indexes: Sequence[int], hashes: Sequence[bytes], small: bytes | None
-    ) -> None:
+    def __init__(self, cipher: SectorCipher, indexes: list[int], hashes: list[bytes], small: bytes | None) -> None:
         self._cipher = cipher
         self._indexes = indexes
         self._hashes = hashes
         self._small = small
 
     def load(self, read_records: ReadRecords) -> list[bytes]:
-        """Read, verify and open them. Raises IntegrityError, StoreError."""
-        if len(self._indexes) == 1:
-            return [self._load_one(self._indexes[0], self._hashes[0], read_records)]
-        hashes = dict(zip(self._indexes, self._hashes, strict=True))
-        wanted = [index for index, expected in hashes.items() if expected != HOLE]
-        if self._small is not None and wanted == [0]:
-            records: Sequence[bytes | memoryview | None] = [self._small]
-        else:
-            refs = [RecordRef(0, index) for index in wanted]
-            records = read_records(self._cipher.block, refs).records if refs else []
-        found = {i: self._open(i, record, hashes[i]) for i, record in zip(wanted, records, strict=True)}
-        return [found.get(index, b"") for index in self._indexes]
+        """Read, verify and open them; b"" for a hole. Raises IntegrityError, StoreError."""
+        indexes, hashes = self._indexes, self._hashes
+        if HOLE not in hashes:
+            return self._cipher.open_all(indexes, self._read(indexes, read_records), hashes, SECTOR_SIZE)
+        wanted = [index for index, expected in zip(indexes, hashes, strict=True) if expected != HOLE]
+        kept = [expected for expected in hashes if expected != HOLE]
+        found = iter(self._cipher.open_all(wanted, self._read(wanted, read_records), kept, SECTOR_SIZE))
+        return [b"" if expected == HOLE else next(found) for expected in hashes]
 
-    def _load_one(self, index: int, expected: bytes, read_records: ReadRecords) -> bytes:
-        """The same for one sector, which is what everyone who reads at random waits for."""
-        if expected == HOLE:
-            return b""
-        if self._small is not None and index == 0:
-            return self._open(0, self._small, expected)
-        return self._open(index, read_records(self._cipher.block, [RecordRef(0, index)]).records[0], expected)
+    def load_joined(self, read_records: ReadRecords) -> bytes:
+        """The same as one piece, whole sectors all of them. Raises IntegrityError, StoreError."""
+        indexes, hashes = self._indexes, self._hashes
+        if HOLE not in hashes:
+            return self._cipher.open_joined(indexes, self._read(indexes, read_records), hashes, SECTOR_SIZE)
+        return b"".join(plain.ljust(SECTOR_SIZE, b"\0") for plain in self.load(read_records))
 
-    def _open(self, index: int, record: bytes | memoryview | None, expected: bytes) -> bytes:
-        if record is None:
-            raise IntegrityError(f"sector {index} is missing from the store")
-        if len(record) > SECTOR_SIZE + SEAL_SIZE or leaf_hash(index, record) != expected:
-            raise IntegrityError(f"sector {index} does not match the hash that its writer signed")
-        return self._cipher.open(index, record)
+    def _read(self, indexes: list[int], read_records: ReadRecords) -> Sequence[bytes | memoryview | None]:
+        if self._small is not None and indexes == [0]:
+            return [self._small]
+        return read_records(self._cipher.block, [RecordRef(0, index) for index in indexes]).records if indexes else []
 
 
 class StoredBlock:
@@ -135,11 +125,11 @@ class StoredBlock:
         if self._staged is None:
             self._tree = None
 
-    def read(self, indexes: Sequence[int], read_records: ReadRecords) -> list[bytes]:
+    def read(self, indexes: list[int], read_records: ReadRecords) -> list[bytes]:
         """The content of some sectors, each verified and opened; b"" for a hole. Raises IntegrityError, StoreError."""
         return self.request(indexes, read_records).load(read_records)
 
-    def request(self, indexes: Sequence[int], read_records: ReadRecords) -> SectorRequest:
+    def request(self, indexes: list[int], read_records: ReadRecords) -> SectorRequest:
         """What it takes to read some sectors, for a caller who does not want to hold a lock meanwhile."""
         return SectorRequest(self.cipher, indexes, self._expected(indexes, read_records), self.small)
 
@@ -235,7 +225,7 @@ class StoredBlock:
         tree = self._loaded_tree(read_records)
         if len(indexes) > 1:
             self._load_nodes(tree, indexes, read_records)
-        return [tree.leaf(index) for index in indexes]
+        return tree.leaves(indexes)
 
     def _loaded_tree(self, read_records: ReadRecords) -> SectorTree:
         if self._tree is None:

@@ -57,5 +57,8 @@ class WeightedCache(Generic[V]):
         self._items.clear()
         self.weight = 0
 
+    def __contains__(self, key: int) -> bool:
+        return key in self._items
+
     def __len__(self) -> int:
         return len(self._items)

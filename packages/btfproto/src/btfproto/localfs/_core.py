@@ -38,7 +38,7 @@ Clock = Callable[[], int]
 Random = Callable[[int], bytes]
 
 DIRTY_INODE = 2048  #: what a changed inode counts towards the dirty limit: its header and entry, and their sealed forms
-NODE_BYTES = 12 * 1024  #: what a changed directory node counts: a sector, most of it full
+NODE_BYTES = 3 * 1024  #: what a changed directory node counts: a sector, most of it full
 TRIM_BATCH = 4096  #: inodes looked at in one go: some hundred microseconds
 NEIGHBOURS = 64  #: heads in one request when a directory is being walked
 SET_GROUP_ID = 0o2000
@@ -69,6 +69,7 @@ class Core:
         self.heads = Heads(DomainReader(store, volume.root), pins)
         self.writers = Writers(store, identity, volume, self.heads)
         self.table: dict[int, Inode] = {}
+        self.idle: dict[int, None] = {}  # those that nobody refers to, the longest forgotten first
         self.handles = Handles()
         self.sectors: WeightedCache[Buffer] = WeightedCache(options.cache_bytes)
         self.nodes: WeightedCache[Node] = WeightedCache(options.cached_entries)
@@ -161,14 +162,14 @@ class Core:
     def _load_neighbours(self, parent: Inode, name: str, record: bytes) -> None:
         """Who looks names up one by one asks for more: all of a small directory, or the next in the listing's order.
 
-        `parent.read_end` is the key of the last miss, `parent.window` counts misses.
+        `parent.read_end` is the key of the last miss, `parent.streak` counts misses.
         """
         tree = parent.directory
         assert tree is not None
         before = parent.read_end
         parent.read_end = tree.hasher(entry_raw_name(record)) << ORDINAL_BITS | record[0]
-        parent.window += 1
-        if parent.window == 1:
+        parent.streak += 1
+        if parent.streak == 1:
             return
         if tree.entries <= NEIGHBOURS:
             around = tree.after(0, NEIGHBOURS)
@@ -216,12 +217,17 @@ class Core:
         if len(table) <= self.options.inode_limit:
             return
         enough = self.options.inode_limit * 7 // 8
-        for number in list(islice(table, TRIM_BATCH)):
-            inode = table.pop(number)
-            if not self.may_forget(inode):
-                table[number] = inode
-            elif len(table) <= enough:
+        for number in [*islice(self.idle, TRIM_BATCH), *islice(table, TRIM_BATCH)]:
+            self.drop(number)
+            if len(table) <= enough:
                 return
+
+    def drop(self, number: int) -> None:
+        """Forget an inode, unless something would be missed: then it counts as met last."""
+        self.idle.pop(number, None)
+        inode = self.table.pop(number, None)
+        if inode is not None and not self.may_forget(inode):
+            self.table[number] = inode
 
     def may_forget(self, inode: Inode) -> bool:
         """Whether nothing would be missed: it is not open, changed, or the way to something else."""
@@ -243,6 +249,7 @@ class Core:
 
     def _met(self, inode: Inode, parent: Inode, name: str, record: bytes) -> Inode:
         """A known object, met (again) under a name."""
+        self.idle.pop(inode.number, None)
         if inode.parent is not parent or inode.name != name:
             self._check_place(inode, parent, name, record)
             inode.parent, inode.name = parent, name
@@ -283,7 +290,7 @@ class Core:
             raise IntegrityError(f"the store gave {len(answer.records)} records instead of {len(refs)}")
         return answer
 
-    def fetch(self, inode: Inode, indexes: Sequence[int]) -> list[bytes]:
+    def fetch(self, inode: Inode, indexes: list[int]) -> list[bytes]:
         """The committed content of some sectors, verified; b"" for holes. Raises FsError naming the path."""
         try:
             return inode.store.read(indexes, self.read_records)

@@ -20,6 +20,8 @@ class Entropy:
     def take(self, size: int) -> bytes:
         at = self._at
         end = at + size
+        if size > POOL:
+            return self._source(size)
         if end > len(self._pool):
             self._pool, at, end = self._source(POOL), 0, size
         self._at = end

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from btlib.block import HOLE, NONCE_SIZE, REMOVED, SECTOR_BITS, Header, encode_signed_header, leaf_hash, sign_commit
+from btlib.block import HOLE, NONCE_SIZE, REMOVED, SECTOR_BITS, Header, encode_signed_header, sign_commit
 
 from ..provider import FileKind
 from ..store import BlockChange, Commit
 from ._attributes import SealedAttributes, encode_attributes
 from ._blocks import SECTOR_SIZE, Plan
 from ._cache import new_base
+from ._chunks import CHUNK_BITS, CHUNKS
 from ._content import NO_CUT, Layer
 from ._core import Core
 from ._entropy import Entropy
@@ -140,13 +141,16 @@ def _seal_member(core: Core, member: Member, entropy: Entropy, now: int) -> Head
     store = member.inode.store
     cipher, take = store.cipher, entropy.take
     leaves: dict[int, bytes] = {}
-    stored: dict[int, bytes] = {}
-    for index, plain in _plain_sectors(member):
-        if plain:
-            record = stored[index] = cipher.seal(index, plain, take(NONCE_SIZE))
-            leaves[index] = leaf_hash(index, record)
+    plain: dict[int, bytes | bytearray] = {}
+    for index, content in _plain_sectors(member):
+        if content:
+            plain[index] = content
         else:
             leaves[index] = HOLE
+    indexes = list(plain)
+    records, hashes = cipher.seal_all(indexes, list(plain.values()), take(NONCE_SIZE * len(indexes)))
+    stored = dict(zip(indexes, records, strict=True))
+    leaves.update(zip(indexes, hashes, strict=True))
     cut = NO_CUT if member.layer is None else member.layer.cut
     with core.mutex:
         plan = member.plan = store.plan(leaves, stored, cut, member.sector_count, core.read_records)
@@ -213,6 +217,9 @@ def _cache_layer(core: Core, inode: Inode, layer: Layer) -> None:
     if layer.cut != NO_CUT or layer.punched or not inode.cache_base:
         inode.cache_base = new_base()
     base, cache = inode.cache_base, core.sectors
+    if inode.chunked:
+        for number in {index >> CHUNK_BITS for index in layer.sectors}:
+            cache.drop(base + CHUNKS + number)
     for index, plain in layer.sectors.items():
         cache.put(base + index, plain, len(plain))
 

@@ -33,11 +33,11 @@ class Inode:
         "ahead",
         "cache_base",
         "changed",
+        "chunked",
         "content",
         "device",
         "directory",
         "error",
-        "fetched",
         "frozen",
         "gid",
         "group",
@@ -55,9 +55,9 @@ class Inode:
         "size",
         "store",
         "stored",
+        "streak",
         "target",
         "uid",
-        "window",
         "xattrs",
     )
 
@@ -82,9 +82,9 @@ class Inode:
         self.frozen = False  #: part of a group that is being committed
         self.opens = 0
         self.read_end = 0  #: where the last read ended, to tell a sequential reader
-        self.window = 0  #: sectors to read ahead
-        self.fetched = 0  #: where the last of them ended
-        self.ahead: Miss | None = None  #: those that are being fetched
+        self.streak = 0  #: misses, one behind the other
+        self.chunked = False  #: some of it may be in memory in chunks
+        self.ahead: dict[int, Miss] = {}  #: chunks that are being fetched
         self.error: FsError | None = None  #: of a commit in the background, not yet reported
 
     @property

@@ -120,11 +120,13 @@ class Metadata(Files):
         )
 
     def forget(self, inode: int) -> None:
-        """Drops what can be loaded again: nothing that is open, changed, or the way to something else."""
+        """Who asked for it often asks again soon: the newest `idle_inodes` of the forgotten stay."""
         with self.mutex:
-            found = self.table.get(inode)
-            if found is not None and self.may_forget(found):
-                del self.table[inode]
+            if inode in self.table:
+                self.idle.pop(inode, None)
+                self.idle[inode] = None
+                if len(self.idle) > self.options.idle_inodes:
+                    self.drop(next(iter(self.idle)))
 
 
 def _check_times(changes: AttributeChanges) -> None:

@@ -4,9 +4,10 @@
     load    without the lock   that is read from the store, verified and opened
     keep    under the lock     it goes to the cache, unless the file was committed meanwhile
 
-So a read shows the file as it was when it began, and a slow store holds nobody up. Behind a sequential reader a thread,
-started by the first of them, fetches the next window while the last one is being delivered. Its failures are dropped:
-whoever reads that window fetches it again, and is told.
+So a read shows the file as it was when it began, and a slow store holds nobody up. Whoever reads in sequence gets
+*chunks*: a mebibyte in one piece, which costs no work for each of its sectors. A thread, started by the first of them,
+fetches the next ones while the last is being delivered, and what lies behind the reader is dropped. Its failures are
+dropped too: whoever reads there fetches it again, and is told.
 """
 
 from __future__ import annotations
@@ -22,22 +23,25 @@ from ..errors import FsError
 from ..provider import FileKind, Handle
 from ._blocks import SECTOR_MASK, SECTOR_SIZE, SectorRequest
 from ._cache import new_base
+from ._chunks import CHUNK_BITS, CHUNK_MASK, CHUNK_SECTORS, CHUNK_SHIFT, CHUNK_SIZE, CHUNKS
 from ._content import SECTOR_SHIFT, Buffer
 from ._heads import refused
 from ._inode import Inode
 from ._locking import Locking
 
-UNLOCKED_TRIES = 4  #: reads from the store without the lock before the lock is kept for one
-FIRST_WINDOW = 8  #: sectors read ahead once a reader is sequential; doubled up to `read_ahead`
-AHEAD_WINDOW = 2 * FIRST_WINDOW  #: from here on a reader is sequential enough for the thread
+UNLOCKED_TRIES = 6  #: reads from the store without the lock before the lock is kept for one
+FIRST_AHEAD = 32  #: sectors (128 KiB) that the first read in sequence gets in addition
+STREAK = 2  #: misses in sequence from which on a reader gets chunks
 NOWHERE = -2  #: a `read_end` that no read follows
-AHEAD_LIMIT = 2  #: windows that the thread has or waits for: 2 MiB of uncached memory at the most
+CHUNK_ROOM = 8  #: chunks that the cache must hold before there are any: they must not push each other out
+AHEAD = 2  #: chunks to fetch before a sequential reader
+IN_FLIGHT = 4  #: chunks that the thread has or waits for: uncached memory
 
 
 class Miss:
     """Sectors of a file that are not in memory: how to fetch them, and, afterwards, what was found."""
 
-    __slots__ = ("_version", "asked", "done", "found", "indexes", "inode", "request")
+    __slots__ = ("_version", "asked", "chunk", "done", "found", "indexes", "inode", "request")
 
     def __init__(self, inode: Inode, indexes: list[int], request: SectorRequest, asked: int = 0) -> None:
         self.inode = inode
@@ -45,12 +49,18 @@ class Miss:
         self.indexes = indexes
         self.request = request
         self.found: list[bytes] = []
+        self.chunk = False  #: they make a chunk, and are found in one piece
         self.done: threading.Event | None = None  #: where the thread fetches it
         self._version = inode.store.version
 
     def is_old(self) -> bool:
         """Whether the file was committed or reloaded since."""
         return self.inode.store.version != self._version
+
+    @property
+    def number(self) -> int:
+        """Of the chunk."""
+        return self.indexes[0] >> CHUNK_BITS
 
 
 class Begun:
@@ -77,8 +87,7 @@ class Reading(Locking):
         self._fetcher: threading.Thread | None = None
         self._wanted: SimpleQueue[Miss | None] = SimpleQueue()
         self._in_flight = 0
-        # Windows that the cache cannot hold until they are read would be fetched in vain.
-        self._ahead = 4 * self.options.read_ahead * SECTOR_SIZE <= self.options.cache_bytes
+        self._chunks = self.options.cache_bytes >= CHUNK_ROOM * CHUNK_SIZE
 
     def stop_reading(self) -> None:
         """End the thread. Never called with the lock held; `closed` is set."""
@@ -94,24 +103,25 @@ class Reading(Locking):
                 begun = self._begin(handle, offset, size)
             if type(begun) is bytes:
                 return begun
-            assert isinstance(begun, Begun)
-            miss = begun.miss
-            if miss.done is not None:
-                miss.done.wait()
-            elif self._load(miss):
-                with self.mutex:
-                    self._keep(miss)
-                return begun.result()
+            if type(begun) is Begun:
+                if self._load(begun.miss):
+                    with self.mutex:
+                        self._keep(begun.miss)
+                    return begun.result()
+            else:
+                assert isinstance(begun, Miss)
+                self._get_chunk(begun)
         with self.mutex:  # somebody commits to this very file all the time
-            begun = self._begin(handle, offset, size, wait=False)
+            begun = self._begin(handle, offset, size, whole=False)
             if isinstance(begun, Begun):
                 begun.miss.found = self.fetch(begun.miss.inode, begun.miss.indexes)
                 self._keep(begun.miss)
                 return begun.result()
+            assert isinstance(begun, bytes)
             return begun
 
-    def _begin(self, handle: Handle, offset: int, size: int, wait: bool = True) -> bytes | Begun:
-        """What was read, or what has to be fetched first (`wait`: perhaps by the thread, or with what comes next)."""
+    def _begin(self, handle: Handle, offset: int, size: int, whole: bool = True) -> bytes | Begun | Miss:
+        """What was read; or the sectors that have to be fetched first; or (`whole`) the chunk that has to be."""
         opened = self.handles.get(handle)
         inode = opened.inode
         if not opened.readable:
@@ -122,6 +132,9 @@ class Reading(Locking):
         if offset < 0 or end <= offset:
             return b""
         first, last = offset >> SECTOR_SHIFT, end - 1 >> SECTOR_SHIFT
+        if inode.chunked and inode.content is None and (found := self._from_chunks(inode, offset, end)) is not None:
+            self._follow(inode, first, last + 1)
+            return found
         pieces: list[Buffer | None] = [None]
         missing = [first]
         if first != last:
@@ -131,43 +144,42 @@ class Reading(Locking):
             return _cut_one(piece, offset & SECTOR_MASK, end - offset)
         head, tail = offset & SECTOR_MASK, (last + 1 << SECTOR_SHIFT) - end
         if missing:
-            return Begun(self._miss(inode, missing, first, last + 1, wait), pieces, head, tail)
+            miss = self._miss(inode, missing, first, last + 1, whole)
+            return miss if miss.chunk else Begun(miss, pieces, head, tail)
         self._follow(inode, first, last + 1)
         return _join(pieces, head, tail)  # type: ignore[arg-type]  # nothing is missing
 
     def _pieces(self, inode: Inode, first: int, end: int) -> tuple[list[Buffer | None], list[int]]:
         """The content of consecutive sectors, as far as it is in memory; and which are not."""
-        content, base, get = inode.content, inode.cache_base, self.sectors.get
-        pieces: list[Buffer | None] = []
-        missing: list[int] = []
-        for index in range(first, end):
-            data = None if content is None else content.find(index)
-            if data is None:
-                data = get(base + index) if base else None
-                if data is None:
-                    missing.append(index)
-            pieces.append(data)
-        return pieces, missing
+        cached = self._cached
+        pieces = [cached(inode, index) for index in range(first, end)]
+        return pieces, [index for index, piece in enumerate(pieces, first) if piece is None]
 
     def _cached(self, inode: Inode, index: int) -> Buffer | None:
         data = None if inode.content is None else inode.content.find(index)
-        if data is None and inode.cache_base:
-            data = self.sectors.get(inode.cache_base + index)
+        if data is None and (base := inode.cache_base):
+            data = self.sectors.get(base + index)
+            if data is None and inode.chunked:
+                chunk = self.sectors.get(base + CHUNKS + (index >> CHUNK_BITS))
+                if chunk is not None:
+                    start = (index & CHUNK_SECTORS - 1) << SECTOR_SHIFT
+                    data = chunk[start : start + SECTOR_SIZE]
         return data
 
-    def _miss(self, inode: Inode, missing: list[int], first: int, end: int, wait: bool) -> Miss:
+    def _miss(self, inode: Inode, missing: list[int], first: int, end: int, whole: bool) -> Miss:
         """Sectors to fetch, and more behind them where somebody reads in sequence."""
-        ahead = inode.ahead
-        if ahead is not None and wait and ahead.indexes[0] <= missing[0] <= ahead.indexes[-1]:
-            return ahead
+        follows = inode.read_end - 1 <= first <= inode.read_end
+        inode.streak = inode.streak + 1 if follows else 0
         asked = len(missing)
-        if wait and inode.read_end - 1 <= first <= inode.read_end:
-            inode.window = min(max(inode.window * 2, FIRST_WINDOW), self.options.read_ahead)
-            inode.fetched = min(end + inode.window, inode.store.sector_count)
-            missing += [index for index in range(end, inode.fetched) if self._cached(inode, index) is None]
-        else:
-            inode.window = 0
+        if whole and inode.streak >= STREAK and self._chunks and end - first <= CHUNK_SECTORS:
+            return self._chunk(inode, missing[0] >> CHUNK_BITS, asked)  # and then the read begins again
         inode.read_end = end
+        if whole and inode.streak:
+            ahead = range(end, min(end + FIRST_AHEAD, inode.store.sector_count))
+            missing += [index for index in ahead if self._cached(inode, index) is None]
+        return self._made(inode, missing, asked)
+
+    def _made(self, inode: Inode, missing: list[int], asked: int) -> Miss:
         try:
             return Miss(inode, missing, inode.store.request(missing, self.read_records), asked)
         except BlocktreeError as error:
@@ -177,7 +189,7 @@ class Reading(Locking):
         """Fetch it; False where it has to be asked for again: others changed it, or it was too much. Raises FsError."""
         heard = self.reloads
         try:
-            miss.found = miss.request.load(self.read_records)
+            self._find(miss)
         except BlocktreeError as error:
             if error.kind is Kind.INTEGRITY and (miss.is_old() or self.heard_since(heard)):
                 return False
@@ -187,6 +199,12 @@ class Reading(Locking):
             raise refused(miss.inode.path, error) from error
         return True
 
+    def _find(self, miss: Miss) -> None:
+        if miss.chunk:
+            miss.found = [miss.request.load_joined(self.read_records)]
+        else:
+            miss.found = miss.request.load(self.read_records)
+
     def _keep(self, miss: Miss) -> None:
         """What was loaded goes to the cache."""
         if miss.is_old():
@@ -195,32 +213,70 @@ class Reading(Locking):
         base, put = inode.cache_base, self.sectors.put
         if not base:
             base = inode.cache_base = new_base()
+        if miss.chunk:
+            inode.chunked = True
+            put(base + CHUNKS + miss.number, miss.found[0], CHUNK_SIZE)
+            return
         for index, plain in zip(miss.indexes, miss.found, strict=True):
             put(base + index, plain, len(plain) + 64)
 
-    # Ahead of a sequential reader
+    # In chunks
+
+    def _from_chunks(self, inode: Inode, offset: int, end: int) -> bytes | None:
+        """A range of a file without uncommitted changes, where all of it is in one or two chunks."""
+        number, stop = offset >> CHUNK_SHIFT, end - 1 >> CHUNK_SHIFT
+        base, get = inode.cache_base + CHUNKS, self.sectors.get
+        chunk = get(base + number)
+        if chunk is None:
+            return None
+        if number == stop:
+            return _cut_one(chunk, offset & CHUNK_MASK, end - offset)
+        rest = get(base + stop) if stop == number + 1 else None
+        if rest is None or len(chunk) < CHUNK_SIZE:
+            return None
+        head, tail = offset & CHUNK_MASK, (end - 1 & CHUNK_MASK) + 1
+        return b"".join((memoryview(chunk)[head:], memoryview(rest)[:tail])).ljust(end - offset, b"\0")
+
+    def _chunk(self, inode: Inode, number: int, asked: int = 0) -> Miss:
+        """How to fetch a chunk; the same for all who want it while it is under way. Raises FsError."""
+        miss = inode.ahead.get(number)
+        if miss is None:
+            start = number << CHUNK_BITS
+            indexes = list(range(start, min(start + CHUNK_SECTORS, max(inode.store.sector_count, start + 1))))
+            miss = self._made(inode, indexes, asked)
+            miss.chunk = True
+        return miss
+
+    def _get_chunk(self, miss: Miss) -> None:
+        """Have a chunk in the cache, if nothing comes between. Raises FsError."""
+        if miss.done is not None:
+            miss.done.wait()
+        elif self._load(miss):
+            with self.mutex:
+                self._keep(miss)
 
     def _follow(self, inode: Inode, first: int, end: int) -> None:
-        """Somebody read these sectors from memory; if that is how it goes on, the next window is wanted."""
+        """Somebody read these sectors from memory; if that is how it goes on, the next chunks are wanted."""
         before, inode.read_end = inode.read_end, end
-        if inode.window < AHEAD_WINDOW or not before - 1 <= first <= before or inode.ahead is not None:
+        if inode.streak < STREAK or not before - 1 <= first <= before or not self._chunks:
             return
-        start = max(inode.fetched, end)
-        if start - end <= inode.window and self._ahead and self._in_flight < AHEAD_LIMIT and not self.closed:
-            self._read_ahead(inode, start)
+        number = end - 1 >> CHUNK_BITS
+        base, sectors = inode.cache_base + CHUNKS, self.sectors
+        if first >> CHUNK_BITS != number or not first & CHUNK_SECTORS - 1:
+            sectors.drop(base + number - 1)
+        for wanted in range(number + 1, min(number + AHEAD, inode.store.sector_count - 1 >> CHUNK_BITS) + 1):
+            if wanted not in inode.ahead and base + wanted not in sectors:
+                self._read_ahead(inode, wanted)
 
-    def _read_ahead(self, inode: Inode, start: int) -> None:
-        inode.window = min(inode.window * 2, self.options.read_ahead)
-        inode.fetched = stop = min(start + inode.window, inode.store.sector_count)
-        indexes = [index for index in range(start, stop) if self._cached(inode, index) is None]
-        if not indexes:
+    def _read_ahead(self, inode: Inode, number: int) -> None:
+        if self._in_flight >= IN_FLIGHT or self.closed:
             return
         try:
-            miss = Miss(inode, indexes, inode.store.request(indexes, self.read_records))
+            miss = self._chunk(inode, number)
         except BlocktreeError:
             return  # whoever reads there is told
         miss.done = threading.Event()
-        inode.ahead = miss
+        inode.ahead[number] = miss
         self._in_flight += 1
         if self._fetcher is None:
             self._fetcher = threading.Thread(target=self._fetch_wanted, name="localfs-ahead", daemon=True)
@@ -231,7 +287,7 @@ class Reading(Locking):
         """The thread."""
         while (miss := self._wanted.get()) is not None:
             try:
-                miss.found = miss.request.load(self.read_records)
+                self._find(miss)
             except BlocktreeError:
                 miss.found = []
             finally:
@@ -241,7 +297,9 @@ class Reading(Locking):
         with self.mutex:
             if miss.found:
                 self._keep(miss)
-            miss.inode.ahead = None
+            else:
+                miss.inode.streak = 0
+            del miss.inode.ahead[miss.number]
             self._in_flight -= 1
         assert miss.done is not None
         miss.done.set()

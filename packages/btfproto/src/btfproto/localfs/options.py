@@ -2,7 +2,7 @@
 
 A group that collects and one that is being committed may each hold half of `dirty_limit`; the sealed copy of the latter
 adds as much again, so uncommitted data takes 1.5 times `dirty_limit` at the most (and one call's data). The caches add
-`cache_bytes`, and about 300 bytes for each of `cached_entries`; two windows of `read_ahead` may be on their way there.
+`cache_bytes`, and about 300 bytes for each of `cached_entries`; four chunks (1 MiB each) may be on their way there.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ COMMIT_INTERVAL = 3.0  #: seconds of work that a crash may cost where nobody cal
 DIRTY_LIMIT = 40 * 2**20  #: two groups that failed and became one must still fit into a commit message (48 MiB)
 CACHE_BYTES = 64 * 2**20
 CACHED_ENTRIES = 200_000  #: decoded directory entries, about 60 MB
-INODE_LIMIT = 200_000  #: inodes kept although nobody uses them, about 100 MB
+INODE_LIMIT = 200_000  #: inodes in memory that could be loaded again, about 100 MB
+IDLE_INODES = 16_384  #: of these, as many as nobody refers to any more, about 10 MB
 FRESH_SECONDS = 0.05  #: how old what a shared tree shows may be at a look-up that finds a name; open and misses ask
-READ_AHEAD = 64  #: sectors (1 MiB), so that a sequential reader pays one request to the store a mebibyte
 
 
 class FsOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,5 +28,5 @@ class FsOptions(msgspec.Struct, frozen=True, kw_only=True):
     cache_bytes: int = CACHE_BYTES
     cached_entries: int = CACHED_ENTRIES
     inode_limit: int = INODE_LIMIT
-    read_ahead: int = READ_AHEAD
+    idle_inodes: int = IDLE_INODES
     fresh_seconds: float = FRESH_SECONDS
