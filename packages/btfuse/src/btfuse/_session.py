@@ -1,7 +1,9 @@
 """The loop between the kernel and the handlers: read a request, answer it, until the mount is gone.
 
-One thread where the store is in the process: several would only fight for the interpreter lock. More where a miss waits
-for a network. Each has its own buffer; requests of several threads are independent, as the kernel orders what must be.
+One thread where the store is in the process: several would only fight for the interpreter lock. It looks for the next
+request for a moment before it sleeps, since whoever was answered often asks at once, and waking up takes longer than
+answering. More threads where a miss waits for a network; these sleep at once. Each has its own buffer; requests of
+several threads are independent, as the kernel orders what must be.
 
 Nothing here knows a file system: it dispatches by opcode, turns errors into errno values, and logs what a user ought
 to know. It does not mount and does not unmount.
@@ -12,7 +14,9 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import select
 import threading
+import time
 from collections.abc import Callable
 
 from btlib.errors import BlocktreeError
@@ -45,7 +49,12 @@ MAX_READAHEAD = MAX_WRITE
 #: Requests that the kernel may send on its own account (read-ahead, write-back) before it slows its writers down.
 _BACKGROUND = 32
 _SMALL = 4096  #: up to here, one joined write is cheaper than a gathered one
+#: How long to look for a request before sleeping. Most programs ask again within it; more would only heat the machine.
+_ALERT_NANOSECONDS = 50_000
 _GONE = {errno.ENODEV, errno.ECONNABORTED}
+
+#: Reads one request from the descriptor into the buffers; 0 where there will be no more.
+Receive = Callable[[int, list[memoryview]], int]
 
 _WANTED = (
     Init.ASYNC_READ
@@ -78,11 +87,13 @@ class Session:
     def serve(self, threads: int = 1) -> None:
         """Return when the mount is gone; with several threads, when all of them have seen it."""
         others = [
-            threading.Thread(target=self._loop, name=f"btfuse-{number}", daemon=True) for number in range(1, threads)
+            threading.Thread(target=self._loop, args=(os.readv,), name=f"btfuse-{number}", daemon=True)
+            for number in range(1, threads)
         ]
         for thread in others:
             thread.start()
-        self._loop()
+        alone = not others and len(os.sched_getaffinity(0)) > 1  # on one processor the asker could not ask meanwhile
+        self._loop(self._alert_reader() if alone else os.readv)
         for thread in others:
             thread.join()
 
@@ -94,16 +105,36 @@ class Session:
         """Tell the kernel to forget something. Never from a handler: the kernel may wait for that very handler."""
         self._write(OUT_HEADER.pack(OUT_HEADER.size + len(body), code, 0) + body)
 
-    def _loop(self) -> None:
+    def _alert_reader(self) -> Receive:
+        """Reads from the descriptor, and sleeps only if nothing comes for a moment."""
+        os.set_blocking(self._descriptor, False)
+        poller = select.poll()
+        poller.register(self._descriptor, select.POLLIN)
+        readv, now, sleep = os.readv, time.monotonic_ns, poller.poll
+
+        def receive(descriptor: int, buffers: list[memoryview]) -> int:
+            end = 0
+            while True:
+                try:
+                    return readv(descriptor, buffers)
+                except BlockingIOError:
+                    if not end:
+                        end = now() + _ALERT_NANOSECONDS
+                    elif now() > end:
+                        sleep()
+
+        return receive
+
+    def _loop(self, receive: Receive) -> None:
         descriptor = self._descriptor
         buffer = memoryview(bytearray(_BUFFER_SIZE))
         handlers = self._handlers
         unpack, pack, header_size = IN_HEADER.unpack_from, OUT_HEADER.pack, OUT_HEADER.size
-        readv, write = os.readv, os.write
+        write = os.write
         buffers = [buffer]
         while True:
             try:
-                if readv(descriptor, buffers) == 0:  # only a socket that stands in for the device ends so
+                if receive(descriptor, buffers) == 0:  # only a socket that stands in for the device ends so
                     return
             except OSError as error:
                 if error.errno in _GONE:
