@@ -232,7 +232,7 @@ def test_after_a_grant_of_writing_everything_still_reads(nas: Machine, answer: P
 def test_a_write_scope_around_another_is_refused_before_it_does_harm(nas: Machine, answer: Path) -> None:
     nas("mkdir", "-p", "home:/a/b/c")
     nas("grant", "laptop", "home:/a/b", "write")
-    assert "writing was granted at home:/a/b already" in nas("grant", "laptop", "home:/a", "write", code=1).err
+    assert "/a/b already, and cannot yet be granted above it" in nas("grant", "laptop", "home:/a", "write", code=1).err
     nas("grant", "laptop", "home:/a", "read")
     nas("grant", "laptop", "home:/a/b/c", "write")
     assert nas("ls", "home:/a/b").out == "c/\n"

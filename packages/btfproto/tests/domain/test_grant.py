@@ -53,7 +53,7 @@ def give(
         now=NOW,
         not_after=NOW + DAY,
         may_delegate=may_delegate,
-        subtree=subtree or [],
+        subtree=lambda: subtree or [],
         random=world.random,
     )
     return granted.scope
@@ -175,3 +175,15 @@ def test_explaining_names_each_power_with_its_reason(world: World) -> None:
     refused = explain_access(world.store, person(9), world.path(), NOW)
     assert not refused.read.allowed
     assert "bt grant" in refused.read.reason
+
+
+def test_a_scope_is_not_made_around_an_older_one_and_nothing_changes(world: World) -> None:
+    bob, photos = person(5), add_block(world, "photos")
+    inner, file = add_block(world, "photos", "2024"), add_block(world, "photos", "2024", "a")
+    give(world, bob, inner, rights=Rights.WRITE, subtree=[file])
+    before = world.store.scan(None, 1000)
+    with pytest.raises(FsError, match=r"writing was granted at /bt1.*/photos/2024 already") as refused:
+        give(world, bob, photos, rights=Rights.WRITE, subtree=[inner, file])
+    assert refused.value.kind is Kind.NOT_SUPPORTED
+    assert world.store.scan(None, 1000) == before
+    give(world, bob, photos, subtree=[inner, file])  # reading needs no scope

@@ -7,21 +7,15 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import typer
-from btfproto.domain import DomainReader, Granted, grant_access
-from btfproto.localfs import LocalFs
-from btfproto.provider import Attributes
-from btfproto.store import Store
+from btfproto.domain import Granted, grant_access
 from btlib.home import Domain
-from btlib.kinds import Kind
 from btlib.paths import BlockPath
 from btlib.public_keys import PublicKeys
-from btlib.readcaps import ReadKey
 from btlib.writecaps import Rights
 
 from ..dates import parse_until
 from ..errors import CommandError
-from ..files.keys import inner_scope, keys_below, read_key
-from ..files.tree import Tree
+from ..files.keys import keys_below, read_key
 from ..options import Json, PassphraseFile, TreePath
 from ..output import give, iso_time, say
 from ..principals import find_member
@@ -92,8 +86,6 @@ def _grant(session: Session, domain: Domain, place: BlockPath, wish: Wish) -> Gr
     with session.attach_local(domain, [place]) as (tree, provider, store):
         directory = tree.directory(place)
         target = read_key(provider, directory, place)
-        if wish.rights & Rights.WRITE:
-            _refuse_scope_around_another(tree, provider, store, directory, target)
         return grant_access(
             store,
             session.unlock(domain),
@@ -104,24 +96,8 @@ def _grant(session: Session, domain: Domain, place: BlockPath, wish: Wish) -> Gr
             now=now(),
             not_after=wish.until,
             may_delegate=wish.may_delegate,
-            subtree=keys_below(tree, provider, directory, place),
+            subtree=lambda: keys_below(tree, provider, directory, place),
             random=secrets.token_bytes,
-        )
-
-
-def _refuse_scope_around_another(
-    tree: Tree, provider: LocalFs, store: Store, directory: Attributes, target: ReadKey
-) -> None:
-    """A new write scope cannot be put around an older one: that names its parent scope, and would name a wrong one."""
-    own = provider.inode_of(directory.inode).store.scope
-    if DomainReader(store, target.path.root).scope(own).directory == target.block:
-        return
-    inner = inner_scope(tree, provider, directory, target.path)
-    if inner is not None:
-        raise CommandError(
-            f"writing was granted at {tree.shown(inner)} already, and cannot yet be granted above it",
-            kind=Kind.NOT_SUPPORTED,
-            hint=f"grant it where nothing below has a grant of its own, or at {tree.shown(inner)}",
         )
 
 

@@ -28,15 +28,6 @@ def keys_above(tree: Tree, provider: LocalFs, path: BlockPath) -> Iterator[ReadK
         yield read_key(provider, found, place)
 
 
-def inner_scope(tree: Tree, provider: LocalFs, directory: Attributes, path: BlockPath) -> BlockPath | None:
-    """A directory below that begins a write scope of its own, or None."""
-    scope = provider.inode_of(directory.inode).store.scope
-    for found, place in _walk(tree, directory, path):
-        if provider.inode_of(found.inode).store.scope != scope:
-            return place
-    return None
-
-
 def keys_below(tree: Tree, provider: LocalFs, directory: Attributes, path: BlockPath) -> Iterator[ReadKey]:
     """The keys of everything below a directory, each block once however many names it has."""
     seen: set[bytes] = set()

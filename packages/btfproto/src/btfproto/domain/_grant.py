@@ -7,6 +7,9 @@ the inner one as well.
 
 The record goes into the highest scope in which the granter may write, so that the principal finds it without knowing
 scopes. The caller walks the tree (that needs its keys and a file system); here is no walking.
+
+A new scope cannot be put around an older one: the record of that names its parent, would name a wrong one, and what
+lies in it could not be opened any more. So all below is looked at before a scope is made.
 """
 
 from __future__ import annotations
@@ -31,12 +34,15 @@ from ._commit import commit_draft
 from ._create import CLOCK_SKEW, REQUEST_SIZE, SERIAL_SIZE, Random
 from ._drafts import Draft
 from ._open import directory_header, read_held
-from ._reader import DomainReader
+from ._reader import DomainReader, unverified_header
 from ._records import MAX_CHAINS, MAX_READCAPS, SCOPE_SIZE, Grants, ScopeRecord, grants_block, scope_block
 
 REHOME_BATCH = 1024  #: blocks of one commit: a server answers before any time-out, and progress can be shown
 
 Progress = Callable[[int], None]
+Subtree = Callable[
+    [], Iterable[ReadKey]
+]  # a walk over the blocks below a directory, parents first; begun anew each time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,15 +105,16 @@ def grant_access(
     now: int,
     not_after: int,
     may_delegate: bool = False,
-    subtree: Iterable[ReadKey] = (),
+    subtree: Subtree = tuple,
     random: Random,
     progress: Progress | None = None,
 ) -> Granted:
     """Give `subject` access to the directory `target`.
 
-    `subtree` are all blocks below it that are in the same scope; it is drawn on where `rights` include WRITE. Nobody
+    `subtree` walks over all blocks below it; it is asked where `rights` include WRITE, twice for a new scope. Nobody
     else may write there meanwhile. A repetition after a failure completes it.
-    Raises FsError: FORBIDDEN (the granter may not), CONFLICT (somebody was faster; try again), INTEGRITY.
+    Raises FsError: FORBIDDEN (the granter may not), NOT_SUPPORTED (a scope begins below), CONFLICT (somebody was
+    faster; try again), INTEGRITY.
     """
     if not read and not rights:
         raise FsError(Kind.INVALID, "a grant has to give something", "say read, write or execute")
@@ -115,9 +122,11 @@ def grant_access(
         who = _granter(store, granter, target, now, random)
         _refuse_revoked(who, subject)
         scope, fresh = _scope_of(who) if rights & Rights.WRITE else (who.header.scope, False)
+        if fresh:
+            _refuse_inner_scopes(who, subtree())
         moved = _make_scope(who, scope) if fresh else 0
         if rights & Rights.WRITE:
-            moved += _rehome(who, subtree, scope, progress)
+            moved += _rehome(who, subtree(), scope, progress)
         chain = _issue(who, subject, scope, rights, not_after, may_delegate) if rights else None
         _record(who, subject, read, chain)
     except (IntegrityError, CapabilityError) as error:
@@ -159,6 +168,19 @@ def _scope_of(who: _Granter) -> tuple[bytes, bool]:
     if who.reader.scope(who.header.scope).directory == who.target.block:
         return who.header.scope, False
     return who.random(SCOPE_SIZE), True
+
+
+def _refuse_inner_scopes(who: _Granter, subtree: Iterable[ReadKey]) -> None:
+    blocks = iter(subtree)
+    while batch := list(islice(blocks, REHOME_BATCH)):
+        for key, head in zip(batch, who.reader.heads([key.block for key in batch]), strict=True):
+            if head is None or head.removed or unverified_header(head).scope in who.lineage:
+                continue
+            raise FsError(
+                Kind.NOT_SUPPORTED,
+                f"writing was granted at {key.path} already, and cannot yet be granted above it",
+                f"grant it where nothing below has a grant of its own, or at {key.path}",
+            )
 
 
 def _make_scope(who: _Granter, scope: bytes) -> int:
