@@ -80,6 +80,7 @@ class AnyioLink(Link):
         self._threads = threads
         self._lasting = lasting  # of handlers that may outlive the link
         self._starting: deque[Work] = deque()
+        self._sending = anyio.CancelScope()  # around what is being sent
         self._opened = anyio.Event()
         self._gone = anyio.Event()
         self._output = anyio.Event()  # there may be something to write
@@ -209,7 +210,7 @@ class AnyioLink(Link):
             self._output = anyio.Event()
             while data := self._core.data_to_send():
                 self.handle_events()
-                with anyio.move_on_after(LINGER if self._ended else None):
+                with anyio.move_on_after(LINGER if self._ended else None) as self._sending:
                     try:
                         await self._stream.send(data)
                     except (anyio.BrokenResourceError, anyio.ClosedResourceError):
@@ -304,6 +305,7 @@ class AnyioLink(Link):
         self._room.set()
 
     def _ended_now(self, error: BttpError | None) -> None:
+        self._sending.deadline = anyio.current_time() + LINGER
         self._opened.set()
         self._room.set()
         self._output.set()

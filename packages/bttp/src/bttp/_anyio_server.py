@@ -13,6 +13,8 @@ import anyio.abc
 from ._anyio import LINGER, AnyioLink
 from ._asyncio_server import address_of
 from ._events import LinkOpened
+from ._limits import HELD_SECONDS
+from ._peer import Peer
 from ._preface import refusal
 from ._server import Server, Setup
 from ._shell_base import log
@@ -30,6 +32,12 @@ class _ServedLink(AnyioLink):
         super().__init__(core, setup.policy.admit, setup.router, setup.policy, stream, server.threads, server.lasting)
         self._server = server
         self._address = address
+
+    def _enters(self, peer: Peer) -> str | None:
+        return self._server.shares.enter(self, peer)
+
+    def _one_more_stream(self) -> str | None:
+        return self._server.shares.one_more_stream(self)
 
     def _on_opened(self, event: LinkOpened) -> None:
         self.was_open = True
@@ -70,6 +78,12 @@ class AnyioServer(Server):
                 await stream.send(refusal(refused.kind, refused.message))
                 await stream.receive()
 
+    async def look(self) -> None:
+        """Cut those off who hold too much, as long as the server lives."""
+        while True:
+            await anyio.sleep(HELD_SECONDS)
+            self.shares.cut_off()
+
     async def aclose(self) -> None:
         """Close all links."""
         async with anyio.create_task_group() as group:
@@ -84,6 +98,7 @@ async def serve_anyio(setup: Setup, sockets: list[socket.socket]) -> AsyncIterat
     listeners = [await anyio.abc.SocketListener.from_socket(sock) for sock in sockets]
     async with anyio.create_task_group() as links:
         server = AnyioServer(setup, sockets, links)
+        links.start_soon(server.look)
         async with anyio.create_task_group() as accepting:
             for listener in listeners:
                 accepting.start_soon(listener.serve, server.handle, links)

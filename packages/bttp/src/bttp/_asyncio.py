@@ -53,6 +53,7 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
         self._paused = False
         self._flushing = False  # a flush is due this turn
         self._timer: asyncio.TimerHandle | None = None
+        self._lingering: asyncio.TimerHandle | None = None  # an ended link's last words are on their way
         self._tasks: dict[int, asyncio.Task[None]] = {}  # by call
         self._all_tasks = tasks  # the owner's: it ends them
         self._opened: asyncio.Future[None] = self._loop.create_future()
@@ -144,7 +145,7 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
                 async with asyncio.timeout(LINGER):
                     await self.wait_closed()
             except TimeoutError:
-                self._transport.abort()
+                self._cut()
                 await self.wait_closed()
 
     async def wait_opened(self) -> None:
@@ -176,6 +177,8 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
         else:
             self._core.abort(ConnectionLostError(f"the connection to the peer was lost: {exc}"))
         self._transport = None
+        if self._lingering is not None:
+            self._lingering.cancel()
         self._flush()
         if not self._gone.done():
             self._gone.set_result(None)
@@ -281,7 +284,15 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
     def _on_writable(self, event: Writable) -> None:
         self._room.set()
 
+    def _cut(self) -> None:
+        """The peer does not take the last words."""
+        if self._transport is not None:
+            self._transport.abort()
+
     def _ended_now(self, error: BttpError | None) -> None:
+        if self._transport is not None:
+            # a peer that takes nothing as it is, gets no time to take the last words either
+            self._lingering = self._loop.call_later(0.0 if self._paused else LINGER, self._cut)
         self._room.set()
         if not self._opened.done():
             self._opened.set_exception(error or ConnectionLostError("the link was closed before it was open"))

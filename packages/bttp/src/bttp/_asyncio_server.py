@@ -12,6 +12,8 @@ from typing import cast
 from ._asyncio import LINGER, AsyncioLink
 from ._core import LinkCore
 from ._events import LinkOpened
+from ._limits import HELD_SECONDS
+from ._peer import Peer
 from ._preface import refusal
 from ._server import Server, Setup
 from ._shell_base import log
@@ -48,6 +50,12 @@ class _ServedLink(AsyncioLink):
         self._core.abort(refused)
         self._loop.call_later(LINGER, transport.abort)
 
+    def _enters(self, peer: Peer) -> str | None:
+        return self._server.shares.enter(self, peer)
+
+    def _one_more_stream(self) -> str | None:
+        return self._server.shares.one_more_stream(self)
+
     def _on_opened(self, event: LinkOpened) -> None:
         self._was_open = True
         self._server.gate.opened(self._address)
@@ -69,6 +77,12 @@ class AsyncioServer(Server):
         super().__init__(setup, sockets)
         self._tasks: set[asyncio.Task[None]] = set()
         self._workers = loop_workers(setup.server_limits.max_workers)
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(HELD_SECONDS, self._look)
+
+    def _look(self) -> None:
+        self.shares.cut_off()
+        self._timer = self._loop.call_later(HELD_SECONDS, self._look)
 
     def make_link(self) -> AsyncioLink:
         core = self.setup.core(monotonic())
@@ -76,6 +90,7 @@ class AsyncioServer(Server):
 
     async def aclose(self) -> None:
         """Close all links, end all handlers."""
+        self._timer.cancel()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, *(link.aclose() for link in self.links), return_exceptions=True)

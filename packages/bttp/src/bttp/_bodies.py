@@ -29,6 +29,11 @@ class Bodies:
         self._arriving: dict[int, Arriving] = {}
         self._held = 0
 
+    @property
+    def held(self) -> int:
+        """Bytes of all of them, those included that have not come."""
+        return self._held
+
     def __len__(self) -> int:
         return len(self._arriving)
 

@@ -22,6 +22,7 @@ from ._states import FRAMES, State, Step
 from .errors import (
     AuthenticationError,
     BttpError,
+    LimitError,
     RemoteProtocolError,
     UnreachableError,
 )
@@ -83,6 +84,10 @@ class Control:
     def set_time(self, now: float) -> None:
         """Before `stands` and `limit_stream` outside of events: what they count from."""
         self._exchange.now = now
+
+    def cut_off(self, error: LimitError) -> None:
+        """The peer exceeds a limit that this core does not know of: it is told, and the link ends."""
+        self._fail(error)
 
     def dismiss(self, kind: Kind, reason: str) -> None:
         """The peer is not admitted any more: it is told why, and the link ends."""

@@ -80,6 +80,8 @@ class LinkCore(Control):
             exchange.hold,
             exchange.consumed,
         )
+        self.max_calls, self.max_queued = limits.max_calls, limits.max_queued
+        self.outbox, self.park = exchange.outbox, exchange.park
         self.open, self.streams, self.limit_stream = exchange.open, exchange.streams, exchange.limit_stream
         self._reader = FrameReader(self._exchange.bodies.place)
         self._tls: TlsPump | None = None
@@ -219,6 +221,11 @@ class LinkCore(Control):
     def has_output(self) -> bool:
         """Whether `data_to_send` would give something."""
         return bool(self._exchange.outbox) or self._written or not self._talking
+
+    @property
+    def held(self) -> int:
+        """Bytes that this link holds in memory: those that wait to leave, and those of bodies that are arriving."""
+        return self._exchange.held + len(self._clear)
 
     @property
     def idle(self) -> bool:

@@ -83,6 +83,11 @@ class Exchange:
     def idle(self) -> bool:
         return not (self._calling or self._serving or self.streams.live or len(self.bodies) or self.outbox)
 
+    @property
+    def held(self) -> int:
+        """Bytes that wait to leave, or of bodies that are arriving."""
+        return self.outbox.queued + self.outbox.streaming + self.bodies.held
+
     # --- this side originates
 
     def call(
@@ -264,6 +269,11 @@ class Exchange:
         """The answer takes a while: from now on the call's deadline is watched (CallCancelled)."""
         if call.deadline is not None:
             self.deadlines.add(call.number, call.deadline)
+
+    def park(self, call: CallReceived) -> None:
+        """The answers to those before it do not leave: it comes again as an event when there is room."""
+        self._parked.append(call)
+        self.hold(call)
 
     def reply(self, number: int, body: Buffer | Sequence[Buffer]) -> None:
         """Answer a received call. An answer that nobody waits for any more is dropped."""

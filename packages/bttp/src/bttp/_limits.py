@@ -27,6 +27,9 @@ class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_links: int = 4096  #: open links; each costs a descriptor and some 100 KiB
     max_handshakes: int = 128  #: links not yet authenticated; each may cost a few ms of signature checks
     max_handshakes_per_address: int = 16  #: the same, from one address: one host cannot use the others' share
+    max_links_per_principal: int = 256  #: open links of one principal: a member cannot use the others' share
+    max_streams_per_principal: int = 4096  #: open streams of one principal over all its links
+    max_held_per_principal: int = 512 * 1024 * 1024  #: bytes that wait for one principal, or of its unfinished bodies
     max_workers: int = 8  #: threads for handlers that are not `async`; more only fight for the interpreter
 
 
@@ -34,5 +37,6 @@ SEND_COST = 64  #: what a `send` costs of the window beside its body, so that em
 ITEM_COST = 256  #: the same for an item of a stream, which may wait for long: about what it takes beside its bytes
 MAX_STREAM_QUEUED = 256 * 1024  #: bytes of one stream that may wait to leave, whatever credit the peer gives
 MAX_STREAMS_QUEUED = 8 * 1024 * 1024  #: the same, of all streams of a link
+HELD_SECONDS = 1.0  #: how often a server looks what its principals hold: cheap, and little can be queued in between
 MAX_ROUTES = 256  #: paths that a side keeps short numbers for; a wrapped number replaces the oldest
 MAX_PRINCIPALS = 8  #: AUTH frames of one side

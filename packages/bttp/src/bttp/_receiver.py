@@ -146,8 +146,7 @@ class Receiver(Exchange):
 
     def _deliver(self, call: CallReceived) -> None:
         if self._backlog > self._limits.max_queued:
-            self._parked.append(call)
-            self.hold(call)
+            self.park(call)
         else:
             self._events.append(call)
 

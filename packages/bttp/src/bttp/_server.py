@@ -20,6 +20,7 @@ from ._link import Link
 from ._loops import on_asyncio
 from ._policy import Policy, RootPolicy
 from ._router import Router
+from ._shares import Shares
 from ._shell_base import log
 from ._sockets import close_listeners, endpoint_of, listen
 from ._statistics import ServerStatistics
@@ -48,6 +49,7 @@ class Server:
     def __init__(self, setup: Setup, sockets: Sequence[socket.socket]) -> None:
         self.setup = setup
         self.gate = Gate(setup.server_limits)
+        self.shares = Shares(setup.server_limits)
         self.endpoints: tuple[str, ...] = tuple(map(endpoint_of, sockets))  #: where it listens, with actual ports
         self._links: set[Link] = set()
 
@@ -66,6 +68,7 @@ class Server:
 
     def discard(self, link: Link) -> None:
         self._links.discard(link)
+        self.shares.leave(link)
 
     def recheck(self) -> None:
         """Judge all peers anew, after the policy has heard of revocations: they may lose paths, or their links."""

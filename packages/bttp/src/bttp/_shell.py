@@ -60,6 +60,7 @@ class Work(msgspec.Struct):
     destination: Destination
     number: int
     cost: int
+    begun: bool = False  #: it counts among those that run
     record: Record | None = None  #: of a call with an idempotency key
 
 
@@ -75,6 +76,7 @@ class Shell(StreamShell):
     ) -> None:
         super().__init__(core, admit, router, policy)
         self._working: dict[int, Work] = {}
+        self._outbox, self._max_queued = core.outbox, core.max_queued
         self._wall = 0.0  # unix time at which these events are handled
         self._handlers: dict[type, Callable[..., None]] = {
             CallReceived: self._on_call,
@@ -133,6 +135,9 @@ class Shell(StreamShell):
                 handlers[type(event)](event)
 
     def _on_call(self, event: CallReceived) -> None:
+        if self._outbox.bulk > self._max_queued:
+            self._core.park(event)
+            return
         route = event.route
         target = route.target
         if target is None or self._wall > target.until:
@@ -150,15 +155,30 @@ class Shell(StreamShell):
                 self._core.reply(event.number, b"" if answer is None else answer)  # type: ignore[arg-type]
             except Exception as error:  # a handler's fault must not end the link of its caller
                 self._finish_failed(Work(request, destination, event.number, 0), error)
-        else:
-            self._core.hold(event)
-            work = self._working[event.number] = Work(request, destination, event.number, 0)
-            self._begin(work)
+        elif not self._is_full(event):
+            self._start(event, Work(request, destination, event.number, 0))
+
+    def _is_full(self, event: CallReceived) -> bool:
+        """Whether too many handlers run already; then the call was answered."""
+        full = self._too_many_handlers()
+        if full is not None:
+            self._core.fail(event.number, Kind.LIMIT, full)
+        return full is not None
+
+    def _start(self, event: CallReceived, work: Work) -> None:
+        """Begin with a call that does not run inline."""
+        self._unfinished += 1
+        work.begun = True
+        self._core.hold(event)
+        self._working[event.number] = work
+        self._begin(work)
 
     def _on_extended_call(
         self, event: CallReceived, fields: Fields, request: Request, destination: Destination
     ) -> None:
         request.key, request.trace = fields.key, fields.trace
+        if destination.mode is not _INLINE and self._is_full(event):
+            return
         work = Work(request, destination, event.number, 0)
         if fields.key is not None:
             assert self._router is not None
@@ -171,9 +191,7 @@ class Shell(StreamShell):
             except Exception as error:  # as above
                 self._finish_failed(work, error)
         else:
-            self._core.hold(event)
-            self._working[event.number] = work
-            self._begin(work)
+            self._start(event, work)
 
     def _on_send(self, event: SendReceived) -> None:
         route = event.route
@@ -199,7 +217,7 @@ class Shell(StreamShell):
 
     def _finish(self, work: Work, answer: Answer) -> None:
         if work.number:
-            self._working.pop(work.number, None)
+            self._settle(work)
             try:
                 if work.record is not None and self._router is not None:
                     keep_answer(self._router.replays, work.record, answer)
@@ -212,13 +230,20 @@ class Shell(StreamShell):
     def _finish_failed(self, work: Work, error: BaseException) -> None:
         kind, text = self._told(work.request.path, error)
         if work.number:
-            self._working.pop(work.number, None)
+            self._settle(work)
             if work.record is not None and self._router is not None:
                 keep_failure(self._router.replays, work.record, kind, text)
             self._core.fail(work.number, kind, text)
         else:
             self._core.statistics.dropped_sends += 1
             self._core.consumed(work.cost)
+
+    def _settle(self, work: Work) -> None:
+        """The handler of a call has ended."""
+        self._working.pop(work.number, None)
+        if work.begun:
+            work.begun = False
+            self._unfinished -= 1
 
     def _on_cancelled(self, event: CallCancelled) -> None:
         work = self._working.pop(event.number, None)

@@ -23,7 +23,7 @@ from ._router import Router, StreamDestination
 from ._standing import Standing
 from ._statistics import LinkStatistics
 from ._stream_end import StreamEnd
-from .errors import BttpError, LocalProtocolError
+from .errors import BttpError, LimitError, LocalProtocolError
 
 log = logging.getLogger("bttp")
 
@@ -50,6 +50,7 @@ class ShellBase:
         self._leaving = Callbacks(self._notify)
         self._ended = False
         self._forked = False
+        self._unfinished = 0  # handlers of calls and streams that still run
         _shells.add(self)
 
     @property
@@ -86,6 +87,21 @@ class ShellBase:
         """What remembers idempotency keys at the other end; for a `Repeat` on another link."""
         return self._core.peer_instance
 
+    @property
+    def streams_open(self) -> int:
+        """Streams of either side that are not over."""
+        return len(self._core.streams.live)
+
+    @property
+    def bytes_held(self) -> int:
+        """Bytes in memory that wait for the peer, or of its bodies that are arriving."""
+        return self._core.held
+
+    def cut_off(self, error: LimitError) -> None:
+        """End the link for this reason, which the peer is told."""
+        self._core.cut_off(error)
+        self._poke()
+
     def on_drain(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call it once, when either side goes away (at once if one does); as `on_close`. The result forgets it."""
         return self._leaving.add(callback)
@@ -114,6 +130,14 @@ class ShellBase:
     def _now(self) -> float:
         """The clock of the core."""
         return time.monotonic()
+
+    def _enters(self, peer: Peer) -> str | None:
+        """Why a peer that the policy admits may not come in all the same; None: it may."""
+        return None
+
+    def _one_more_stream(self) -> str | None:
+        """Why the peer may not have the stream that it has just opened; None: it may."""
+        return None
 
     # --- for all of them
 

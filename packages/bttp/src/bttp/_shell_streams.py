@@ -42,6 +42,11 @@ class StreamShell(ShellBase):
         if isinstance(destination, Kind):
             self._refuse_stream(event, destination, str(known))
             return
+        full = self._too_many_handlers() or self._one_more_stream()
+        if full is not None:
+            self._refuse_stream(event, Kind.LIMIT, full)
+            return
+        self._unfinished += 1
         stream = event.stream.token = self._make_stream(path, event.body, event.deadline)
         stream.number = event.number
         stream.trace = None if event.fields is None else event.fields.trace
@@ -70,6 +75,16 @@ class StreamShell(ShellBase):
     def _on_stream_writable(self, event: StreamWritable) -> None:
         event.stream.token.wake()  # type: ignore[attr-defined]
 
+    def _too_many_handlers(self) -> str | None:
+        """Why no more handlers start: some of calls and streams that are over may still run."""
+        if self._unfinished < 2 * self._core.max_calls:
+            return None
+        return f"{self._unfinished} handlers of your calls and streams, over or not, still run (twice max_calls)"
+
+    def _stream_served(self) -> None:
+        """The handler of a stream has ended."""
+        self._unfinished -= 1
+
     def _fail_stream(self, stream: StreamEnd, error: BaseException) -> None:
         if error is stream.reason:
             return
@@ -78,7 +93,7 @@ class StreamShell(ShellBase):
     # --- proofs and rights
 
     def _on_proven(self, event: PeerProven) -> None:
-        decision = self._standing.proven(event.peer, time.time())
+        decision = self._standing.proven(event.peer, self._enters, time.time())
         if not decision.allowed:
             log.warning("link %d: refused %s: %s", self.id, event.peer, decision.reason)
 

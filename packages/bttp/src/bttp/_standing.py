@@ -17,6 +17,7 @@ from ._access import Access
 from ._core import LinkCore
 from ._events import PeerOffered
 from ._peer import Peer
+from ._policy import refused
 from .errors import LimitError
 
 
@@ -28,9 +29,11 @@ class Standing:
         self._admit = admit
         self._access = access
 
-    def proven(self, peer: Peer, now: float) -> Decision:
-        """The link is opening: admit or refuse."""
+    def proven(self, peer: Peer, enters: Callable[[Peer], str | None], now: float) -> Decision:
+        """The link is opening: admit or refuse. `enters` may say why even an admitted peer does not come in."""
         decision = self._admit(peer, int(now))
+        if decision.allowed and (full := enters(peer)) is not None:
+            decision = refused(full, Kind.LIMIT)
         if decision.allowed:
             self._core.admit(_seconds(decision, now))
         else:

@@ -145,6 +145,8 @@ class ServingLink(StreamLink, Protocol):
 
     def _fail_stream(self, stream: StreamEnd, error: BaseException) -> None: ...
 
+    def _stream_served(self) -> None: ...
+
 
 async def serve_stream(link: ServingLink, stream: Stream, destination: StreamDestination) -> None:
     """Run the handler of a stream to its end."""
@@ -160,6 +162,8 @@ async def serve_stream(link: ServingLink, stream: Stream, destination: StreamDes
         link._fail_stream(stream, error)
     else:
         stream.close()
+    finally:
+        link._stream_served()
 
 
 async def _serve_in_thread(stream: Stream, handler: Callable[[BlockingStream], None]) -> None:

@@ -342,6 +342,8 @@ class BlockingLink(Shell):
             stream.close()
         finally:
             self._streamers.discard(threading.current_thread())
+            with self._lock:
+                self._stream_served()
 
     def _poke(self) -> None:
         self._flush()

@@ -25,7 +25,7 @@ class BlockingServer:
     def __init__(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
         self._server = server
         self._loop = loop
-        self.endpoints = server.endpoints  #: where it listens, with actual ports
+        self.endpoints: tuple[str, ...] = server.endpoints  #: where it listens, with actual ports
 
     @property
     def statistics(self) -> ServerStatistics:
