@@ -43,6 +43,35 @@ def test_a_machine_of_another_suite_reads_and_writes_over_a_server(
     assert nas("scrub", "home:").code == 0
 
 
+def test_a_domain_moves_to_another_suite_with_one_command(
+    homes: Path, machine_at: Callable[[Path], Machine], tmp_path: Path
+) -> None:
+    nas = machine_at(homes / "nas")
+    make_domain(nas, CLASSIC)
+    deep = tmp_path / "deep"
+    (deep / "er").mkdir(parents=True)
+    (deep / "er" / "apple.txt").write_text("an apple")
+    (deep / "link").symlink_to("er/apple.txt")
+    (deep / "er").chmod(0o750)
+    nas("cp", "-r", deep, "home:/")
+    nas("cp", deep / "er" / "apple.txt", "home:/")
+    facts = nas("init", "new", "--host", "nas", "--no-input", "--suite", HYBRID, "--from", "home", "--json").document
+    assert facts["copied"] == {"files": 2, "bytes": 16, "failures": 0}
+    credentials = FileCredentialStore(nas.home / "domains" / "new" / "root-credentials")
+    assert credentials.public().suite is Suite.HYBRID_PQ
+    assert nas("ls", "new:").out == nas("ls", "home:").out == "apple.txt\ndeep/\n"
+    assert nas("ls", "-l", "new:/deep").out == nas("ls", "-l", "home:/deep").out
+    assert nas("cat", "new:/deep/link", "new:/apple.txt").out == "an applean apple"
+
+
+def test_what_cannot_be_copied_is_told_and_nothing_is_made_of_an_unknown_domain(nas: Machine) -> None:
+    assert "no domain is called 'work'" in nas("init", "new", "--no-input", "--from", "work", code=2).err
+    assert not (nas.home / "domains" / "new").exists()
+    done = nas("init", "new", "--no-input", "--from", "home", code=3, BLOCKTREE_PASSPHRASE="wrong")
+    assert "not the passphrase" in done.err
+    assert not (nas.home / "domains" / "new").exists()
+
+
 def test_a_hybrid_domain_comes_back_from_its_words(
     homes: Path, machine_at: Callable[[Path], Machine], tmp_path: Path
 ) -> None:

@@ -58,6 +58,10 @@ class Session:
             self._identities[domain.petname] = unlock_domain(domain, self._environ, self._passphrase_file, prompt)
         return self._identities[domain.petname]
 
+    def hold(self, domain: Domain, identity: Identity) -> None:
+        """Use an identity that was just made, without asking for its passphrase again."""
+        self._identities[domain.petname] = identity
+
     def unlock_root(self, domain: Domain) -> Identity:
         """The root's own identity, where its credentials lie; asks for their passphrase where need be."""
         if not domain.root_credentials.exists():

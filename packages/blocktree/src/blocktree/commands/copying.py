@@ -80,6 +80,18 @@ def cp(
     _show(report, time.monotonic() - started, as_json=json)
 
 
+def copy_domain(session: Session, source: Domain, target: Domain) -> Report:
+    """Copy all that the root directory of one domain holds into that of another; failures stand in the report."""
+    meter: Meter = Bar() if sys.stderr.isatty() else Silence()
+    start, goal = TreePlace(source, source.root_path), TreePlace(target, target.root_path)
+    with meter, _trees(session, [start, goal]) as trees:
+        tree = trees[source.petname]
+        run = _Run(goal=goal, trees=trees, report=Report(), meter=meter, recursive=True, several=True)
+        for item in TreeSource(tree).children(tree_item(tree, start.path)):
+            _copy_item(TreeSource(tree), item, run)
+    return run.report
+
+
 @dataclass(frozen=True)
 class LocalPlace:
     path: Path
@@ -192,12 +204,23 @@ def _refuse_copy_into_itself(start: TreePlace, goal: Place) -> None:
         raise CommandError(f"{start.path} cannot be copied into itself", kind=Kind.LOOP)
 
 
-def _show(report: Report, seconds: float, *, as_json: bool) -> None:
-    """Say what was done; end with the code of the first failure, if any."""
+def show_left_out(report: Report) -> None:
+    """Say what was not copied, and why."""
     for path in report.skipped:
         remark(f"bt: {visible(path)}: skipped, since it is no file, directory or symbolic link")
     for _, error in report.failures:
         complain(error, as_json=False)
+
+
+def end_with_failure(report: Report) -> None:
+    """End with the code of the first failure, if any."""
+    if report.failures:
+        raise typer.Exit(exit_code(report.failures[0][1].kind))
+
+
+def _show(report: Report, seconds: float, *, as_json: bool) -> None:
+    """Say what was done; end with the code of the first failure, if any."""
+    show_left_out(report)
     if as_json:
         give(
             {
@@ -213,5 +236,4 @@ def _show(report: Report, seconds: float, *, as_json: bool) -> None:
     else:
         rate = human_size(int(report.bytes / max(seconds, 0.001)))
         remark(f"copied {report.files} files, {human_size(report.bytes)}, in {seconds:.1f} s ({rate}/s)")
-    if report.failures:
-        raise typer.Exit(exit_code(report.failures[0][1].kind))
+    end_with_failure(report)

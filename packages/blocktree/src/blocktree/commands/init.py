@@ -16,7 +16,7 @@ from btfproto.domain import create_domain
 from btfproto.localfs import empty_directory_attributes
 from btfproto.store import EmbeddedStore
 from btlib.credentials import Credentials
-from btlib.errors import PathError
+from btlib.errors import BlocktreeError, PathError
 from btlib.home import Domain, DomainSettings, make_private_directory, tcti_of
 from btlib.identity import Identity
 from btlib.paths import check_name
@@ -26,11 +26,13 @@ from btlib.writecaps import Chain
 
 from ..asking import at_terminal, new_passphrase
 from ..errors import CommandError
+from ..files.copying import Report
 from ..key_places import KeyPlace, place_text
 from ..options import Json, PassphraseFile, Pcrs, Petname, SuiteName, Tcti, Tpm
-from ..output import give, remark, say
+from ..output import give, human_size, remark, say
 from ..recovery_words import ask_back, numbered_lines
 from ..session import Session, now, own
+from .copying import copy_domain, end_with_failure, show_left_out
 
 STORE = Path("store")
 
@@ -47,6 +49,10 @@ def init(
     tpm: Tpm = False,
     tcti: Tcti = None,
     pcr: Pcrs = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--from", metavar="PETNAME", help="Copy all files of this domain, which stays, into the new one."),
+    ] = None,
     no_input: Annotated[
         bool, typer.Option("--no-input", help="Ask nothing: no recovery words are shown or typed back.")
     ] = False,
@@ -60,11 +66,16 @@ def init(
     move that file to a safe place if this machine is not one. With --tpm, the keys are in the TPM, and the files are
     worth nothing on any other machine; the words still are.
 
+    A domain is named by its root's keys, so its suite is for ever. With --from, a new domain of another suite, or with
+    keys that nobody has seen, begins with the files of an old one. Grants and other machines do not come along.
+
     Examples:
 
       bt init
 
       bt init --tpm
+
+      bt init new --suite hybrid-pq --from home
 
       bt init work --host nas --store /srv/work --no-input --passphrase-file ~/secret
     """
@@ -72,6 +83,9 @@ def init(
     place = KeyPlace.chosen(session.home, tpm=tpm, tcti=tcti, pcrs=pcr)
     chosen = place.suite(suite)
     name = _host_name(host)
+    old = None if source is None else session.home.domain(source)
+    if old is not None:
+        session.unlock(old)
     pending = session.home.begin(petname)
     root = Credentials.generate(chosen)
     settings = DomainSettings(root=root.public.principal, host=name, store=store.absolute() if store else STORE)
@@ -86,7 +100,25 @@ def init(
         root_store.save(root, secret)
         identity = machine_store.add_chains(secret, _make_tree(domain, root, machine))
         made = session.home.admit(domain)
-    _show(made, identity, as_json=json)
+    report = Report()
+    if old is not None:
+        session.hold(made, identity)
+        report = _copied(session, old, made)
+    _show(made, identity, report, as_json=json)
+    end_with_failure(report)
+
+
+def _copied(session: Session, old: Domain, made: Domain) -> Report:
+    try:
+        report = copy_domain(session, old, made)
+    except BlocktreeError as error:
+        raise CommandError(
+            f"the domain {made.petname} is made, but the files of {old.petname} were not all copied: {error.message}",
+            kind=error.kind,
+            hint=f"copy the rest with bt cp -r, or begin again: rm -r {made.directory} {made.data}",
+        ) from error
+    show_left_out(report)
+    return report
 
 
 def _make_tree(domain: Domain, root: Credentials, machine: PublicKeys) -> Chain:
@@ -143,7 +175,7 @@ def _hand_over_words(root: Credentials) -> None:
     remark("Good. They are not shown again.\n")
 
 
-def _show(domain: Domain, machine: Identity, *, as_json: bool) -> None:
+def _show(domain: Domain, machine: Identity, copied: Report, *, as_json: bool) -> None:
     tcti = tcti_of(domain.credentials_file, domain.tcti)
     if as_json:
         give(
@@ -155,6 +187,7 @@ def _show(domain: Domain, machine: Identity, *, as_json: bool) -> None:
                 "store": str(domain.store),
                 "tpm": tcti,
                 "root_credentials": str(domain.root_credentials_file),
+                "copied": {"files": copied.files, "bytes": copied.bytes, "failures": len(copied.failures)},
             }
         )
         return
@@ -163,4 +196,6 @@ def _show(domain: Domain, machine: Identity, *, as_json: bool) -> None:
     say(f"  machine   {machine.principal}  ({domain.host})")
     say(f"  store     {domain.store}")
     say(f"  keys      {place_text(domain.credentials_file, tcti)}")
+    if copied.files or copied.directories:
+        say(f"  copied    {copied.files} files, {human_size(copied.bytes)}")
     say(f"Next: bt cp -r DIRECTORY {domain.petname}:/   or   bt mount {domain.petname}: MOUNTPOINT")
