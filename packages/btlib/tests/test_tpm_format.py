@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import secrets
 from pathlib import Path
 
@@ -23,6 +24,7 @@ pytest.importorskip("tpm2_pytss", reason="the extra btlib[tpm] is not installed"
 from btlib.tpm import TpmCredentialStore
 from btlib.tpm._format import MAGIC, MAX_FILE_BYTES, Blob, TpmRecord, decode_record, encode_record
 from btlib.tpm._hpke import open_shared, split_sealed
+from btlib.tpm._templates import storage_template
 
 PUBLIC = Credentials(suite=Suite.P256, seed=bytes(range(32))).public
 BLOB = Blob(public=b"public", private=b"private")
@@ -49,6 +51,14 @@ def checked(body: bytes) -> bytes:
 
 def test_a_record_comes_back() -> None:
     assert decode_record(FILE, "keys") == RECORD
+
+
+def test_the_formats_bytes_and_the_storage_keys_template_never_change() -> None:
+    """A file of today has to be read for ever; with another template every key ever made would be lost."""
+    assert hashlib.sha256(FILE).hexdigest() == "7132d707bc9cf95fec721fdfee58bb1bf7f22f2f981704ef1613bf72ff06e087"
+    mark = tagged_hash(Label.TPM_STORAGE).hex()
+    template = f"003a0023000b000304720020{mark}00060080004300100003001000000000"
+    assert storage_template().marshal().hex() == template
 
 
 @pytest.mark.parametrize("size", range(len(FILE)))
