@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from btlib.credentials import FileCredentialStore
 from btlib.public_keys import Suite
+from btlib.shares import split_seed
 
 from .conftest import CHEAP, PASSPHRASE, Machine
 from .test_recover import words_of, write_private
@@ -84,3 +85,18 @@ def test_a_hybrid_domain_comes_back_from_its_words(
     assert fresh("cat", "home:/apple.txt").out == "an apple"
     assert FileCredentialStore(fresh.directory / "credentials").public().suite is Suite.HYBRID_PQ
     assert FileCredentialStore(fresh.directory / "root-credentials").public().suite is Suite.HYBRID_PQ
+
+
+def test_a_hybrid_domain_comes_back_from_its_shares_and_a_server(
+    homes: Path, machine_at: Callable[[Path], Machine], tmp_path: Path
+) -> None:
+    nas, fresh, port = machine_at(homes / "nas"), machine_at(homes / "fresh"), free_port()
+    make_domain(nas, HYBRID)
+    (tmp_path / "apple.txt").write_text("an apple")
+    nas("cp", tmp_path / "apple.txt", "home:/")
+    seed = FileCredentialStore(nas.directory / "root-credentials").reveal(PASSPHRASE).seed
+    files = [write_private(tmp_path / f"{n}", " ".join(s.words)) for n, s in enumerate(split_seed(seed, 2, 3))]
+    shares = [word for file in files[1:] for word in ("--share-file", str(file))]
+    with running_server(nas, port, tmp_path / "btfsd.log"):
+        fresh("recover", "home", "--server", f"127.0.0.1:{port}", "--server-host", "nas", *shares)
+        assert fresh("cat", "home:/apple.txt").out == "an apple"
