@@ -26,8 +26,6 @@ def parse_until(text: str, now: int) -> int:
 
 def parse_since(text: str, now: int) -> int:
     """The first second from which on something shall hold. A date alone means its whole day. Raises CommandError."""
-    if text == "now":
-        return now
     if _SPAN.fullmatch(text):
         return now - (_span_end(text, now) - now)
     moment, whole_day = _moment(text)

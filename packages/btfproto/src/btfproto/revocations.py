@@ -97,5 +97,5 @@ class RevocationView:
                 f"what is remembered of revocations is not about {self._root}, or of a newer version",
                 "update this program, or move the file away",
             )
-        self.confirmed = remembered.confirmed
+        self.confirmed = self._saved = remembered.confirmed
         return remembered.seen

@@ -104,7 +104,7 @@ def lists() -> Iterator[tuple[str, Vector]]:
         ("by-a-writer-below", "is not below", known, MEMBER, owner_chain(MEMBER, "a"), {}),
         ("by-who-may-not-delegate", "cannot give", known, MEMBER, owner_chain(MEMBER, delegable=False), {}),
         ("by-a-stranger", "is not the root", known, MEMBER, Chain(), {}),
-        ("by-whom-it-revokes", "was revoked on", revoking(OWNER.principal), OWNER, owner, {}),
+        ("by-whom-it-names", "it names", revoking(OWNER.principal), OWNER, owner, {}),
         ("names-the-root", "cannot be revoked", revoking(ROOT.principal), OWNER, owner, {}),
         ("version-of-the-header", "stands under version", known, OWNER, owner, {"version": 2}),
         ("in-another-scope", "root scope", known, OWNER, owner, {"scope": INNER}),

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import re
 import secrets
+import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Annotated
 
 import typer
-from btfproto.domain import DomainReader, RevokedAccess, Withdrawn, granted_in, revoke_access, withdraw_access
+from btfproto.domain import (
+    Aftermath,
+    DomainReader,
+    RevokedAccess,
+    Withdrawn,
+    aftermath,
+    granted_in,
+    revoke_access,
+    withdraw_access,
+)
 from btfproto.store import Store
 from btlib.home import Domain
 from btlib.identity import Identity
@@ -28,6 +39,7 @@ from ..principals import find_principal, name_of
 from ..session import Session, known_revocations, now, open_store
 
 _SERIAL = re.compile("[0-9a-f]{32}")
+NOW = "now"
 NOTHING_WITHDRAWN = Withdrawn(readcaps=0, chains=0)
 
 
@@ -43,10 +55,13 @@ class Target:
     blocks: frozenset[bytes] = frozenset()  #: directories whose readcaps are withdrawn
     lineage: Sequence[bytes] = field(default=())
 
-    @property
-    def whole(self) -> bool:
-        """Whether all of a principal is meant."""
-        return self.principal is not None and self.place is None
+    def principals(self, since: int) -> dict[Principal, int]:
+        """What goes into the list: a principal, where all of it is meant,"""
+        return {self.principal: since} if self.principal is not None and self.place is None else {}
+
+    def revoked_serials(self, since: int) -> dict[bytes, int]:
+        """or the serials of writecaps."""
+        return dict.fromkeys(self.serials, since)
 
 
 def revoke(
@@ -67,7 +82,7 @@ def revoke(
     ] = None,
     since: Annotated[
         str, typer.Option("--from", metavar="TIME", help="From when on it counts: a date, or 2d for two days ago.")
-    ] = "now",
+    ] = NOW,
     root: Annotated[bool, typer.Option("--root", help="Sign with the root's keys instead of this machine's.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     json: Json = False,
@@ -86,18 +101,20 @@ def revoke(
     """
     session = Session(passphrase_file)
     domain, place = _where(session, path)
-    moment = parse_since(since, now())
     signer = session.unlock_root(domain) if root else session.unlock(domain)
     found = _target(session, domain, target, place)
-    _announce(found, moment)
-    if not yes:
-        confirm(f"Revoke {found.called}?", otherwise="--yes")
-    store = open_store(domain, signer)
-    try:
+    with closing(open_store(domain, signer)) as store:
+        # The second that runs is over for honest writers too: what they wrote in it shall stay.
+        moment = now() + 1 if since == NOW else parse_since(since, now())
+        words = consequences(found, moment, _lost(domain, store, found, moment))
+        for line in words:
+            remark(line)
+        if not yes:
+            confirm(f"Revoke {found.called}?", otherwise="--yes")
         done, withdrawn = _revoke(domain, store, signer, found, moment)
-    finally:
-        store.close()
-    _show(found, moment, done, withdrawn, as_json=json)
+        if since == NOW:
+            time.sleep(max(0.0, moment - time.time()))  # who hears that it is done may rely on it
+    _show(found, moment, done, withdrawn, words, as_json=json)
 
 
 def _where(session: Session, path: str | None) -> tuple[Domain, BlockPath | None]:
@@ -151,19 +168,29 @@ def _target_at(session: Session, domain: Domain, principal: Principal, called: s
     )
 
 
-def _announce(target: Target, since: int) -> None:
-    """What it will do and what it cannot, before anything is done."""
-    for line in consequences(target, since, now()):
-        remark(line)
+def _lost(domain: Domain, store: Store, target: Target, since: int) -> Aftermath:
+    """What would become unreadable. Raises CommandError where that is the tree itself."""
+    if since >= now():
+        return Aftermath()
+    reader = DomainReader(store, domain.root, known_revocations(domain, store))
+    lost = aftermath(reader, target.principals(since), target.revoked_serials(since))
+    if lost.root_directory:
+        raise CommandError(
+            f"the root directory of {domain.petname} was last written by that right, after {human_time(since)} UTC: "
+            "with it, the whole tree would become unreadable",
+            hint="give a later --from; or make and remove a directory there from another machine first, which signs "
+            "the root directory anew",
+        )
+    return lost
 
 
-def consequences(target: Target, since: int, moment: int) -> list[str]:
-    """Plain sentences."""
+def consequences(target: Target, since: int, lost: Aftermath) -> list[str]:
+    """Plain sentences: what it will do and what it cannot, before anything is done."""
     lines = [f"From {human_time(since)} UTC on, {target.called} counts for nothing. This cannot be undone."]
-    if since < moment:
+    if lost.files or lost.records:
         lines.append(
-            "What was written by that right since then becomes unreadable for everybody, also what was honest; "
-            "what was written before stays."
+            f"{lost.files} files or directories and {lost.records} records that were written by that right since then "
+            "become unreadable for everybody, honest or not. Copy what you trust first."
         )
     if target.principal is not None:
         lines.append(
@@ -184,8 +211,8 @@ def _revoke(
         store,
         signer,
         domain.root,
-        principals={target.principal: since} if target.whole and target.principal else {},
-        serials=dict.fromkeys(target.serials, since),
+        principals=target.principals(since),
+        serials=target.revoked_serials(since),
         now=now(),
         random=secrets.token_bytes,
         seen=view.seen,
@@ -207,7 +234,9 @@ def _revoke(
     return done, withdrawn
 
 
-def _show(target: Target, since: int, done: RevokedAccess, withdrawn: Withdrawn, *, as_json: bool) -> None:
+def _show(
+    target: Target, since: int, done: RevokedAccess, withdrawn: Withdrawn, words: list[str], *, as_json: bool
+) -> None:
     if as_json:
         give(
             {
@@ -218,7 +247,7 @@ def _show(target: Target, since: int, done: RevokedAccess, withdrawn: Withdrawn,
                 "version": done.record.version,
                 "added": done.added,
                 "readcaps_withdrawn": withdrawn.readcaps,
-                "not_undone": consequences(target, since, now())[1:],
+                "not_undone": words[1:],
             }
         )
         return

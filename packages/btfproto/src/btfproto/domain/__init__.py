@@ -4,6 +4,7 @@ Nothing here walks directories or keeps a connection; `LocalFs` does the one, a 
 are arguments. The formats are specified in `docs/spec/domain.md`.
 """
 
+from ._aftermath import Aftermath, aftermath
 from ._create import CreatedDomain, DirectoryAttributes, create_domain
 from ._drafts import Content, Draft, public_content
 from ._explain import Access, AccessExplanation, Place, explain_access, explain_granted
@@ -34,6 +35,7 @@ __all__ = [
     "ROLLED_BACK",
     "Access",
     "AccessExplanation",
+    "Aftermath",
     "Content",
     "CreatedDomain",
     "DirectoryAttributes",
@@ -56,6 +58,7 @@ __all__ = [
     "Survey",
     "Volume",
     "Withdrawn",
+    "aftermath",
     "best_key",
     "check_list",
     "check_revoker",

@@ -2,9 +2,10 @@
 
     revocation list   derive(REVOKED, root digest)     a public block in the root scope; `/<root>/.bt/revoked` to people
 
-Signed by the root, or by an *owner*: somebody whose chain allows WRITE at `/<root>`, may be delegated, and is not
-revoked by this very list. A list only grows; nobody takes back. A reader refuses a list older than one it saw, another
-one of the same version, and one that lacks what it saw. Pure; reading and keeping it is elsewhere.
+Signed by the root, or by an *owner*: somebody whose chain allows WRITE at `/<root>` and may be delegated. No list names
+anything of its signer's chain: nobody revokes himself, or whom his right comes from. A list only grows; nobody takes
+back. A reader refuses a list older than one it saw, another one of the same version, and one that lacks what it saw.
+Pure; reading and keeping it is elsewhere.
 """
 
 from __future__ import annotations
@@ -107,14 +108,19 @@ def owner_decision(
         now=now,
         path=BlockPath(root),
         lineage=(scope,),
-        revocations=record.effective,
         verified=links,
     )
     last = chain.last
-    if not decision.allowed or last is None or last.may_delegate:
+    if not decision.allowed or last is None:
         return decision
-    reason = f"the writecap of {subject} may not be delegated, and who cannot give cannot take away"
-    return msgspec.structs.replace(decision, allowed=False, stage=Stage.RIGHT, reason=reason)
+    if not last.may_delegate:
+        reason = f"the writecap of {subject} may not be delegated, and who cannot give cannot take away"
+        return msgspec.structs.replace(decision, allowed=False, stage=Stage.RIGHT, reason=reason)
+    named = [cap for cap in chain.caps if cap.subject in record.principals or cap.serial in record.serials]
+    if named:
+        reason = f"it names {named[0].subject} or its writecap, from which the right of {subject} to sign it comes"
+        return msgspec.structs.replace(decision, allowed=False, stage=Stage.REVOCATION, reason=reason)
+    return decision
 
 
 def check_succession(seen: SeenList, fresh: SeenList) -> None:
