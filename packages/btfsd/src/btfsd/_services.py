@@ -42,6 +42,7 @@ class Services:
     def __init__(self, host: Host, settings: Settings) -> None:
         """Raises StoreError (BUSY: another process has the store), FsError (no such domain in it), IntegrityError."""
         root = host.domain.root
+        self._own = host.identity.principal
         self.policy = ServerPolicy(root, self._revoked)
         self.router = Router()
         self.socket = socket_endpoint(host.store)
@@ -92,6 +93,9 @@ class Services:
             log.info(
                 "revocation list %d: %d principals, %d writecaps", known.version, *counts, extra={"fields": fields}
             )
+            own = known.revoked(self._own, int(time.time()))
+            if own is not None:
+                log.error("this machine itself is out, whoever knows does not speak with it: %s", own)
 
     def drain(self) -> None:
         """Let nobody wait for events any more, so that all requests come to their end."""

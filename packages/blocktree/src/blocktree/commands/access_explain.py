@@ -17,7 +17,7 @@ from ..output import Json as Document
 from ..output import give, iso_time, say, visible
 from ..places import places_above
 from ..principals import find_principal
-from ..session import Session, now, open_store
+from ..session import Session, known_revocations, now, open_store
 
 POWERS = ("read", "write", "execute")
 
@@ -56,7 +56,7 @@ def explain(
 def _explain_own(domain: Domain, own: Identity, place: BlockPath) -> AccessExplanation:
     store = open_store(domain, own)
     try:
-        return explain_access(store, own, place, now())
+        return explain_access(store, own, place, now(), revocations=known_revocations(domain, store))
     finally:
         store.close()
 

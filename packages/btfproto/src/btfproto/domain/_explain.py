@@ -19,7 +19,7 @@ from btfproto.errors import FsError
 from btfproto.store import Store
 
 from ._open import best_key, directory_header, no_readcap, read_held
-from ._reader import DomainReader
+from ._reader import DomainReader, RevocationSource
 from ._records import Grants
 
 
@@ -57,9 +57,11 @@ class AccessExplanation:
     execute: Access
 
 
-def explain_access(store: Store, identity: Identity, path: BlockPath, now: int) -> AccessExplanation:
+def explain_access(
+    store: Store, identity: Identity, path: BlockPath, now: int, *, revocations: RevocationSource | None = None
+) -> AccessExplanation:
     """What `identity` may do at `path`, by its own chains and what it was granted. Raises FsError, StoreError."""
-    reader = DomainReader(store, path.root)
+    reader = DomainReader(store, path.root, revocations)
     try:
         held = read_held(reader, identity)
         read = _explain_read(reader, identity, path, now)

@@ -109,7 +109,8 @@ class VolumeAttacher:
     def _volume(self, path: BlockPath) -> tuple[LocalFs, Volume]:
         """The file system that serves a path: one for each of the server's own readcaps."""
         try:
-            found = open_volume(self._store, self._identity, path, int(self._clock()))
+            now = int(self._clock())
+            found = open_volume(self._store, self._identity, path, now, revocations=self._revocations)
         except FsError as error:
             if error.kind is not Kind.FORBIDDEN:
                 raise
