@@ -103,6 +103,7 @@ SHELLS: dict[str, list[str]] = {
         "_certificates.py",  # ephemeral keys, memory files for OpenSSL
         "_keyed.py",  # the lock of the replay caches, and their clock
         "_loops.py",
+        "_metrics.py",
         "_reconnecting.py",
         "_server.py",
         "_shell*.py",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -17,7 +18,6 @@ from ._limits import HELD_SECONDS
 from ._peer import Peer
 from ._preface import refusal
 from ._server import Server, Setup
-from ._shell_base import log
 from .errors import AuthenticationError, UnreachableError
 
 
@@ -42,7 +42,8 @@ class _ServedLink(AnyioLink):
     def _on_opened(self, event: LinkOpened) -> None:
         self.was_open = True
         self._server.gate.opened(self._address)
-        log.info("link %d: opened by %s from %s", self.id, event.peer, self._address or "a local process")
+        where = self._address or "a local process"
+        self._log(logging.INFO, "link opened", f"opened from {where}", address=where)
         super()._on_opened(event)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -16,7 +17,6 @@ from ._limits import HELD_SECONDS
 from ._peer import Peer
 from ._preface import refusal
 from ._server import Server, Setup
-from ._shell_base import log
 from ._sockets import BACKLOG
 from ._workers import Workers, loop_workers
 from .errors import AuthenticationError, UnreachableError
@@ -59,7 +59,8 @@ class _ServedLink(AsyncioLink):
     def _on_opened(self, event: LinkOpened) -> None:
         self._was_open = True
         self._server.gate.opened(self._address)
-        log.info("link %d: opened by %s from %s", self.id, event.peer, self._address or "a local process")
+        where = self._address or "a local process"
+        self._log(logging.INFO, "link opened", f"opened from {where}", address=where)
         super()._on_opened(event)
 
     def connection_lost(self, exc: Exception | None) -> None:

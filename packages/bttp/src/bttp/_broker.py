@@ -20,6 +20,7 @@ from btlib.paths import BlockPath
 
 from ._link import Link
 from ._router import Request, Router
+from ._statistics import BrokerStatistics
 from ._stream import Stream
 from ._topics import (
     SUBSCRIBED,
@@ -34,16 +35,6 @@ from ._topics import (
     parse_wish,
 )
 from .errors import ConnectionLostError, LimitError, RemoteProtocolError
-
-
-class BrokerStatistics(msgspec.Struct, kw_only=True):
-    """What a broker did."""
-
-    subscribers: int = 0  #: now
-    published: int = 0
-    delivered: int = 0  #: items given to subscribers' streams
-    lost: int = 0  #: by the choice of their subscribers
-    disconnected: int = 0  #: subscribers that were too slow and had chosen that
 
 
 class _Subscriber:

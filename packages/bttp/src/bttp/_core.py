@@ -10,9 +10,11 @@ It decides nothing about capabilities: it proves signatures (PeerProven), and it
 from __future__ import annotations
 
 import contextlib
+import enum
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf
+from typing import TypeAlias
 
 from btlib.identity import Identity
 from btlib.kinds import Kind
@@ -43,6 +45,16 @@ from .errors import (
 
 _CLOSED = State.CLOSED  # looking a member up costs more than comparing it
 _TAKE = 256 * 1024  # plaintext encrypted at once: few calls into TLS, and a bound on what a small message waits for
+
+
+class Direction(enum.Enum):
+    """Which way something went, as this side sees it."""
+
+    SENT = "sent"
+    RECEIVED = "received"
+
+
+Tap: TypeAlias = Callable[[Direction, bytes], None]
 
 
 class LinkCore(Control):
@@ -92,6 +104,8 @@ class LinkCore(Control):
         self._written = False  # TLS holds output that did not come from the exchange
         self._pings = 0
         self._received = 0
+        self._tap: Tap | None = None
+        self._skip = 0  # bytes until the next frame that a tap sees whole
         self._leaving = False  # this side said GOAWAY and closes once nothing is under way
         if role is Role.CLIENT:
             self._tls = TlsPump(keys.client_context(), server_side=False)
@@ -237,6 +251,13 @@ class LinkCore(Control):
         """The replay cache of the other side, once its HELLO came; 0: none."""
         return 0 if self._introduction.hello is None else self._introduction.hello.instance
 
+    def tap(self, tap: Tap | None) -> None:
+        """Show the plaintext of the open link in both directions, from the next frame on; None: no more."""
+        self._tap = tap
+        held, self._skip = self._reader.rest()
+        if tap is not None and held:
+            tap(Direction.RECEIVED, held)
+
     # --- inside
 
     def _move(self, what: Step) -> None:
@@ -297,6 +318,8 @@ class LinkCore(Control):
             count = tls.read_into(space)
             more = count == len(space)
             if count:
+                if self._tap is not None:
+                    self._show(bytes(space[:count]))
                 reader.filled(count)
                 for kind, stream, start, stop in reader.frames():
                     if self._talking and (handler := handlers.get(kind)) is not None:
@@ -305,6 +328,13 @@ class LinkCore(Control):
                         self._control(kind, stream, buffer[start:stop])
             if tls.ended:
                 self._end()
+
+    def _show(self, plaintext: bytes) -> None:
+        """Let the tap see what came, once it has come to the beginning of a frame."""
+        skipped = min(self._skip, len(plaintext))
+        self._skip -= skipped
+        if self._tap is not None and skipped < len(plaintext):
+            self._tap(Direction.RECEIVED, plaintext[skipped:])
 
     def _end(self) -> None:
         if self._talking:
@@ -324,6 +354,8 @@ class LinkCore(Control):
         assert self._tls is not None
         plaintext = self._exchange.take(_TAKE)
         if plaintext:
+            if self._tap is not None:
+                self._tap(Direction.SENT, plaintext)
             self._tls.write(plaintext)
         if self._leaving and self._exchange.idle:
             self._close(None)

@@ -189,6 +189,12 @@ class FrameReader:
             return self._target[self._placed :]
         return self._view[self._end :]
 
+    def rest(self) -> tuple[bytes, int]:
+        """What is held of a frame that is not whole: its bytes; or, where they lie in a body, how many are missing."""
+        if self._target is not None:
+            return b"", len(self._target) - self._placed
+        return bytes(self._view[: self._end]), 0
+
     def filled(self, count: int) -> None:
         if self._target is not None:
             self._placed += count

@@ -23,7 +23,7 @@ from ._router import Router
 from ._shares import Shares
 from ._shell_base import log
 from ._sockets import close_listeners, endpoint_of, listen
-from ._statistics import ServerStatistics
+from ._statistics import LinkStatistics, ServerStatistics
 from .errors import BttpError, LocalProtocolError
 
 
@@ -52,6 +52,7 @@ class Server:
         self.shares = Shares(setup.server_limits)
         self.endpoints: tuple[str, ...] = tuple(map(endpoint_of, sockets))  #: where it listens, with actual ports
         self._links: set[Link] = set()
+        self._ended = LinkStatistics()  # of the links that are gone
 
     @property
     def links(self) -> tuple[Link, ...]:
@@ -63,11 +64,21 @@ class Server:
         """Counters, as they are now."""
         return self.gate.statistics.snapshot()
 
+    @property
+    def traffic(self) -> LinkStatistics:
+        """What all links did together, those that have ended included."""
+        total = self._ended.snapshot()
+        for link in self._links:
+            total.add(link.statistics)
+        return total
+
     def add(self, link: Link) -> None:
         self._links.add(link)
 
     def discard(self, link: Link) -> None:
-        self._links.discard(link)
+        if link in self._links:
+            self._links.discard(link)
+            self._ended.add(link.statistics)
         self.shares.leave(link)
 
     def recheck(self) -> None:

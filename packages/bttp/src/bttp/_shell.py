@@ -6,6 +6,7 @@ gives. All three run under one owner at a time: the event loop, or the lock of a
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 
@@ -42,7 +43,6 @@ from ._peer import Peer
 from ._policy import Policy
 from ._replay import Record
 from ._router import Answer, Destination, Mode, Request, Router
-from ._shell_base import log
 from ._shell_streams import StreamShell, Waiter
 from ._states import TALKING, State
 from .errors import BttpError
@@ -270,18 +270,19 @@ class Shell(StreamShell):
             self._recheck_streams()
 
     def _on_draining(self, event: PeerDraining) -> None:
-        log.info("link %d to %s: the peer goes away: %s", self.id, self.peer, event.text)
+        self._log(logging.INFO, "peer goes away", f"the peer goes away: {event.text}", kind=event.kind.name)
         self._leaving.tell()
 
     def _on_closed(self, event: LinkClosed) -> None:
         self._ended = True
         if event.error is not None:
-            log.info("link %d to %s ended: %s", self.id, self.peer, event.error)
+            self._log(logging.INFO, "link ended", f"ended: {event.error}", kind=event.error.kind.name)
         self._closing.tell()
         self._ended_now(event.error)
 
     def _resolve(self, route: Route) -> Target:
         target = route.target = self._access.target(self.peer, route.path, time.time())
         if target.destination is None:
-            log.warning("link %d: %s may not reach %s: %s", self.id, self.peer, route.path, target.reason)
+            text = f"{route.path} is out of reach: {target.reason}"
+            self._log(logging.WARNING, "path refused", text, path=route.path, kind=target.kind.name)
         return target

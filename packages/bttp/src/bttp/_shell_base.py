@@ -16,7 +16,7 @@ from btlib.verification import Decision
 
 from ._access import Access
 from ._callbacks import Callbacks
-from ._core import LinkCore
+from ._core import Direction, LinkCore, Tap
 from ._peer import Peer
 from ._policy import Policy
 from ._router import Router, StreamDestination
@@ -102,6 +102,22 @@ class ShellBase:
         self._core.cut_off(error)
         self._poke()
 
+    def tap(self, tap: Tap | None) -> None:
+        """Show the plaintext of this link to `tap(direction, bytes)`, from the next frame on; None: no more.
+
+        Secrets pass there: it is for looking at one's own links, with a `Dissector` for each direction. It runs in the
+        link's own thread and must not block.
+        """
+
+        def show(direction: Direction, plaintext: bytes) -> None:
+            try:
+                tap(direction, plaintext)  # type: ignore[misc]
+            except Exception as error:  # whoever looks must not end the link
+                self._core.tap(None)
+                self._log(logging.ERROR, "tap failed", "the tap failed and was taken off", error=error)
+
+        self._core.tap(None if tap is None else show)
+
     def on_drain(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call it once, when either side goes away (at once if one does); as `on_close`. The result forgets it."""
         return self._leaving.add(callback)
@@ -141,18 +157,23 @@ class ShellBase:
 
     # --- for all of them
 
+    def _log(self, level: int, event: str, text: str, *, error: BaseException | None = None, **more: object) -> None:
+        """A line for people; for programs `record.fields`: event, link, peer, and `more` (path, kind …)."""
+        fields = {"event": event, "link": self.id, "peer": str(self.peer), **{key: str(more[key]) for key in more}}
+        log.log(level, "link %d to %s: %s", self.id, self.peer, text, exc_info=error, extra={"fields": fields})
+
     def _told(self, path: BlockPath, error: BaseException) -> tuple[Kind, str]:
         """What the peer hears of a handler's failure: nothing of a defect."""
         if isinstance(error, BlocktreeError):
             return error.kind, str(error)
-        log.error("link %d: the handler of %s failed", self.id, path, exc_info=error)
+        self._log(logging.ERROR, "handler failed", f"the handler of {path} failed", error=error, path=path)
         return Kind.INTERNAL, "the handler failed; its log has the details"
 
     def _notify(self, callback: Callable[[], None]) -> None:
         try:
             callback()
-        except Exception:  # somebody else's callback must not keep the others from theirs
-            log.exception("link %d: a callback failed", self.id)
+        except Exception as error:  # somebody else's callback must not keep the others from theirs
+            self._log(logging.ERROR, "callback failed", "a callback failed", error=error)
 
     def _check_process(self) -> None:
         if self._forked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Protocol
 
@@ -17,7 +18,7 @@ from ._events import (
     StreamReset,
     StreamWritable,
 )
-from ._shell_base import ShellBase, log
+from ._shell_base import ShellBase
 from ._stream_end import StreamEnd
 from .errors import RemoteError
 
@@ -55,7 +56,9 @@ class StreamShell(ShellBase):
         self._begin_stream(stream, destination)
 
     def _refuse_stream(self, event: StreamReceived, kind: Kind, reason: str) -> None:
-        log.warning("link %d: %s may not open a stream to %s: %s", self.id, self.peer, event.route.path, reason)
+        path = event.route.path
+        text = f"no stream to {path}: {reason}"
+        self._log(logging.WARNING, "stream refused", text, path=path, kind=kind.name)
         self._core.streams.reset(event.number, kind, reason)
 
     def _on_item(self, event: ItemReceived) -> None:
@@ -95,12 +98,13 @@ class StreamShell(ShellBase):
     def _on_proven(self, event: PeerProven) -> None:
         decision = self._standing.proven(event.peer, self._enters, time.time())
         if not decision.allowed:
-            log.warning("link %d: refused %s: %s", self.id, event.peer, decision.reason)
+            self._log(logging.WARNING, "peer refused", f"refused: {decision.reason}", kind=decision.kind.name)
 
     def _on_offered(self, event: PeerOffered) -> None:
         decision = self._standing.offered(event, time.time())
         if decision is not None and decision.allowed:
-            log.info("link %d: renewed or joined by %s", self.id, event.proof.public.principal)
+            who = event.proof.public.principal
+            self._log(logging.INFO, "proof taken", f"renewed or joined by {who}", principal=who)
             self._recheck_streams()
 
     def _on_proof_answered(self, event: ProofAnswered) -> None:
@@ -120,6 +124,7 @@ class StreamShell(ShellBase):
             stream: StreamEnd = state.token  # type: ignore[assignment]
             refusal = self._standing.recheck_stream(number, stream.path, now)
             if refusal is not None:
-                log.warning("link %d: %s may not use %s any more: %s", self.id, self.peer, stream.path, refusal[1])
+                text = f"the stream at {stream.path} ends: {refusal[1]}"
+                self._log(logging.WARNING, "stream ended", text, path=stream.path, kind=refusal[0].name)
                 self._core.streams.reset(number, *refusal)
                 stream.break_off(RemoteError(refusal[1], kind=refusal[0]))

@@ -1,4 +1,4 @@
-"""Counters of one link, or of a server over all its links. Plain numbers that only grow (`links` apart)."""
+"""Counters of a link, a server, a broker. Plain numbers that only grow (`links`, `handshakes`, `subscribers` apart)."""
 
 from __future__ import annotations
 
@@ -26,6 +26,11 @@ class LinkStatistics(msgspec.Struct, kw_only=True):
     def snapshot(self) -> LinkStatistics:
         return msgspec.structs.replace(self)
 
+    def add(self, other: LinkStatistics) -> None:
+        """Count what another link did, too."""
+        for field in self.__struct_fields__:
+            setattr(self, field, getattr(self, field) + getattr(other, field))
+
 
 class ServerStatistics(msgspec.Struct, kw_only=True):
     """What a server did."""
@@ -39,3 +44,13 @@ class ServerStatistics(msgspec.Struct, kw_only=True):
 
     def snapshot(self) -> ServerStatistics:
         return msgspec.structs.replace(self)
+
+
+class BrokerStatistics(msgspec.Struct, kw_only=True):
+    """What a broker did."""
+
+    subscribers: int = 0  #: now
+    published: int = 0
+    delivered: int = 0  #: items given to subscribers' streams
+    lost: int = 0  #: by the choice of their subscribers
+    disconnected: int = 0  #: subscribers that were too slow and had chosen that

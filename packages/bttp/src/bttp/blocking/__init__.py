@@ -2,6 +2,7 @@
 
 from ._client import connect
 from ._link import BlockingLink
+from ._metrics import serve_metrics
 from ._reconnecting import BlockingLastingSubscription, BlockingReconnectingLink, reconnecting
 from ._server import BlockingServer, serve
 from ._topics import BlockingSubscription, subscribe
@@ -15,5 +16,6 @@ __all__ = [
     "connect",
     "reconnecting",
     "serve",
+    "serve_metrics",
     "subscribe",
 ]

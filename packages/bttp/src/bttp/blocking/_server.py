@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from btlib.identity import Identity
 from btlib.principals import Principal
@@ -16,7 +16,9 @@ from .._policy import Policy
 from .._router import Router
 from .._server import Server
 from .._server import serve as serve_async
-from .._statistics import ServerStatistics
+from .._statistics import LinkStatistics, ServerStatistics
+
+_T = TypeVar("_T")
 
 
 class BlockingServer:
@@ -25,6 +27,7 @@ class BlockingServer:
     def __init__(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
         self._server = server
         self._loop = loop
+        self._thread = threading.get_ident()
         self.endpoints: tuple[str, ...] = server.endpoints  #: where it listens, with actual ports
 
     @property
@@ -32,24 +35,40 @@ class BlockingServer:
         """Counters, as they are now."""
         return self._server.statistics
 
+    @property
+    def traffic(self) -> LinkStatistics:
+        """As `bttp.Server.traffic`."""
+
+        async def traffic() -> LinkStatistics:
+            return self._server.traffic
+
+        return self._run(traffic())
+
     def recheck(self) -> None:
         """As `bttp.Server.recheck`; when it returns, it is done."""
+
+        if threading.get_ident() == self._thread:  # said by one of this server's own handlers
+            self._server.recheck()
+            return
 
         async def recheck() -> None:
             self._server.recheck()
 
-        asyncio.run_coroutine_threadsafe(recheck(), self._loop).result()
+        self._run(recheck())
 
     def renew(self, identity: Identity | Sequence[Identity]) -> None:
         """As `bttp.Server.renew`."""
-        asyncio.run_coroutine_threadsafe(self._server.renew(identity), self._loop).result()
+        self._run(self._server.renew(identity))
 
     def drain(self, timeout: float = 5.0) -> bool:
         """Let nobody in any more, let what is under way finish, close the links. False: some was cut off.
 
         `timeout`: seconds until then.
         """
-        return asyncio.run_coroutine_threadsafe(self._server.drain(timeout), self._loop).result()
+        return self._run(self._server.drain(timeout))
+
+    def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
 
 @contextmanager
