@@ -24,6 +24,7 @@ from tests.bench.harness import Measurement, Result, compare
 NAMES = ("btrun-hand", "btrun-peers", "btrun-scale")
 
 TELLS = 20_000
+SLOW_TELLS = 2_000  # of a peer that takes a hundred times as long
 CALLS = 4_000
 SLICE = 500  # tells between two calls, so that every contender's mailbox stays small
 IN_FLIGHT = 64
@@ -177,6 +178,7 @@ def _peers(rounds: int) -> list[Result]:
     makers: dict[str, Callable[[ModuleType], tuple[Measurement, Measurement, Callable[[], None]]]] = {
         "pykka": _pykka,
         "thespian.actors": _thespian,
+        "xoscar": _xoscar,
     }
     peers: dict[str, tuple[Measurement, Measurement, Callable[[], None]]] = {}
     for module, make in makers.items():
@@ -229,6 +231,35 @@ def _thespian(thespian: ModuleType) -> tuple[Measurement, Measurement, Callable[
         return system.ask(actor, message)
 
     return _tell_blocking(send, ask), _call_blocking(ask), system.shutdown
+
+
+def _xoscar(xoscar: ModuleType) -> tuple[Measurement, Measurement, Callable[[], None]]:
+    """It is asynchronous, too, so it gets a loop of its own."""
+    runner = asyncio.Runner()
+    runner.get_loop().set_exception_handler(lambda loop, context: None)  # its pool leaves futures behind when it stops
+    kind = type("XoscarCounter", (xoscar.Actor,), {"increase": lambda self: None, "echo": lambda self, value: value})
+    pool = runner.run(xoscar.create_actor_pool("127.0.0.1:0", n_process=0))
+    actor = runner.run(xoscar.create_actor(kind, address=pool.external_address, uid="counter"))
+
+    async def tells() -> float:
+        began = time.perf_counter()
+        for _ in range(SLOW_TELLS // SLICE):
+            for _ in range(SLICE):
+                await actor.increase.tell()
+            await actor.echo(1)
+        return SLOW_TELLS / (time.perf_counter() - began)
+
+    async def calls() -> float:
+        began = time.perf_counter()
+        for _ in range(CALLS):
+            await actor.echo(1)
+        return CALLS / (time.perf_counter() - began)
+
+    def stop() -> None:
+        runner.run(pool.stop())
+        runner.close()
+
+    return lambda: runner.run(tells()), lambda: runner.run(calls()), stop
 
 
 def _tell_blocking(send: Callable[[object], object], ask: Callable[[object], object]) -> Measurement:

@@ -32,15 +32,18 @@ class Carriers:
 
     def __init__(self) -> None:
         self._by_prefix: dict[str, Carrier] = {}
+        self.version = 0  #: changes with what `find` may find; whoever remembers an answer looks at this
 
     def attach(self, carrier: Carrier, path: BlockPath) -> None:
         """Reach what lies at or below `path` by this link, until it closes."""
         prefix = str(path)
         self._by_prefix[prefix] = carrier
+        self.version += 1
 
         def closed() -> None:
             if self._by_prefix.get(prefix) is carrier:
                 del self._by_prefix[prefix]
+                self.version += 1
 
         carrier.on_close(closed)
 

@@ -15,9 +15,10 @@ from btlib.errors import BlocktreeError
 
 from ._calls import Call, check_chain, check_cycle
 from ._handlers import CALLED, Route, find_route
-from ._life import Life, State
+from ._life import Life
 from ._notices import INTERRUPT, ExitNotice, StopRequest
 from ._pool import TURN, Worker, current_worker
+from ._states import State
 from ._timers import Timer
 from ._traces import TracedRoutes
 from .errors import DiedError, MailboxFullError, RunError, UnhandledMessageError

@@ -9,7 +9,6 @@ restarts; state does not. When ENDED, what waited has become dead letters and fa
 
 from __future__ import annotations
 
-import enum
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
@@ -19,6 +18,7 @@ import anyio
 
 from ._calls import Call
 from ._notices import ExitNotice, Interrupt, StopRequest
+from ._states import State
 from ._supervision import Restart
 from ._timers import Owned, Timer
 from .actor import Actor, LinkedExitError
@@ -35,16 +35,6 @@ log = logging.getLogger("btrun")
 
 Watcher: TypeAlias = Callable[[Down], None]
 T = TypeVar("T", bound=Owned)
-
-
-class State(enum.Enum):
-    """See the module."""
-
-    STARTING = "starting"
-    RUNNING = "running"
-    STOPPING = "stopping"
-    WAITING = "waiting"
-    ENDED = "ended"
 
 
 class Owner(Protocol):

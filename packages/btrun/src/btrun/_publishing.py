@@ -13,7 +13,7 @@ import anyio
 import bttp
 from btlib.kinds import Kind
 from btlib.paths import BlockPath
-from btserde import SerdeError, decode
+from btserde import SerdeError
 
 from . import _wire as wire
 from ._cell import Cell
@@ -165,15 +165,15 @@ def _offer_all(deliveries: list[tuple[Subscriber, object]]) -> list[tuple[Subscr
 def message_for(cell: Cell, published: wire.Published, known: dict[type, object]) -> object:
     """As one of the classes that this actor handles; else the bytes, which will be a dead letter."""
     actor: type = cell.actor_class
-    tp = wire.wire_types(actor).get((published.name, published.schema))
-    if tp is None:
+    found = wire.wire_types(actor).get((published.name, published.schema))
+    if found is None:
         return published
-    if tp not in known:
+    if found.cls not in known:
         try:
-            known[tp] = decode(published.body, tp)
+            known[found.cls] = found.decode(published.body)
         except SerdeError as error:
             raise DeclarationError(f"this {published.name} cannot be decoded: {error}") from error
-    return known[tp]
+    return known[found.cls]
 
 
 def _upwards(topic: str) -> Iterator[str]:

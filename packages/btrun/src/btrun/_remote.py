@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from btlib.errors import BlocktreeError
 from btlib.kinds import Kind
-from btserde import encode
 from bttp.errors import (
     BttpError,
     ConnectionLostError,
@@ -27,7 +26,7 @@ from bttp.errors import (
 from . import _wire as wire
 from ._calls import chain_of, check_chain
 from ._pool import current_worker
-from .errors import CallTimeoutError, DeclarationError, MailboxFullError, NoLinkError, UnavailableError, UsageError
+from .errors import CallTimeoutError, MailboxFullError, NoLinkError, UnavailableError, UsageError
 from .mailboxes import DEFAULT_LIMIT
 from .reasons import Down, Unreachable
 from .refs import UNSET, Ref, Unset
@@ -46,6 +45,9 @@ class RemoteTarget:
         self._ref = ref
         self._outbox: deque[bytes] = deque()  # sends that wait for room in the link, in order
         self._sending = False
+        self._heads: dict[tuple[wire.Verb, type], bytes] = {}  # what all requests with one class of messages begin with
+        self._known: Carrier | None = None
+        self._version = -1
 
     def send(self, message: object) -> bool:
         """See Ref.send."""
@@ -65,8 +67,6 @@ class RemoteTarget:
         check_chain(self._ref.path, chain, message)
         if len(chain) > wire.MAX_CHAIN:
             raise UsageError(f"{len(chain)} actors wait for each other: more than calls may be deep ({wire.MAX_CHAIN})")
-        cls: type = type(message)
-        wire.answer_type(cls)
         if shielded:
             raise UsageError("the caller cannot shield a handler of another runtime", hint="use @handle(shielded=True)")
         if timeout is UNSET:
@@ -74,11 +74,9 @@ class RemoteTarget:
         if parent is not None and parent.deadline != math.inf:
             left = parent.deadline - self._runtime.loop.now()
             timeout = left if timeout is None else min(timeout, left)  # type: ignore[type-var]
-        request = self._request(wire.Verb.ASK, message, chain)
-        reply = wire.decode_reply(await self._ask(request, timeout))  # type: ignore[arg-type]
-        if isinstance(reply, wire.Failed):
-            raise wire.error_of(reply)
-        return wire.decode_answer(cls, reply.body)
+        cls: type = message.__class__
+        answer = wire.answer_type(cls)
+        return answer.read(await self._ask(self._request(wire.Verb.ASK, message, chain), timeout))  # type: ignore[arg-type]
 
     def stop(self, *, drain: bool = False) -> None:
         self._post(self._request(wire.Verb.DRAIN if drain else wire.Verb.STOP))
@@ -134,21 +132,24 @@ class RemoteTarget:
             raise told from error
 
     def _carrier(self) -> Carrier:
-        return _carrier_to(self._runtime, self._ref.path)
+        carriers = self._runtime.carriers
+        if self._version != carriers.version or self._known is None or self._known.closed:
+            self._known, self._version = _carrier_to(self._runtime, self._ref.path), carriers.version
+        return self._known
 
     def _request(self, verb: wire.Verb, message: object = None, chain: tuple[str, ...] = ()) -> bytes:
         incarnation = self._ref.incarnation
         if message is None:
             return wire.encode_request(wire.Request(verb, incarnation=incarnation))
-        cls: type = type(message)
-        name, schema = wire.message_key(cls)
-        try:
-            body = memoryview(encode(message))
-        except ValueError as error:
-            raise DeclarationError(f"this {name} cannot be encoded: {error}") from error
-        return wire.encode_request(
-            wire.Request(verb, incarnation=incarnation, name=name, schema=schema, chain=chain, body=body)
-        )
+        cls: type = message.__class__
+        known = wire.message_type(cls)
+        if chain:
+            head = wire.request_head(verb, incarnation, known, chain)
+        elif (kept := self._heads.get((verb, cls))) is not None:
+            head = kept
+        else:
+            head = self._heads[verb, cls] = wire.request_head(verb, incarnation, known)
+        return head + wire.body_of(known.body(message))
 
     def _post(self, request: bytes) -> None:
         self._outbox.append(request)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import bttp
 from btlib.errors import BlocktreeError
 from btlib.paths import BlockPath
-from btserde import SerdeError, decode
+from btserde import SerdeError
+from msgspec.structs import replace
 
 from . import _wire as wire
 from ._cell import Cell
@@ -20,26 +21,37 @@ if TYPE_CHECKING:
     from .services import Service
 
 
+SMALL = 1024  #: bytes of a message that are copied once more: decoding bytes costs less than decoding a view
+
+
 class RemoteService:
     """The handler of a runtime's path in a bttp router."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._heads = wire.Heads()
 
     async def __call__(self, request: bttp.Request) -> bytes:
-        runtime = self._runtime
-        timeout = None if request.deadline is None else max(0.0, request.deadline - runtime.loop.now())
+        timeout = None if request.deadline is None else max(0.0, request.deadline - self._runtime.loop.now())
         return await self.serve(request.path, request.body, timeout)
 
     async def serve(self, path: BlockPath, body: memoryview | bytes, timeout: float | None) -> bytes:
         """Answer one request. Raises BlocktreeError for one that nobody can answer."""
-        request = wire.decode_request(body)
+        request, content = self._heads.decode(body)
         cell = self._find(path, request.incarnation)
         match request.verb:
-            case wire.Verb.TELL:
-                self._tell(path, cell, request)
             case wire.Verb.ASK:
-                return wire.encode_reply(await self._ask(path, cell, request, timeout))
+                try:
+                    if cell is None:
+                        raise self._absent(path, request)
+                    message = _message(cell, request, content)
+                    value = await cell.call(message, timeout=timeout, origin=request.chain)
+                    cls: type = message.__class__
+                    return wire.answer_type(cls).reply(value)
+                except BlocktreeError as error:
+                    return wire.encode_reply(wire.failure(error))
+            case wire.Verb.TELL:
+                self._tell(path, cell, request, content)
             case wire.Verb.WATCH:
                 return wire.encode_ended(await self._watch(cell, request.restarts))
             case wire.Verb.KILL:
@@ -51,32 +63,20 @@ class RemoteService:
         return b""
 
     def _find(self, path: BlockPath, incarnation: int) -> Cell | Service | None:
-        own = self._runtime.block_path
-        assert own is not None
-        name = "/".join(path.names[len(own.names) :])
-        return self._runtime.find_service(name, incarnation) or self._runtime.find(name, incarnation)
+        runtime = self._runtime
+        assert runtime.block_path is not None
+        name = "/".join(path.names[len(runtime.block_path.names) :])
+        return runtime.find(name, incarnation) or runtime.find_service(name, incarnation)
 
-    def _tell(self, path: BlockPath, cell: Cell | Service | None, request: wire.Request) -> None:
+    def _tell(self, path: BlockPath, cell: Cell | Service | None, request: wire.Request, content: memoryview) -> None:
         dead_letters = self._runtime.dead_letters
         if cell is None:
-            dead_letters.add(str(path), request, str(NeverLived()))
+            dead_letters.add(str(path), replace(request, body=content), str(NeverLived()))
             return
         try:
-            cell.send(_message(cell, request))
+            cell.send(_message(cell, request, content))
         except BlocktreeError as error:
-            dead_letters.add(str(path), request, error.message)
-
-    async def _ask(
-        self, path: BlockPath, cell: Cell | Service | None, request: wire.Request, timeout: float | None
-    ) -> wire.Answered | wire.Failed:
-        try:
-            if cell is None:
-                raise self._absent(path, request)
-            message = _message(cell, request)
-            value = await cell.call(message, timeout=timeout, origin=request.chain)
-            return wire.Answered(memoryview(wire.encode_answer(type(message), value)))
-        except BlocktreeError as error:
-            return wire.failure(error)
+            dead_letters.add(str(path), replace(request, body=content), error.message)
 
     def _absent(self, path: BlockPath, request: wire.Request) -> BlocktreeError:
         if request.incarnation == ANYBODY:
@@ -106,12 +106,12 @@ class RemoteService:
         return wire.Ended(down.reason, down.restarting, cell.restarts + down.restarting)
 
 
-def _message(cell: Cell | Service, request: wire.Request) -> object:
+def _message(cell: Cell | Service, request: wire.Request, content: memoryview) -> object:
     """The message, as one of the types that the actor takes. Raises UnhandledMessageError."""
     actor: type = cell.actor_class
     known = wire.wire_types(actor)
-    tp = known.get((request.name, request.schema))
-    if tp is None:
+    found = known.get((request.name, request.schema))
+    if found is None:
         same = any(name == request.name for name, _ in known)
         raise UnhandledMessageError(
             f"{cell.path} ({cell.actor_class.__name__}) has no handler for {request.name}"
@@ -119,6 +119,6 @@ def _message(cell: Cell | Service, request: wire.Request) -> object:
             hint=f"from other runtimes it takes {', '.join(sorted(name for name, _ in known)) or 'nothing'}",
         )
     try:
-        return decode(request.body, tp)
+        return found.decode(bytes(content) if len(content) < SMALL else content)
     except SerdeError as error:
         raise DeclarationError(f"{request.name} for {cell.path} cannot be decoded: {error}") from error

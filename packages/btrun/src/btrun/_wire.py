@@ -18,7 +18,7 @@ from functools import lru_cache
 import msgspec
 from btlib.errors import BlocktreeError
 from btlib.kinds import Kind
-from btserde import U8, U64, Decoder, Encoder, SerdeError, View, decode, encode, schema_hash
+from btserde import U8, U64, Decoder, Encoder, SerdeError, View, schema_hash
 from bttp.errors import RemoteError
 
 from .actor import Actor
@@ -39,6 +39,8 @@ from .reasons import Crashed, Killed, LinkedExit, NeverLived, Stopped, Unreachab
 MAX_CHAIN = 100  #: calls that wait for each other across runtimes; more is a program that calls without end
 
 
+MAX_HEADS = 4  #: looking through more costs as much as decoding
+MAX_HEAD = 1024  #: bytes of one that is kept; nobody else decides how much memory they take
 FROM_NOW = 2**64 - 1  #: as `restarts`: only what ends after this arrived
 
 
@@ -71,6 +73,30 @@ class Published(msgspec.Struct, frozen=True):
     name: str
     schema: U64
     body: View
+
+
+class Heads:
+    """The beginnings of the last requests, decoded: those of one caller mostly differ in their bodies alone."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Request] = {}
+
+    def decode(self, data: memoryview | bytes) -> tuple[Request, memoryview]:
+        """A request without its body, and the body. Raises SerdeError."""
+        view = memoryview(data)
+        for head, known in self._known.items():
+            start = len(head)
+            if view[:start] == head and 0 <= (size := len(view) - start - 1) < _SHORT and view[start] == size:
+                return known, view[start + 1 :]
+        full = decode_request(data)
+        body = memoryview(full.body)
+        request = msgspec.structs.replace(full, body=memoryview(b""))
+        head = bytes(view[: len(view) - len(body) - 1])
+        if len(body) < _SHORT and len(head) <= MAX_HEAD:
+            if len(self._known) == MAX_HEADS:
+                del self._known[next(iter(self._known))]
+            self._known[head] = request
+        return request, body
 
 
 class Answered(msgspec.Struct, frozen=True, tag=1):
@@ -131,72 +157,127 @@ def error_of(failed: Failed) -> BlocktreeError:
     return RemoteError(failed.text, kind=kind)
 
 
+class MessageType:
+    """A class of messages as it is on the wire; made once for each class."""
+
+    __slots__ = ("cls", "decode", "encode", "name", "schema")
+
+    def __init__(self, cls: type) -> None:
+        """Raises DeclarationError if it cannot be encoded."""
+        self.cls = cls
+        self.name = cls.__name__
+        try:
+            self.schema = schema_hash(cls)
+            self.encode = Encoder[typing.Any](cls).encode
+            self.decode = Decoder[typing.Any](cls).decode
+        except SerdeError as error:
+            raise DeclarationError(f"{self.name} cannot be sent to another runtime: {error}") from error
+
+    def body(self, message: object) -> bytes:
+        """Raises DeclarationError for a value that its type does not allow."""
+        try:
+            return self.encode(message)
+        except ValueError as error:
+            raise DeclarationError(f"this {self.name} cannot be encoded: {error}") from error
+
+
 @lru_cache(4096)  # classes are few and live as long as the process
-def message_key(message: type) -> tuple[str, int]:
-    """Name and schema hash of a class of messages. Raises DeclarationError if it cannot be encoded."""
-    try:
-        return message.__name__, schema_hash(message)
-    except SerdeError as error:
-        raise DeclarationError(f"{message.__name__} cannot be sent to another runtime: {error}") from error
-
-
-def encode_published(message: object) -> bytes:
-    """A message to a topic. Raises DeclarationError."""
-    cls: type = type(message)
-    name, schema = message_key(cls)
-    try:
-        return _PUBLISHED.encode(Published(name, schema, memoryview(encode(message))))
-    except ValueError as error:
-        raise DeclarationError(f"this {name} cannot be encoded: {error}") from error
+def message_type(cls: type) -> MessageType:
+    """Raises DeclarationError."""
+    return MessageType(cls)
 
 
 @lru_cache(4096)
-def wire_types(actor: type[Actor]) -> dict[tuple[str, int], type]:
-    """The types that an actor takes from other runtimes."""
+def wire_types(actor: type[Actor]) -> dict[tuple[str, int], MessageType]:
+    """The messages that an actor takes from other runtimes, by class name and schema hash."""
     found = {}
     for message in actor._handlers:
         try:
-            found[message_key(message)] = message
+            known = message_type(message)
         except DeclarationError:
             continue  # it is for this process only
+        found[known.name, known.schema] = known
     return found
 
 
+class AnswerType:
+    """The answers to a class of messages; made once for each class."""
+
+    __slots__ = ("_decode", "_encode", "_message")
+
+    def __init__(self, message: type) -> None:
+        """Raises DeclarationError where nothing says how to read the answer, or it cannot be encoded: before a call,
+        not after it has acted."""
+        self._message = message
+        answer = _declared_answer(message)
+        nothing = answer in (None, type(None))
+        try:
+            self._encode = None if nothing else Encoder[typing.Any](answer).encode
+            self._decode = None if nothing else Decoder[typing.Any](answer).decode
+        except SerdeError as error:
+            name = message.__name__
+            raise DeclarationError(f"the answer to {name} cannot be sent between runtimes: {error}") from error
+
+    def reply(self, value: object) -> bytes:
+        """What a handler returned, as the type that the message promises. Raises DeclarationError."""
+        if self._encode is None:
+            return _NO_ANSWER
+        try:
+            return _ANSWERED + body_of(self._encode(value))
+        except SerdeError as error:
+            raise DeclarationError(f"the answer to {self._message.__name__} cannot be encoded: {error}") from error
+
+    def read(self, reply: memoryview) -> object:
+        """The answer in a reply. Raises what the handler raised, and SerdeError."""
+        size = len(reply) - 2
+        if 0 <= size < _SHORT and reply[0] == _ANSWERED[0] and reply[1] == size:  # as nearly all are: a short body
+            return None if self._decode is None else self._decode(bytes(reply[2:]))  # cheaper than from a view
+        answered = decode_reply(reply)
+        if isinstance(answered, Failed):
+            raise error_of(answered)
+        return None if self._decode is None else self._decode(answered.body)
+
+
 @lru_cache(4096)
-def answer_type(message: type) -> object:
-    """R of an `Ask[R]`. Raises DeclarationError for other classes: nothing would say how to read the answer."""
+def answer_type(message: type) -> AnswerType:
+    """Raises DeclarationError."""
+    return AnswerType(message)
+
+
+def _declared_answer(message: type) -> object:
+    """R of an `Ask[R]`."""
     for base in message.__mro__:
         for generic in getattr(base, "__orig_bases__", ()):
             if typing.get_origin(generic) is Ask:
-                return _readable(message, typing.get_args(generic)[0])
+                return typing.get_args(generic)[0]
     raise DeclarationError(
         f"{message.__name__} does not say what its answer is, so another runtime cannot be called with it",
         hint="derive it from Ask[...]",
     )
 
 
-def _readable(message: type, answer: object) -> object:
-    """The type, if answers of it can be encoded. Raises DeclarationError: before a call, not after it has acted."""
-    try:
-        if answer not in (None, type(None)):
-            schema_hash(answer)
-    except SerdeError as error:
-        raise DeclarationError(f"the answer to {message.__name__} cannot be sent between runtimes: {error}") from error
-    return answer
+def request_head(verb: Verb, incarnation: int, message: MessageType, chain: tuple[str, ...] = ()) -> bytes:
+    """A request but for its body, which is its last field: `request_head(…) + body_of(message.body(…))`."""
+    request = Request(verb, incarnation=incarnation, name=message.name, schema=message.schema, chain=chain)
+    return encode_request(request)[: -len(_NOTHING)]
 
 
-def encode_answer(message: type, value: object) -> bytes:
-    """What a handler returned, as the type that the message promises."""
-    tp = answer_type(message)
-    if tp in (None, type(None)):
-        return b""
-    try:
-        return encode(value, tp)
-    except SerdeError as error:
-        raise DeclarationError(f"the answer to {message.__name__} cannot be encoded: {error}") from error
+def body_of(body: bytes) -> bytes:
+    """A body as a field."""
+    size = len(body)
+    return _LENGTHS[size] + body if size < _SHORT else _encode_view(memoryview(body))
 
 
-def decode_answer(message: type, data: memoryview) -> object:
-    """The other way. Raises SerdeError."""
-    tp = answer_type(message)
-    return None if tp in (None, type(None)) else decode(data, tp)
+def encode_published(message: object) -> bytes:
+    """A message to a topic. Raises DeclarationError."""
+    cls: type = type(message)
+    known = message_type(cls)
+    return _PUBLISHED.encode(Published(known.name, known.schema, memoryview(known.body(message))))
+
+
+_encode_view = Encoder[memoryview](View).encode
+_SHORT = 128  # below it a length is one byte
+_LENGTHS = tuple(_encode_view(memoryview(bytes(size)))[:1] for size in range(_SHORT))
+_NOTHING = _LENGTHS[0]
+_NO_ANSWER = encode_reply(Answered(memoryview(b"")))
+_ANSWERED = _NO_ANSWER[: -len(_NOTHING)]  # one byte, the tag; the body is the last field

@@ -18,7 +18,7 @@ from btserde import U64, Decoder, Encoder
 
 from ._calls import Call
 from ._cell import Cell
-from ._life import State
+from ._states import State
 from ._traces import Trace
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ import msgspec
 from btlib.errors import BlocktreeError
 
 from ._cell import Cell
-from ._life import State
+from ._states import State
 from ._supervision import Restart, Supervision
 from ._timers import Timer
 from .actor import Actor
