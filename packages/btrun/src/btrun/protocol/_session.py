@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from ._handles import Handle
 
 
+_new = object.__new__
+
+
 class Session:
     """Internal to the handles; programs hold handles only."""
 
@@ -57,7 +60,9 @@ class Session:
         await self._channels[step.peer].send(message)
         then = step.then
         self._deadline = None if then.timeout is None else _deadline(then.timeout)
-        return then.handle(self)
+        handle = _new(then.handle)  # as `then.handle(self)`, without the call of a Python function
+        handle._session = self
+        return handle
 
     async def receive(self) -> tuple[Struct, Handle]:
         """The next message with the handle after it, as the case of its class."""
@@ -75,8 +80,10 @@ class Session:
             raise self._violated(error) from None
         then = step.then
         self._deadline = None if then.timeout is None else _deadline(then.timeout)
+        handle = _new(then.handle)
+        handle._session = self
         # A case is a named tuple; its own constructor is a Python function around this call.
-        return tuple.__new__(step.case, (message, then.handle(self)))
+        return tuple.__new__(step.case, (message, handle))
 
     def close(self, failed: bool) -> None:
         """Leave: silently at the end, else with a word to all others. Does nothing when the session is over already."""
