@@ -18,6 +18,7 @@ from btfproto.localfs import FsOptions
 from btfproto.opening import open_end_to_end, open_thin, store_at
 from btfproto.provider import OpenFlags, Owner
 from btfproto.store import Committed
+from btfproto.testing.domains import person
 from btfproto.testing.provider import read_file, write_file
 from btlib.errors import BlocktreeError
 from btlib.home import Domain, Home
@@ -226,6 +227,23 @@ def test_a_rolled_back_list_is_refused_by_a_machine_that_saw_it(
     with running_server(past.evil, past.port, past.log):
         refused = tablet("cat", "home:/notes/apple.txt", code=6)
     assert "the revocation list is missing from the store; version 1 was seen before" in refused.err
+
+
+def test_a_server_that_tells_each_client_another_list_is_found_out(
+    served: Machine, port: int, past: Past, machine_at: Callable[[Path], Machine], homes: Path
+) -> None:
+    tablet = machine_at(homes / "tablet")
+    enrol(served, tablet, port)
+    served("grant", "tablet", "home:/notes", "read")
+    served("revoke", "laptop", "--yes")
+    assert tablet("cat", "home:/notes/apple.txt").out == "an apple"
+    with running_server(past.evil, past.port, past.log):
+        somebody = str(person(77).principal)
+        assert past.evil("revoke", somebody, "--yes", "--json").document["version"] == 1
+        past.lure(tablet)
+        refused = tablet("cat", "home:/notes/apple.txt", code=6)
+    assert "there are two revocation lists of version 1" in refused.err
+    assert "bt access log" in refused.err
 
 
 def test_a_revoked_server_is_not_spoken_with_by_who_knows(served: Machine, laptop: Machine, past: Past) -> None:
