@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TypeAlias
 
@@ -75,6 +75,12 @@ class LinkUnderTest(Protocol):
     ) -> AbstractContextManager[BlockingStream]: ...
 
     def drain(self, timeout: float = 5.0) -> bool: ...
+
+    def close(self) -> None: ...
+
+
+class Closable(Protocol):
+    """A link of either kind."""
 
     def close(self) -> None: ...
 
@@ -322,3 +328,16 @@ def expect(error: type[BttpError], kind: Kind, act: Callable[[], object]) -> Btt
 
 def ask(link: LinkUnderTest, path: BlockPath | str, body: Body = b"") -> bytes:
     return bytes(link.call(path, body, timeout=WAIT))
+
+
+def next_of(stage: Stage, link: Closable, receive: Callable[[], Message]) -> Message:
+    """The next message of a subscription. One that does not come is a failure that says what the broker knows: a
+    publisher whose call failed would else leave its subscriber, and the test, waiting for ever."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(receive)
+        try:
+            return waiting.result(WAIT)
+        except TimeoutError:
+            told = stage.broker.statistics
+            link.close()  # which ends the wait
+            raise AssertionError(f"no message within {WAIT:g} s; the broker: {told}") from None

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 
 from btlib.kinds import Kind
 from btlib.testing import make_domain_identities
@@ -14,7 +15,7 @@ from .._limits import Limits
 from .._redial import Reconnection
 from .._topics import WhenSlow
 from ..errors import AuthenticationError, ConnectionLostError, DeadlineError, RemoteError
-from ._stage import WAIT, LastingLinkUnderTest, ShellUnderTest, Stage, expect
+from ._stage import WAIT, LastingLinkUnderTest, ShellUnderTest, Stage, expect, next_of
 
 _QUICK = Reconnection(stagger=0.05, first_pause=0.01, max_pause=0.1, stable_seconds=0.0)
 
@@ -134,7 +135,8 @@ def check_subscriptions_go_on_and_say_so(shell: ShellUnderTest) -> None:
     """After an interruption messages come again, the first of them marked."""
     with _lasting(shell) as (stage, link):
         topic = stage.place.child("topics").child("warm")
-        with shell.subscribe(link, topic, below=False, when_slow=WhenSlow.BLOCK, queue=10) as receive:
+        with shell.subscribe(link, topic, below=False, when_slow=WhenSlow.BLOCK, queue=10) as wait:
+            receive = partial(next_of, stage, link, wait)
             link.call(topic, b"1", timeout=WAIT)
             message = receive()
             assert (bytes(message.body), message.gap) == (b"1", False)

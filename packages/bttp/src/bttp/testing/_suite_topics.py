@@ -5,15 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from functools import partial
 
 from btlib.kinds import Kind
 from btlib.paths import BlockPath
 
 from .._topics import Message, WhenSlow
 from ..errors import RemoteError
-from ._stage import WAIT, LinkUnderTest, ShellUnderTest, ask, expect, linked
+from ._stage import WAIT, LinkUnderTest, ShellUnderTest, Stage, ask, expect, linked, next_of
 
 MANY = 100  # messages of 60 kB: more than a link and its windows hold
 
@@ -27,7 +28,8 @@ def check_topics(shell: ShellUnderTest) -> None:
         def subscribe(path: BlockPath, below: bool) -> AbstractContextManager[Callable[[], Message]]:
             return shell.subscribe(link, path, below=below, when_slow=WhenSlow.BLOCK, queue=10)
 
-        with subscribe(warm, False) as one, subscribe(top, True) as every:
+        with subscribe(warm, False) as receive_one, subscribe(top, True) as receive_every:
+            one, every = (partial(next_of, stage, link, receive) for receive in (receive_one, receive_every))
             assert ask(link, warm, b"1") == (2).to_bytes(4, "little")
             assert ask(link, cold, b"2") == (1).to_bytes(4, "little")
             assert ask(link, top, b"") == (1).to_bytes(4, "little")
@@ -52,16 +54,22 @@ def check_slow_subscribers(shell: ShellUnderTest) -> None:
             topic = stage.place.child("topics").child("slow")
             with shell.subscribe(link, topic, below=False, when_slow=when_slow, queue=4) as receive:
                 sending = pool.submit(_publish, link, topic)
-                if when_slow is WhenSlow.BLOCK:
-                    assert [receive().body[0] for _ in range(MANY)] == list(range(MANY))
-                sending.result(WAIT)
-                if when_slow is WhenSlow.DISCONNECT:
-                    expect(RemoteError, Kind.LIMIT, lambda: [receive() for _ in range(MANY)])
-                    assert stage.broker.statistics.disconnected == 1
-                elif when_slow is not WhenSlow.BLOCK:
-                    lost = stage.broker.statistics.lost
-                    assert lost > MANY // 2
-                    check_losses(link, topic, receive, lost)
+                _check_choice(stage, link, when_slow, sending, partial(next_of, stage, link, receive))
+
+
+def _check_choice(
+    stage: Stage, link: LinkUnderTest, when_slow: WhenSlow, sending: Future[None], receive: Callable[[], Message]
+) -> None:
+    if when_slow is WhenSlow.BLOCK:
+        assert [receive().body[0] for _ in range(MANY)] == list(range(MANY))
+    sending.result(WAIT)
+    if when_slow is WhenSlow.DISCONNECT:
+        expect(RemoteError, Kind.LIMIT, lambda: [receive() for _ in range(MANY)])
+        assert stage.broker.statistics.disconnected == 1
+    elif when_slow is not WhenSlow.BLOCK:
+        lost = stage.broker.statistics.lost
+        assert lost > MANY // 2
+        _check_losses(link, stage.place.child("topics").child("slow"), receive, lost)
 
 
 def _publish(link: LinkUnderTest, topic: BlockPath) -> None:
@@ -69,7 +77,7 @@ def _publish(link: LinkUnderTest, topic: BlockPath) -> None:
         ask(link, topic, bytes([number]) * 60_000)
 
 
-def check_losses(link: LinkUnderTest, topic: BlockPath, receive: Callable[[], Message], lost: int) -> None:
+def _check_losses(link: LinkUnderTest, topic: BlockPath, receive: Callable[[], Message], lost: int) -> None:
     """Nothing is missing that is not counted, in its place."""
     place = 0
     for _ in range(MANY - lost):
