@@ -169,6 +169,13 @@ def test_a_terminated_agent_takes_its_socket_away_and_a_killed_ones_place_is_tak
     assert setting.unlocked() != pid
 
 
+def test_an_agent_that_nobody_can_reach_any_more_ends(setting: Setting) -> None:
+    """A session's runtime directory goes away at its end, and with it the socket."""
+    pid = setting.unlocked()
+    setting.place.unlink()
+    eventually(lambda: not alive(pid))
+
+
 def alive(pid: int) -> bool:
     try:
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

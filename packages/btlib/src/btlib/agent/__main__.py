@@ -35,24 +35,22 @@ def main(words: list[str]) -> None:
     place = Path(listener.getsockname())
     inode = place.stat().st_ino
     keeper = Keeper(Times(idle=int(idle), longest=int(longest)))
+    end = End.STOPPED
     try:
-        end = serve(listener, keeper, os.environ, memory_locked=memory_locked)
-    except BaseException:
-        _remove(place, inode)
-        raise
-    if end is End.LOCKED:
-        again = [sys.executable, "-P", "-m", "btlib.agent", idle, longest, descriptor, ANSWERED]
-        os.execv(sys.executable, again)
-    _remove(place, inode)
-
-
-def _remove(place: Path, inode: int) -> None:
-    """Take our socket away, unless another agent has put its own there."""
-    try:
-        if place.stat().st_ino == inode:
+        end = serve(listener, keeper, os.environ, memory_locked=memory_locked, reachable=lambda: _is_ours(place, inode))
+    finally:
+        if end is End.STOPPED and _is_ours(place, inode):
             place.unlink()
-    except FileNotFoundError:
-        pass
+    if end is End.LOCKED:
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "btlib.agent", idle, longest, descriptor, ANSWERED])
+
+
+def _is_ours(place: Path, inode: int) -> bool:
+    """Whether our socket is still there, and no other agent's in its place."""
+    try:
+        return place.stat().st_ino == inode
+    except OSError:
+        return False
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import enum
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from ..errors import BlocktreeError
 from ..home import Home
@@ -36,7 +36,9 @@ from ._messages import (
 from ._wire import peer_uid, receive
 
 PATIENCE = 2.0  #: seconds for a client to send its request, and to take the answer
-LOOK = 10.0  #: seconds between two looks at the clock: that of a waiting socket stands still while the machine sleeps
+#: Seconds between two looks at the clock, since that of a waiting socket stands still while the machine sleeps; and at
+#: the socket's file, since a session's runtime directory goes away at its end.
+LOOK = 5.0
 
 
 class End(enum.Enum):
@@ -46,10 +48,17 @@ class End(enum.Enum):
     STOPPED = "stopped"
 
 
-def serve(listener: socket.socket, keeper: Keeper, environ: Mapping[str, str], *, memory_locked: bool) -> End:
-    """Answer until the keys have to go, or somebody says stop."""
+def serve(
+    listener: socket.socket,
+    keeper: Keeper,
+    environ: Mapping[str, str],
+    *,
+    memory_locked: bool,
+    reachable: Callable[[], bool],
+) -> End:
+    """Answer until the keys have to go, somebody says stop, or nobody can reach us any more."""
     server = _Server(keeper, environ, memory_locked)
-    while server.end is None:
+    while server.end is None and reachable():
         listener.settimeout(_remaining(keeper))
         with contextlib.suppress(OSError):  # nobody came, or went away while it waited
             connection, _ = listener.accept()
@@ -57,7 +66,7 @@ def serve(listener: socket.socket, keeper: Keeper, environ: Mapping[str, str], *
                 server.talk(connection)
         if keeper.over(now()):
             return End.LOCKED
-    return server.end
+    return server.end or End.STOPPED
 
 
 def now() -> float:
@@ -65,9 +74,9 @@ def now() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def _remaining(keeper: Keeper) -> float | None:
+def _remaining(keeper: Keeper) -> float:
     deadline = keeper.deadline()
-    return None if deadline is None else min(max(0.001, deadline - now()), LOOK)
+    return LOOK if deadline is None else min(max(0.001, deadline - now()), LOOK)
 
 
 class _Server:
