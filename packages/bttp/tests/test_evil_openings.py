@@ -10,7 +10,7 @@ import pytest
 from btlib.kinds import Kind
 from bttp._auth import MAX_AUTH, Role, prove
 from bttp._certificates import EphemeralKeys
-from bttp._frames import hello_frame
+from bttp._frames import FrameKind, frame, hello_frame
 from bttp._preface import preface
 from bttp._tls import ALPN
 from bttp.testing._evil import DOMAIN, HELLO, Evil, dial, serving, wait_until
@@ -83,3 +83,16 @@ def _is_refused_in_tls(context: ssl.SSLContext) -> None:
             assert tls.recv(1000) == b""  # nothing that anybody said, only the end
         wait_until(lambda: server.statistics.broken == 1)
         assert server.statistics.accepted == 0
+
+
+def test_a_client_that_closes_right_behind_its_proof_is_no_fault_of_the_server(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with serving(bttp.Limits()) as server, Evil(server, KEYS) as evil, caplog.at_level("ERROR"):
+        evil.shake()
+        proof = frame(FrameKind.AUTH, 0, prove(ALICE, Role.CLIENT, evil.transcript))
+        evil.tls.write(hello_frame(HELLO) + proof)
+        evil.tls.finish()
+        evil.sock.sendall(evil.tls.take())
+        wait_until(lambda: server.statistics.handshakes == 0)
+    assert caplog.records == []

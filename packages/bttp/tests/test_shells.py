@@ -137,6 +137,10 @@ class _PortalLink:
         return self._link.peer
 
     @property
+    def peer_instance(self) -> int:
+        return self._link.peer_instance
+
+    @property
     def closed(self) -> bool:
         return self._link.closed
 
@@ -158,9 +162,10 @@ class _PortalLink:
         timeout: float | None = None,
         key: bytes | None = None,
         trace: bttp.TraceParent | None = None,
+        repeat: bttp.Repeat | None = None,
     ) -> memoryview:
         async def call() -> memoryview:
-            return await self._link.call(path, body, timeout=timeout, key=key, trace=trace)
+            return await self._link.call(path, body, timeout=timeout, key=key, trace=trace, repeat=repeat)
 
         return self._portal.call(call)
 

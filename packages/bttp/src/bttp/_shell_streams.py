@@ -19,6 +19,7 @@ from ._events import (
     StreamWritable,
 )
 from ._shell_base import ShellBase
+from ._states import State
 from ._stream_end import StreamEnd
 from .errors import RemoteError
 
@@ -96,6 +97,8 @@ class StreamShell(ShellBase):
     # --- proofs and rights
 
     def _on_proven(self, event: PeerProven) -> None:
+        if self._core.state is State.CLOSED:  # the peer closed right behind its proof
+            return
         decision = self._standing.proven(event.peer, self._enters, time.time())
         if not decision.allowed:
             self._log(logging.WARNING, "peer refused", f"refused: {decision.reason}", kind=decision.kind.name)

@@ -36,6 +36,7 @@ CHECKS: tuple[Callable[[ShellUnderTest], None], ...] = (
     keys.check_repeated_keys,
     keys.check_a_keyed_call_outlives_its_link,
     keys.check_traces,
+    keys.check_another_server_never_does_it_again,
     reconnecting.check_a_lost_link_is_made_again,
     reconnecting.check_a_call_with_a_key_survives_its_link,
     reconnecting.check_calls_wait_for_a_link_until_their_deadline,

@@ -17,6 +17,7 @@ from btlib.revocations import NO_REVOCATIONS, Revocations
 from btlib.testing import DomainIdentities, make_domain_identities
 
 from .._broker import Broker
+from .._fields import Repeat
 from .._frames import Buffer
 from .._limits import Limits
 from .._peer import Peer
@@ -44,6 +45,9 @@ class LinkUnderTest(Protocol):
     def peer(self) -> Peer: ...
 
     @property
+    def peer_instance(self) -> int: ...
+
+    @property
     def closed(self) -> bool: ...
 
     @property
@@ -61,6 +65,7 @@ class LinkUnderTest(Protocol):
         timeout: float | None = None,
         key: bytes | None = None,
         trace: TraceParent | None = None,
+        repeat: Repeat | None = None,
     ) -> memoryview: ...
 
     def send(self, path: BlockPath | str, body: Body = b"", *, trace: TraceParent | None = None) -> None: ...

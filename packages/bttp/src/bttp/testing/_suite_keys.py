@@ -5,7 +5,9 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from btlib.kinds import Kind
+from btlib.testing import make_domain_identities
 
+from .._fields import Repeat
 from .._limits import Limits
 from .._trace import TraceParent
 from ..errors import ConnectionLostError, RemoteError
@@ -72,3 +74,26 @@ def check_traces(shell: ShellUnderTest) -> None:
             assert bytes(stream.receive() or b"") == text
         assert bytes(link.call(path, timeout=WAIT)) == b"None"
         assert stage.sent == [text, text, b"None", b"None"]
+
+
+def check_another_server_never_does_it_again(shell: ShellUnderTest) -> None:
+    """A repeated call is done where its record would be, and nowhere else: there the caller hears that nobody knows."""
+    domain = make_domain_identities("server", "alice")
+    one, other = Stage(domain), Stage(domain)
+    root, path = domain.principal, one.place.child("count")
+    with (
+        shell.serve(domain["server"], one.router, root, Limits()) as first,
+        shell.serve(domain["server"], other.router, root, Limits()) as second,
+        shell.connect(first.endpoints[0], domain["alice"], root, None) as here,
+        shell.connect(second.endpoints[0], domain["alice"], root, None) as there,
+    ):
+        assert bytes(here.call(path, b"", timeout=WAIT, key=b"k")) == b"1"
+        sent_here = Repeat(instance=here.peer_instance, elapsed=5)
+        sent_there = Repeat(instance=there.peer_instance, elapsed=5)
+        long_ago = Repeat(instance=there.peer_instance, elapsed=3_600_000)
+        expect(RemoteError, Kind.STALE, lambda: there.call(path, b"", timeout=WAIT, key=b"k", repeat=sent_here))
+        expect(RemoteError, Kind.STALE, lambda: there.call(path, b"", timeout=WAIT, key=b"k", repeat=long_ago))
+        assert other.counted == 0
+        assert bytes(here.call(path, b"", timeout=WAIT, key=b"k", repeat=sent_here)) == b"1"
+        assert bytes(there.call(path, b"", timeout=WAIT, key=b"lost", repeat=sent_there)) == b"1"
+        assert (one.counted, other.counted) == (1, 1)
