@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import resource
 import signal
 import socket
 import stat
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from btlib import Credentials, FileCredentialStore, Label, Suite
 from btlib.agent import AgentClient, AgentKeys, Times, agent_socket, identity_from_agent, start_agent
+from btlib.agent._hardening import harden
 from btlib.agent._messages import GetStatus, Status, decode_reply, encode_request
 from btlib.agent._wire import receive
 from btlib.errors import CredentialError, SealError
@@ -195,20 +196,33 @@ def test_another_user_is_not_answered(setting: Setting) -> None:
     if os.geteuid():
         pytest.skip("needs root, to become another user")
     setting.unlocked()
-    # What no umask and no mode would keep out: the socket opened to all, its way too.
+    # What no umask and no mode would keep out: the socket open to all, and the way to it.
     setting.place.chmod(0o666)
-    for directory in (setting.place.parent, *setting.place.parent.parents):
-        if directory.stat().st_uid == 0 and not directory.stat().st_mode & 0o001:
-            directory.chmod(0o711)
-    program = (
-        "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]);"
-        "s.sendall(bytes.fromhex(sys.argv[2])); sys.stdout.buffer.write(s.recv(10))"
-    )
-    words = [sys.executable, "-I", "-S", "-c", program, str(setting.place), encode_request(GetStatus()).hex()]
-    own = subprocess.run(words, capture_output=True, timeout=PATIENCE, check=True)
-    assert own.stdout != b""
-    other = subprocess.run(words, capture_output=True, timeout=PATIENCE, check=False, user=65534, group=65534)
-    assert other.stdout == b""
+    for directory in (setting.place.parent, setting.home.config, setting.home.config.parent):
+        directory.chmod(0o711)
+    assert ask_as(0, setting.place).startswith(b"connected; answered")
+    assert ask_as(65534, setting.place) == b"connected; "
+
+
+def ask_as(uid: int, place: Path) -> bytes:
+    """What a process of this user gets for asking the agent for its status."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.setgroups([])
+            os.setresuid(uid, uid, uid)
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.connect(str(place))
+                os.write(writer, b"connected; ")
+                connection.sendall(encode_request(GetStatus()))
+                os.write(writer, b"answered" if connection.recv(1) else b"")
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as said:
+        os.waitpid(child, 0)
+        return said.read()
 
 
 def test_a_client_trusts_no_agent_of_another_user(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,8 +252,6 @@ def test_it_holds_no_secret_where_others_could_find_it(setting: Setting) -> None
     process = Path(f"/proc/{pid}")
     for name in ("cmdline", "environ"):
         assert b"canary" not in (process / name).read_bytes().lower()
-    limits = (process / "limits").read_text()
-    assert "Max core file size        0                    0 " in limits
     kept = [file for file in setting.home.config.rglob("*") if file.is_file()]
     assert [file for file in kept if b"canary" in file.read_bytes()] == []
     opened = [str(entry.readlink()) for entry in (process / "fd").iterdir()]
@@ -252,10 +264,32 @@ def test_memory_is_locked_where_it_may_be_and_the_status_says_so(setting: Settin
     assert (int(locked.split()[1]) > 10_000) == setting.client.status().memory_locked
 
 
-def test_the_keys_cannot_be_read_by_a_debugger_of_the_same_user(setting: Setting) -> None:
-    """Of a process that is not dumpable, /proc belongs to root."""
+PR_GET_DUMPABLE = 3  # <sys/prctl.h>
+
+
+def test_a_hardened_process_makes_no_core_and_cannot_be_debugged_by_its_user() -> None:
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            libc = ctypes.CDLL(None)
+            before = libc.prctl(PR_GET_DUMPABLE, 0, 0, 0, 0)
+            harden()
+            after = libc.prctl(PR_GET_DUMPABLE, 0, 0, 0, 0)
+            os.write(writer, repr((before, after, resource.getrlimit(resource.RLIMIT_CORE))).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as said:
+        os.waitpid(child, 0)
+        assert said.read() == b"(1, 0, (0, 0))"
+
+
+def test_the_agent_is_hardened(setting: Setting) -> None:
+    """Of a process that is not dumpable, /proc belongs to root; as root that says nothing, its limits do."""
     pid = setting.unlocked()
     assert Path(f"/proc/{pid}/mem").stat().st_uid == 0
+    assert "Max core file size        0                    0 " in Path(f"/proc/{pid}/limits").read_text()
 
 
 def test_unlocking_a_domain_asks_the_agent_before_anybody(setting: Setting) -> None:
