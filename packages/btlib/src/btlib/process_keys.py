@@ -23,7 +23,7 @@ from dataclasses import replace
 
 import msgspec
 
-from .errors import CredentialError
+from .errors import BlocktreeError
 from .identity import Identity
 from .key_pairs import KeyPair
 from .paths import BlockPath
@@ -82,7 +82,7 @@ class ProcessKeys:
 
         `path` narrows it; it lies at or below that of the chain.
 
-        Raises CredentialError where a certificate is due, the chip does not answer and the last one has run out.
+        Raises what the identity's signer raises, where a certificate is due and the last one has run out.
         """
         last = chain.last
         if last is None or not (last.may_delegate and right in Rights(last.rights) and len(chain.caps) < MAX_CAPS):
@@ -104,7 +104,7 @@ class ProcessKeys:
     def _renewed(self, terms: _Terms, known: Certified | None, now: int) -> Certified:
         try:
             return self._issue(terms, now)
-        except CredentialError:
+        except BlocktreeError:
             if known is None or not known.is_valid(now):
                 raise
             return known
@@ -140,7 +140,7 @@ def server_identity(identity: Identity, path: BlockPath, now: int) -> Identity:
     """As whom a server at `path` speaks on its links: by its process keys, so that no stranger can keep the chip busy.
 
     It holds for some hours; ask again before. An identity without such keys, or without a chain that it may delegate,
-    speaks for itself. Raises CredentialError as `ProcessKeys.certify`.
+    speaks for itself. Raises as `ProcessKeys.certify`.
     """
     keys = identity.process_keys
     chains = () if keys is None else keys.serving(identity.chains, path, now)
