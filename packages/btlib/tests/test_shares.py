@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import pickle
@@ -12,6 +13,7 @@ from btlib.errors import CredentialError
 from btlib.shares import Share, combine_shares, is_share_word, split_seed
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shamir_mnemonic import rs1024
 from shamir_mnemonic.wordlist import WORDLIST
 
 from . import slow_shares
@@ -125,6 +127,27 @@ def test_any_wrong_word_is_found_and_not_quoted(place: int) -> None:
     with pytest.raises(CredentialError, match=f"word {place + 1} is not in the list") as caught:
         Share.parse(" ".join(words))
     assert "canary" not in str(caught.value)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(st.text(max_size=300), st.lists(st.sampled_from(WORDLIST), max_size=40).map(" ".join)))
+def test_any_text_is_a_share_or_refused(text: str) -> None:
+    with contextlib.suppress(CredentialError):
+        assert " ".join(Share.parse(text).words) == text.lower()
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.lists(st.integers(0, 1023), min_size=30, max_size=30), zeros=st.booleans())
+def test_any_words_with_a_right_checksum_are_one_share_or_refused(data: list[int], zeros: bool) -> None:
+    """Whatever the fields say: several groups, padding that is not zero, other customisations."""
+    if zeros:
+        data[2:5] = [0, data[3] & 15, data[4] & 63]
+    name = b"shamir_extendable" if data[1] >> 4 & 1 else b"shamir"
+    words = [WORDLIST[index] for index in [*data, *rs1024.create_checksum(data, name)]]
+    with contextlib.suppress(CredentialError):
+        share = Share.parse(" ".join(words))
+        assert list(share.words) == words
+        assert (share.number, share.threshold) == ((data[3] >> 4 & 15) + 1, (data[3] & 15) + 1)
 
 
 def test_swapped_missing_and_further_words_are_found() -> None:
