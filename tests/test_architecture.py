@@ -19,7 +19,7 @@ PACKAGES = Path(__file__).resolve().parent.parent / "packages"
 ALLOWED: dict[str, set[str]] = {
     "btspeed": set(),
     "btserde": {"msgspec"},
-    "btlib": {"btspeed", "btserde", "msgspec", "cryptography", "mnemonic", "shamir_mnemonic", "keyring"},
+    "btlib": {"btspeed", "btserde", "msgspec", "cryptography", "mnemonic", "shamir_mnemonic", "keyring", "tpm2_pytss"},
     "bttp": {"btserde", "btlib", "msgspec", "cryptography", "anyio", "uvloop"},
     "btrun": {"btserde", "btlib", "bttp", "msgspec", "anyio"},
     "btfproto": {"btserde", "btlib", "bttp", "msgspec", "anyio", "cryptography"},
