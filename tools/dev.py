@@ -80,9 +80,10 @@ def missing_tpm_packages() -> list[str]:
         missing.append("swtpm")
     if not has_tpm_headers():
         missing.append("libtss2-dev")
-    missing += [
-        package for command, package in (("gcc", "gcc"), ("pkg-config", "pkg-config")) if not shutil.which(command)
-    ]
+    if shutil.which("gcc") is None:
+        missing += ["gcc", "libc6-dev"]
+    if shutil.which("pkg-config") is None:
+        missing.append("pkg-config")
     if not has_python_headers():
         missing.append(f"python3.{sys.version_info.minor}-dev")
     return missing
