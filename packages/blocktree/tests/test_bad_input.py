@@ -199,7 +199,7 @@ def test_a_wrong_command_line(nas: Machine, words: list[str]) -> None:
 
 COMMANDS = ["init", "status", "ls", "cat", "cp", "mkdir", "rm", "mount", "umount", "grant"]
 COMMANDS += ["enroll request", "enroll sign", "enroll accept", "access explain"]
-COMMANDS += ["access list", "access log", "revoke"]
+COMMANDS += ["access list", "access log", "revoke", "rekey"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -22,6 +22,7 @@ from .commands import (
     protocol,
     ps,
     recover,
+    rekey,
     revoke,
     scrub,
     status,
@@ -67,6 +68,7 @@ def build_app() -> typer.Typer:
     app.command()(mounting.umount)
     app.command()(grant.grant)
     app.command()(revoke.revoke)
+    app.command()(rekey.rekey)
     app.command()(scrub.scrub)
     app.command()(df.df)
     app.command()(fsck.fsck)

@@ -5,6 +5,7 @@ are arguments. The formats are specified in `docs/spec/domain.md`.
 """
 
 from ._aftermath import Aftermath, aftermath
+from ._commit import commit_draft
 from ._create import CreatedDomain, DirectoryAttributes, create_domain
 from ._drafts import Content, Draft, public_content
 from ._explain import Access, AccessExplanation, Place, explain_access, explain_granted
@@ -63,6 +64,7 @@ __all__ = [
     "check_list",
     "check_revoker",
     "check_succession",
+    "commit_draft",
     "create_domain",
     "domain_block",
     "domain_log",

@@ -73,6 +73,11 @@ class Draft:
     def __len__(self) -> int:
         return len(self._headers)
 
+    @property
+    def headers(self) -> tuple[Header, ...]:
+        """What will be signed, so far."""
+        return tuple(self._headers)
+
     def put_public(self, block: bytes, scope: bytes, record: msgspec.Struct, previous: Header | None = None) -> None:
         """Create or replace a public record."""
         content = public_content(encode(record), previous.sector_count if previous else 0)

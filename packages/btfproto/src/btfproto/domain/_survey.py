@@ -40,6 +40,7 @@ class Survey:
     grants: list[GrantsFound] = field(default_factory=list)
     writers: list[WriterRecord] = field(default_factory=list)
     blocks: int = 0
+    key_epoch: int = 0  #: the highest of any block that is not public
     refused: int = 0
 
 
@@ -61,7 +62,9 @@ def survey_records(reader: DomainReader, progress: Progress | None = None) -> Su
 
 def _take(reader: DomainReader, head: Head, found: Survey) -> None:
     try:
-        if not unverified_header(head).public:
+        unverified = unverified_header(head)
+        if not unverified.public:
+            found.key_epoch = max(found.key_epoch, unverified.key_epoch)
             return
         content = reader.content(head)
         whole = writer_id(content)

@@ -3,6 +3,17 @@
 from ._fs import LocalFs
 from ._new_directory import empty_directory_attributes
 from ._pins import FilePins, MemoryPins, Pins
+from ._rekeying import Rekeyed, Rekeying, rekey_tree
 from .options import FsOptions
 
-__all__ = ["FilePins", "FsOptions", "LocalFs", "MemoryPins", "Pins", "empty_directory_attributes"]
+__all__ = [
+    "FilePins",
+    "FsOptions",
+    "LocalFs",
+    "MemoryPins",
+    "Pins",
+    "Rekeyed",
+    "Rekeying",
+    "empty_directory_attributes",
+    "rekey_tree",
+]

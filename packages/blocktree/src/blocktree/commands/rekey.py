@@ -1,0 +1,143 @@
+"""`bt rekey`: new keys for a directory and all below, after somebody who could read there was revoked."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from contextlib import closing
+from typing import Annotated
+
+import typer
+from btfproto.domain import DomainReader, survey_records
+from btfproto.localfs import Rekeyed, Rekeying, rekey_tree
+from btfproto.provider import Attributes
+from btlib.home import Domain
+from btlib.kinds import Kind
+from btlib.paths import BlockPath
+from btlib.principals import Principal
+from btlib.public_keys import PublicKeys
+from btlib.readcaps import ReadKey
+
+from ..errors import CommandError
+from ..files.keys import read_key
+from ..files.tree import Tree
+from ..options import Json, PassphraseFile, TreePath
+from ..output import give, human_size, remark, say, visible
+from ..principals import members, name_of
+from ..progress import Meter
+from ..session import Session, known_revocations, now, open_store
+from .scrub import Progress, choose_meter
+
+
+def rekey(
+    path: TreePath,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with one that was interrupted: only what still has its old key.")
+    ] = False,
+    progress: Progress = None,
+    json: Json = False,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Give a directory and all below new keys, so that who was revoked cannot read what is written from now on.
+
+    Everything is sealed anew: as much is written as lies there. Who was granted reading there, and was not revoked,
+    gets the new keys. Nobody should write there meanwhile, and mounts of this directory have to be mounted again.
+
+    Example: bt rekey home:/photos
+    """
+    session = Session(passphrase_file)
+    domain, place = session.home.resolve(path)
+    meter = choose_meter(progress, as_json=json)
+    with meter:
+        done = rekey_place(session, domain, place, meter, resume=resume)
+    show(domain, place, done, as_json=json)
+
+
+def rekey_place(session: Session, domain: Domain, place: BlockPath, meter: Meter, *, resume: bool = False) -> Rekeyed:
+    """Re-key what lies at a path. Raises FsError, StoreError; CommandError where the directory above is closed."""
+    top, above = _keys(session, domain, place, meter)
+    identity = session.unlock(domain)
+    with closing(open_store(domain, identity)) as store:
+        view = known_revocations(domain, store)
+        reader = DomainReader(store, domain.root, view)
+        work = Rekeying(
+            store=store,
+            identity=identity,
+            reader=reader,
+            top=top,
+            above=above,
+            keys_of=_directory_of_keys(domain, reader, identity.public),
+            now=now(),
+            random=secrets.token_bytes,
+            progress=lambda below, size: _tell(meter, below, size),
+        )
+        return rekey_tree(work, resume=resume)
+
+
+def show(domain: Domain, place: BlockPath, done: Rekeyed, *, as_json: bool) -> None:
+    """What was done, and what was not."""
+    shown = f"{domain.petname}:/{'/'.join(place.names)}"
+    unread = [name_of(domain, who) or str(who) for who in sorted(done.unread, key=str)]
+    if as_json:
+        give(
+            {
+                "path": str(place),
+                "epoch": done.epoch,
+                "blocks": done.blocks,
+                "bytes": done.size,
+                "kept": [{"path": str(below), "reason": reason} for below, reason in done.kept],
+                "unread": [str(who) for who in sorted(done.unread, key=str)],
+            }
+        )
+        return
+    say(f"{done.blocks} files and directories at {shown} have new keys ({human_size(done.size)} sealed anew).")
+    for below, reason in done.kept:
+        remark(visible(f"{domain.petname}:/{'/'.join(below.names)} keeps its old key: {reason}"))
+    for who in unread:
+        remark(f"{who} cannot read there any more, since its keys are not known here: bt grant {who} {shown} read")
+
+
+def _tell(meter: Meter, path: BlockPath, size: int) -> None:
+    meter.item(path.names[-1] if path.names else "/")
+    meter.bytes(size)
+
+
+def _keys(session: Session, domain: Domain, place: BlockPath, meter: Meter) -> tuple[ReadKey, ReadKey | None]:
+    """The keys of a directory and of the one above it, which names it; None above the root directory."""
+    with session.attach_local(domain, [place.parent or place]) as (tree, provider, _):
+        directory = tree.directory(place)
+        if meter.wants_totals:
+            meter.expect(*_total(tree, directory))
+        if place.parent is None:
+            return read_key(provider, directory, place), None
+        if not tree.anchor.is_prefix_of(place.parent):
+            raise CommandError(
+                f"this machine cannot read the directory above {tree.shown(place)}, where its key stands",
+                kind=Kind.FORBIDDEN,
+                hint="do it on a machine that may read and write there",
+            )
+        return read_key(provider, directory, place), read_key(provider, tree.directory(place.parent), place.parent)
+
+
+def _total(tree: Tree, directory: Attributes) -> tuple[int, int]:
+    """How many files and directories there are, and how many bytes."""
+    items, size = 1, 0
+    pending = [directory]
+    while pending:
+        parent = pending.pop()
+        for entry in tree.entries(parent):
+            found = tree.attributes(parent, entry)
+            items, size = items + 1, size + found.size
+            if entry.kind is directory.kind:
+                pending.append(found)
+    return items, size
+
+
+def _directory_of_keys(
+    domain: Domain, reader: DomainReader, own: PublicKeys
+) -> Callable[[Principal], PublicKeys | None]:
+    """Whose public keys are known: this machine's, the root's, those enrolled here, and all who ever wrote."""
+    known = {keys.principal: keys for keys in (own, reader.domain().root)}
+    known |= {member.request.principal: member.request.terms.public for member in members(domain)}
+    known |= {writer.public.principal: writer.public for writer in survey_records(reader).writers}
+    return known.get
