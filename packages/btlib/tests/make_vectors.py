@@ -23,12 +23,24 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[2]))
 
 import msgspec  # noqa: E402
-from btlib import BlockPath, KeyPair, Label, Principal, PublicKeys, Readcap, Suite  # noqa: E402
+from btlib import (  # noqa: E402
+    BlockPath,
+    BlocktreeError,
+    Chain,
+    KeyPair,
+    Label,
+    Principal,
+    PublicKeys,
+    Readcap,
+    Rights,
+    Suite,
+    issue_writecap,
+)
 from btlib._bech32 import encode_bech32m  # noqa: E402
 from btlib._p256 import ORDER as P256_ORDER  # noqa: E402
 from btlib.credentials import Credentials, _format  # noqa: E402
 from btlib.shares import split_seed  # noqa: E402
-from btlib.testing import QUICK_COST, make_domain_identities, make_keys  # noqa: E402
+from btlib.testing import QUICK_COST, make_domain_identities, make_keys, serial_of  # noqa: E402
 from btlib.words import seed_to_words  # noqa: E402
 from btserde import encode  # noqa: E402
 from cryptography.exceptions import InvalidSignature, InvalidTag  # noqa: E402
@@ -279,8 +291,60 @@ def capability_vectors() -> Iterator[tuple[str, Vector]]:
     yield "chain good", chain_vector(test_verification.GOOD, question, "ALLOWED", None, "every stage passes")
     for name, (chain, changes, stage, kind, reason) in test_verification.CASES.items():
         yield f"chain {name}", chain_vector(chain, question | changes, stage.name, kind.name, reason)
+    yield from hybrid_chains()
     yield from bad_chains()
     yield from readcap_vectors()
+
+
+def hybrid_chains() -> Iterator[tuple[str, Vector]]:
+    """A root and a member of the hybrid suite, and a machine of the default one."""
+    root, alice = (make_keys(name, Suite.HYBRID_PQ) for name in ("root", "alice"))
+    laptop = make_keys("laptop")
+    path = BlockPath(root.public.principal)
+
+    def make() -> bytes:
+        chain = Chain()
+        for issuer, subject in ((root, alice), (alice, laptop)):
+            chain = issue_writecap(
+                issuer,
+                chain,
+                subject=subject.public.principal,
+                path=path,
+                scope=bytes(16),
+                rights=Rights.WRITE,
+                not_before=0,
+                not_after=2**40,
+                may_delegate=True,
+                serial=serial_of(str(subject.public.principal)),
+            )
+        return encode(chain)
+
+    def holds(encoded: bytes) -> bool:
+        try:
+            chain = Chain.decode(encoded)
+            for cap, before in zip(chain.caps, chain.ids, strict=False):
+                message = Label.WRITECAP.value + before + cap.terms
+                slow_hybrid.composite_verify(cap.issuer.signing, message, cap.signature)
+        except (InvalidSignature, BlocktreeError):
+            return False
+        return [cap.terms for cap in chain.caps] == [cap.terms for cap in Chain.decode(make()).caps]
+
+    name = "chain hybrid-pq"
+    chain = Chain.decode(kept("capabilities", name, "chain", holds, make))
+    question = {
+        "root": root.public.principal,
+        "subject": laptop.public.principal,
+        "right": Rights.WRITE,
+        "now": 1_000_000,
+        "path": path.child("photos"),
+        "lineage": [bytes(16)],
+    }
+    yield name, chain_vector(chain, question, "ALLOWED", None, "two hybrid issuers, a classic holder")
+    (first, second) = chain.caps
+    half = first.signature[:-64] + second.signature[-64:]
+    mixed = Chain((msgspec.structs.replace(first, signature=half), second))
+    reason = "writecap 1 is not signed by its issuer"
+    yield f"{name} half of a signature", chain_vector(mixed, question, "SIGNATURE", "INTEGRITY", reason)
 
 
 def chain_vector(chain: Any, question: dict[str, Any], stage: str, kind: str | None, comment: str) -> Vector:
