@@ -76,7 +76,8 @@ class RemoteTarget:
             timeout = left if timeout is None else min(timeout, left)  # type: ignore[type-var]
         cls: type = message.__class__
         answer = wire.answer_type(cls)
-        return answer.read(await self._ask(self._request(wire.Verb.ASK, message, chain), timeout))  # type: ignore[arg-type]
+        request = self._request(wire.Verb.ASK, message, chain)
+        return answer.read(await self._ask(request, timeout))  # type: ignore[arg-type]
 
     def stop(self, *, drain: bool = False) -> None:
         self._post(self._request(wire.Verb.DRAIN if drain else wire.Verb.STOP))

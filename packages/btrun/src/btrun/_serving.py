@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-import bttp
 from btlib.errors import BlocktreeError
 from btlib.paths import BlockPath
 from btserde import SerdeError
@@ -24,6 +23,19 @@ if TYPE_CHECKING:
 SMALL = 1024  #: bytes of a message that are copied once more: decoding bytes costs less than decoding a view
 
 
+class Incoming(Protocol):
+    """What is needed of a `bttp.Request`."""
+
+    @property
+    def path(self) -> BlockPath: ...
+
+    @property
+    def body(self) -> memoryview: ...
+
+    @property
+    def deadline(self) -> float | None: ...
+
+
 class RemoteService:
     """The handler of a runtime's path in a bttp router."""
 
@@ -31,13 +43,10 @@ class RemoteService:
         self._runtime = runtime
         self._heads = wire.Heads()
 
-    async def __call__(self, request: bttp.Request) -> bytes:
-        timeout = None if request.deadline is None else max(0.0, request.deadline - self._runtime.loop.now())
-        return await self.serve(request.path, request.body, timeout)
-
-    async def serve(self, path: BlockPath, body: memoryview | bytes, timeout: float | None) -> bytes:
+    async def __call__(self, incoming: Incoming) -> bytes:
         """Answer one request. Raises BlocktreeError for one that nobody can answer."""
-        request, content = self._heads.decode(body)
+        request, content = self._heads.decode(incoming.body)
+        path, deadline = incoming.path, incoming.deadline
         cell = self._find(path, request.incarnation)
         match request.verb:
             case wire.Verb.ASK:
@@ -45,6 +54,7 @@ class RemoteService:
                     if cell is None:
                         raise self._absent(path, request)
                     message = _message(cell, request, content)
+                    timeout = None if deadline is None else max(0.0, deadline - self._runtime.loop.now())
                     value = await cell.call(message, timeout=timeout, origin=request.chain)
                     cls: type = message.__class__
                     return wire.answer_type(cls).reply(value)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import anyio
+import msgspec
 from btlib.errors import BlocktreeError
 from btlib.paths import BlockPath
 from bttp.errors import ConnectionLostError, DeadlineError, RemoteError, UnreachableError
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
 
 PAUSE = 1e-3  #: between two looks whether a link that drains has answered everything
 TICK = 1e-6  #: between two arrivals, since timers of one moment fire in any order
+
+
+class Arrived(msgspec.Struct, frozen=True):
+    """A request at the other end."""
+
+    path: BlockPath
+    body: memoryview
+    deadline: float | None
 
 
 class SimulatedLink:
@@ -106,14 +115,17 @@ class SimulatedLink:
         place = BlockPath.parse(path) if isinstance(path, str) else path
         service = RemoteService(self._target)
 
+        def arrived() -> Arrived:
+            return Arrived(place, memoryview(body), None if timeout is None else self._loop.time() + timeout)
+
         async def serve() -> None:
             if answer is None:
-                await service.serve(place, memoryview(body), None)
+                await service(arrived())
                 return
             wait, scope = answer
             with scope:
                 try:
-                    reply = await service.serve(place, memoryview(body), timeout)
+                    reply = await service(arrived())
                 except BlocktreeError as error:
                     failure = RemoteError(str(error), kind=error.kind)
                     self._back(wait, lambda: wait.set_exception(failure))
