@@ -193,6 +193,8 @@ def test_a_changed_passphrase_is_remembered_anew_and_a_stale_one_does_no_harm(
     ring.kept = dict.fromkeys(ring.kept, PASSPHRASE)
     assert "a passphrase is needed" in nas("ls", "home:", code=3, BLOCKTREE_PASSPHRASE="").err
     nas("ls", "home:", BLOCKTREE_PASSPHRASE="another")
+    ring.kept = dict.fromkeys(ring.kept, "another")
+    nas("ls", "home:", code=3, BLOCKTREE_PASSPHRASE="")  # a wrong one is tried once: a chip counts
 
 
 def test_without_a_keyring_that_works_it_is_said_what_to_do(nas: Machine, ring: MemoryKeyring) -> None:

@@ -38,6 +38,11 @@ def recall(domain: Domain) -> str | None:
     return None if found is None else str(found)
 
 
+def distrust(domain: Domain) -> None:
+    """Do not use what is remembered any more, since it was wrong: a chip would count each further try."""
+    (domain.directory / MARK).unlink(missing_ok=True)
+
+
 def forget(domain: Domain) -> bool:
     """Take it out again; False where nothing was there. Raises CredentialError."""
     keyring = _require()

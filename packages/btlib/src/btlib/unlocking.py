@@ -48,6 +48,7 @@ def _from_keyring(domain: Domain) -> Identity | None:
     try:
         return domain.credentials.unlock(passphrase)
     except CredentialError as error:
-        if error.kind is Kind.UNAUTHENTICATED:
-            return None  # it was changed since; the prompt knows better
-        raise
+        if error.kind is not Kind.UNAUTHENTICATED:
+            raise
+    os_keyring.distrust(domain)  # it was changed since; the prompt knows better
+    return None
