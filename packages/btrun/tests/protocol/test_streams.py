@@ -11,7 +11,7 @@ import bttp
 import pytest
 from btlib import Kind, Principal, Rights
 from btlib.testing import DomainIdentities, make_domain_identities
-from btrun.protocol import Channel, Program, channel_pair, open_channel, serve_sessions
+from btrun.protocol import Channel, Program, any_version, channel_pair, open_channel, serve_sessions
 from btrun.protocol.errors import SessionEndedError, VersionError, ViolationError
 from btrun.protocol.examples.bank import FEE, Bank, pay
 from btrun.protocol.examples.files_handles import as_client as as_reader
@@ -21,6 +21,8 @@ from btrun.protocol.examples.shelf import Shelf, append, read_file
 from btrun.protocol.examples.transfer import Ask, Commit, Leave, Moved, Refused
 from btrun.protocol.examples.transfer_handles import as_bank, as_client
 from btrun.protocol.examples.votes import Participant, coordinate
+
+from .test_versions import Go, OldLeft, new_left, old_left, old_right
 
 Run = Callable[[Callable[[], Any]], None]
 Story = Callable[["World"], Awaitable[None]]
@@ -201,6 +203,23 @@ def test_two_versions_do_not_talk_and_both_sides_know_why(run: Run) -> None:
                     pytest.fail("they have no version in common")
             assert error.value.kind is Kind.NOT_SUPPORTED
             assert isinstance((await bank.wait())[0], VersionError)
+
+    tell(run, story)
+
+
+def test_a_side_that_speaks_both_versions_speaks_the_one_that_the_other_knows(run: Run) -> None:
+    async def old(channel: Channel) -> None:
+        async with old_right(channel) as handle:
+            assert (await handle.receive()).message == Go()
+
+    async def story(world: World) -> None:
+        server = Ended(old)
+        world.serve(server)
+        both = any_version(new_left, old_left)
+        async with world.connect() as link, world.talk(link) as channel, both(channel) as handle:
+            assert isinstance(handle, OldLeft)
+            await handle.send(Go())
+        assert await server.wait() == [None]
 
     tell(run, story)
 

@@ -10,7 +10,7 @@ import pytest
 from btlib import Kind
 from btrun.protocol import END, Ended, Handle, MemoryChannel, Protocol, Role, Side, State, Taking, any_version
 from btrun.protocol._versions import MAX_VERSIONS, Versions, choose
-from btrun.protocol.errors import SessionEndedError, VersionError
+from btrun.protocol.errors import SessionEndedError, StateTimeoutError, VersionError
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
@@ -138,5 +138,21 @@ def test_a_side_that_leaves_before_it_names_a_version_ends_the_opening(run: Run,
         pair[1].close(Kind.BUSY, "not now")
         with pytest.raises(SessionEndedError, match="not now"):
             await old_left(pair[0]).__aenter__()
+
+    run(main)
+
+
+def test_a_side_that_says_no_version_is_not_waited_for(run: Run, pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("btrun.protocol._handles.AGREE_SECONDS", 0.0)
+    ours, theirs = pair
+
+    async def main() -> None:
+        with pytest.raises(StateTimeoutError, match="said no version of Old within 0 seconds") as error:
+            await old_left(ours).__aenter__()
+        assert error.value.kind is Kind.DEADLINE
+        await theirs.receive({})
+        with pytest.raises(SessionEndedError, match="said no version") as told:
+            await theirs.receive({})
+        assert told.value.kind is Kind.DEADLINE
 
     run(main)

@@ -23,10 +23,14 @@ from ._session import Session
 from ._table import Table
 from ._versions import agree
 from ._violations import ViolationCounts
-from .errors import ConsumedHandleError, DeclarationError, ProtocolError
+from .errors import ConsumedHandleError, DeclarationError, ProtocolError, StateTimeoutError
 
 H_co = TypeVar("H_co", bound="Handle", covariant=True)
 T = TypeVar("T")
+
+#: How long the other side may take to say which versions it speaks: it costs a round trip and no thought, so one that
+#: opens sessions and is silent does not hold them for ever.
+AGREE_SECONDS = 10.0
 
 #: What a step gives when it is awaited. Not an `Awaitable`, so that checkers find a step that nobody awaits.
 Taking: TypeAlias = Coroutine[Any, Any, T]
@@ -127,17 +131,29 @@ class Opening(Generic[H_co]):
         self._session: Session | None = None
 
     async def __aenter__(self) -> H_co:
-        name = next(iter(self._sides.values())).protocol.__name__
         try:
-            chosen = {await agree(channel, name, tuple(self._sides)) for channel in self._channels.values()}
+            chosen = await self._agree()
         except ProtocolError as error:
             self._refuse(error.kind, error.message)
             raise
         except BaseException:
             self._refuse(Kind.CANCELLED, "the session was not begun")
             raise
-        self._session = self._sides[chosen.pop()].begin(self._channels)
+        self._session = self._sides[chosen].begin(self._channels)
         return cast(H_co, self._session.handle())
+
+    async def _agree(self) -> int:
+        """The version that is spoken. Raises VersionError, and StateTimeoutError where the other side says none."""
+        name, chosen = next(iter(self._sides.values())).protocol.__name__, 0
+        for channel in self._channels.values():
+            with anyio.move_on_after(AGREE_SECONDS) as scope:
+                chosen = await agree(channel, name, tuple(self._sides))
+            if scope.cancelled_caught:
+                raise StateTimeoutError(
+                    f"{channel.peer} said no version of {name} within {AGREE_SECONDS:g} seconds",
+                    hint="look whether a program serves sessions there",
+                )
+        return chosen
 
     def _refuse(self, kind: Kind, reason: str) -> None:
         for channel in self._channels.values():
