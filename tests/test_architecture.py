@@ -18,7 +18,7 @@ PACKAGES = Path(__file__).resolve().parent.parent / "packages"
 #: Which sibling packages (and which others, beside the standard library) each package may import.
 ALLOWED: dict[str, set[str]] = {
     "btspeed": set(),
-    "btserde": {"msgspec"},
+    "btserde": {"btspeed", "msgspec"},
     "btlib": {"btspeed", "btserde", "msgspec", "cryptography", "mnemonic", "shamir_mnemonic", "keyring", "tpm2_pytss"},
     "bttp": {"btserde", "btlib", "msgspec", "cryptography", "anyio", "uvloop"},
     "btrun": {"btserde", "btlib", "bttp", "msgspec", "anyio"},
@@ -105,6 +105,7 @@ SHELLS: dict[str, list[str]] = {
         "_loops.py",
         "_metrics.py",
         "_reconnecting.py",
+        "_renewing.py",
         "_server.py",
         "_shell*.py",
         "_sockets.py",

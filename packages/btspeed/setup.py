@@ -1,4 +1,4 @@
-"""Builds the extension: against OpenSSL, and against Intel's multi-buffer library where its header is found.
+"""Builds the extensions. Sectors are built against OpenSSL and, where its header is found, Intel's multi-buffer library.
 
 BTSPEED_IPSEC_MB=0 in the environment leaves the latter out.
 """
@@ -21,6 +21,8 @@ def finds_ipsec_mb() -> bool:
         return False
 
 
+COMPILE = ["-O2", "-std=gnu11", "-Wall", "-Wextra", "-fstack-protector-strong"]
+
 many_lanes = os.environ.get("BTSPEED_IPSEC_MB", "1") != "0" and finds_ipsec_mb()
 
 setup(
@@ -31,8 +33,15 @@ setup(
             depends=["src/btspeed/_sectors.h", "src/btspeed/_many_lanes.h"],
             define_macros=[("HAVE_IPSEC_MB", "1")] if many_lanes else [],
             libraries=["crypto", *(["IPSec_MB"] if many_lanes else [])],
-            extra_compile_args=["-O2", "-std=gnu11", "-Wall", "-Wextra", "-fstack-protector-strong"],
+            extra_compile_args=COMPILE,
             py_limited_api=True,
-        )
+        ),
+        Extension(
+            "btspeed._encode",
+            sources=["src/btspeed/_encode.c"],
+            depends=["src/btspeed/_encode_out.h", "src/btspeed/_encode_program.h"],
+            extra_compile_args=COMPILE,
+            py_limited_api=True,
+        ),
     ],
 )

@@ -27,6 +27,7 @@ from typing import Any
 from . import _columns
 from . import _schema as schema
 from ._bytes import flat
+from ._compiled import with_compiled_twin
 from ._length import SHORT, encode_length
 from ._limits import Limits
 from ._schema import Node
@@ -40,7 +41,7 @@ Pieces = _columns.Pieces
 def make_encoder(node: Node, limits: Limits) -> tuple[Callable[[Any], bytes], Callable[[Any], Pieces]]:
     """Two functions: one encodes a value, one returns its pieces. Both raise EncodeError."""
     functions = encoder_source(node, limits).make("encoder")
-    return functions["encode"], functions["encode_pieces"]
+    return with_compiled_twin(functions["encode"], node, limits), functions["encode_pieces"]
 
 
 def encoder_source(node: Node, limits: Limits) -> Source:

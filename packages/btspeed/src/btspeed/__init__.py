@@ -3,13 +3,15 @@
     open_sectors    compare many stored sectors with their hashes, and open them
     open_joined     the same, as one piece
     seal_sectors    seal many sectors, and hash them
+    make_encoder    an encoder of the values of one type
 
-The Python that they stand for is the reference (`btlib.block`): same arguments, same bytes, same tests. They say only
-*that* something is wrong; the reference says what. Nothing here has a state or reads a file.
+The Python that they stand for is the reference (`btlib.block`, `btserde`): same arguments, same bytes, same tests. They
+find only *that* something is wrong; the reference says what. Nothing here reads a file, or changes once it is made.
 """
 
 from __future__ import annotations
 
+from ._encode import make_encoder
 from ._sectors import open_joined, open_sectors, seal_sectors
 
-__all__ = ["open_joined", "open_sectors", "seal_sectors"]
+__all__ = ["make_encoder", "open_joined", "open_sectors", "seal_sectors"]
