@@ -30,7 +30,7 @@ TEXTS = 3  #: the first columns are text, the others numbers
 
 Name = Annotated[
     str,
-    typer.Argument(metavar="[NAME]", help="An actor in the runtime: it, and those below it.", show_default=False),
+    typer.Argument(metavar="NAME", help="An actor in the runtime: it, and those below it.", show_default=False),
 ]
 At = Annotated[
     str | None,
