@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from btlib.testing.swtpm import SoftwareTpm
 
 from .conftest import CHEAP, PASSPHRASE, Machine
+from .test_asking import type_at_terminal
 from .test_server import enrol, free_port, running_server
 
 pytest.importorskip("tpm2_pytss", reason="the extra btlib[tpm] is not installed", exc_type=ImportError)
@@ -88,11 +90,25 @@ def test_the_passphrase_is_changed_in_the_chip(chipped: Machine, tmp_path: Path)
     chipped("key", "passphrase", "home", "--root", "--new-passphrase-file", new)
 
 
-def test_the_root_can_be_taken_out_again_as_the_words_it_came_from(chipped: Machine) -> None:
-    from btlib.tpm import TpmCredentialStore
+def test_the_roots_words_come_out_at_a_terminal_for_the_passphrase(chipped: Machine, tmp_path: Path) -> None:
+    question = "Passphrase of the root of home:"
+    code, screen = type_at_terminal(chipped, ["key", "show-words"], [(question, PASSPHRASE)])
+    shown = re.findall(r"\d+\. ([a-z]+)", screen)
+    assert (code, len(shown)) == (0, 24)
+    words = tmp_path / "words"
+    words.write_text(" ".join(shown) + "\n")
+    words.chmod(0o600)
+    assert "These are the recovery words of home" in chipped("key", "verify-backup", "--words-file", words).out
+    code, screen = type_at_terminal(chipped, ["key", "show-words"], [(question, "wrong")])
+    assert (code, re.findall(r"\d+\. ([a-z]+)", screen)) == (3, [])
 
-    root = TpmCredentialStore(chipped.directory / "root-credentials")
-    assert root.reveal(PASSPHRASE).public == root.public()
+
+def test_an_agent_holds_what_opens_the_chip(chipped: Machine) -> None:
+    chipped("agent", "start", "home")
+    try:
+        assert chipped("ls", "home:", BLOCKTREE_PASSPHRASE="").out == ""
+    finally:
+        chipped("agent", "stop")
 
 
 def test_another_suite_is_refused_before_anything_is_made(laptop: Machine, tpm: SoftwareTpm) -> None:

@@ -132,6 +132,25 @@ def test_a_killed_and_restarted_chip_goes_on_under_the_same_identity(
     assert again(store).unlock(PASS).public == identity.public
 
 
+@pytest.mark.parametrize("command", ["create_primary", "load", "ecdh_zgen"])
+def test_a_chip_that_dies_in_the_middle_of_a_use_is_told_and_met_anew(
+    store: TpmCredentialStore, tpm: SoftwareTpm, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    true = getattr(ESAPI, command)
+
+    def dying(*words: object, **named: object) -> object:
+        tpm.kill()
+        return true(*words, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ESAPI, command, dying)
+        with pytest.raises(TpmMissingError, match="the connection broke"):
+            store.unlock(PASS)
+    tpm.start()
+    assert store.unlock(PASS).public == store.public()
+    assert slots(tpm.tcti) == (0, 0)
+
+
 def test_another_chip_refuses_the_keys(store: TpmCredentialStore, tmp_path: Path) -> None:
     with running_tpm(tmp_path / "other") as other:
         with pytest.raises(OtherTpmError, match="are in another TPM than the one at swtpm") as caught:
@@ -267,7 +286,28 @@ def test_what_a_killed_process_left_is_flushed_by_the_next(tpm: SoftwareTpm, tmp
     assert slots(tpm.tcti) == (0, 0)
 
 
-def test_threads_share_a_chip(store: TpmCredentialStore, tpm: SoftwareTpm) -> None:
+def test_threads_share_a_chip_and_no_context(
+    store: TpmCredentialStore, tpm: SoftwareTpm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owners: list[tuple[int, int]] = []  # by whom a context was made, and by whom it is used
+    make = ESAPI.__init__
+
+    def making(self: ESAPI, tcti: str) -> None:
+        make(self, tcti)
+        self._made_by = threading.get_ident()
+
+    def watched(name: str) -> Callable[..., object]:
+        true = getattr(ESAPI, name)
+
+        def use(self: ESAPI, *words: object, **named: object) -> object:
+            owners.append((self._made_by, threading.get_ident()))
+            return true(self, *words, **named)
+
+        return use
+
+    monkeypatch.setattr(ESAPI, "__init__", making)
+    for name in ("create_primary", "load", "sign", "ecdh_zgen", "flush_context", "close"):
+        monkeypatch.setattr(ESAPI, name, watched(name))
     identity = store.unlock(PASS)
     sealed = identity.public.seal(Label.READCAP, b"info", b"text")
     failures: list[BaseException] = []
@@ -288,6 +328,9 @@ def test_threads_share_a_chip(store: TpmCredentialStore, tpm: SoftwareTpm) -> No
     for thread in threads:
         thread.join()
     assert failures == []
+    assert {made == used for made, used in owners} == {True}
+    assert len({used for _, used in owners}) == 5
+    monkeypatch.undo()
     assert slots(tpm.tcti) == (0, 0)
 
 

@@ -2,7 +2,7 @@
 
 Names give keys: `make_keys("alice")` is the same principal in every run and process, so failures can be compared.
 Never use such keys for anything real; everybody can make them. `btlib.testing.strategies` (needs Hypothesis) draws
-paths, keys and chains.
+paths, keys and chains; `btlib.testing.swtpm` starts a TPM in software.
 """
 
 from ._credential_store import QUICK_COST, check_credential_store
