@@ -9,6 +9,7 @@ from ._peer import Peer
 from ._policy import Policy, RootPolicy
 from ._reconnecting import LastingSubscription, ReconnectingLink, reconnecting
 from ._redial import Reconnection
+from ._renewing import keep_renewed, renewal_due
 from ._replay import ReplayLimits
 from ._router import Request, Router
 from ._server import Server, serve
@@ -61,7 +62,9 @@ __all__ = [
     "UnreachableError",
     "WhenSlow",
     "connect",
+    "keep_renewed",
     "reconnecting",
+    "renewal_due",
     "serve",
     "subscribe",
 ]

@@ -75,8 +75,11 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
         if self._forked:
             self._check_process()
         waiter: asyncio.Future[memoryview] = self._loop.create_future()
-        fields = b"" if key is None and trace is None else encode_fields(key, trace, repeat)
-        number = self._core.call(path, body, waiter, timeout, monotonic(), fields)
+        if key is None and trace is None:
+            number = self._core.call(path, body, waiter, timeout, monotonic())
+        else:
+            fields = encode_fields(key, trace, repeat)
+            number = self._core.call(path, body, waiter, timeout, monotonic(), fields)
         if not self._flushing:
             self._flushing = True
             self._loop.call_soon(self._flush)

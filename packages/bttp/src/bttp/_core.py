@@ -173,9 +173,11 @@ class LinkCore(Control):
             return None
         if not self._talking:
             return self._began + self._limits.handshake_seconds
-        due = min(self._heard + self._limits.ping_seconds * (self._pings + 1), self._admitted_until)
+        due = self._heard + self._limits.ping_seconds * (self._pings + 1)
+        if self._admitted_until < due:
+            due = self._admitted_until
         deadline = self._exchange.deadlines.next()
-        return due if deadline is None else min(due, deadline)
+        return due if deadline is None or due < deadline else deadline
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due by `now`. Calling it early does no harm."""

@@ -47,7 +47,7 @@ class Exchange:
         self._dues = self.deadlines.live
         self._frames = self.outbox.frames
         self._limits = limits
-        self._max_calls = limits.max_calls
+        self._max_calls, self._max_queued = limits.max_calls, limits.max_queued
         self._statistics = statistics
         self._events = events
         self._first = 1 if role is Role.CLIENT else 2
@@ -346,7 +346,7 @@ class Exchange:
         self._backlog = self.outbox.queued
 
     def _make_room(self) -> None:
-        while self._parked and self._backlog <= self._limits.max_queued:
+        while self._parked and self._backlog <= self._max_queued:
             call = self._parked.popleft()
             if call.number in self._serving:
                 self._events.append(call)
@@ -359,7 +359,7 @@ class Exchange:
 
     def _answer(self, answer: bytes) -> None:
         """Queue a small answer that the peer provoked; a peer that provokes many and reads none is cut off."""
-        if self._backlog > 2 * self._limits.max_queued:
+        if self._backlog > 2 * self._max_queued:
             raise LimitError("the peer lets answers pile up and does not read them (max_queued)")
         self._frames.append(answer)
 

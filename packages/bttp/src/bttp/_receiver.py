@@ -83,7 +83,7 @@ class Receiver(Exchange):
             raise RemoteProtocolError("a CALL does not hold the body that it announces")
         elif len(serving) <= self._max_calls or self._serves(stream, total):
             call = CallReceived(stream, route, memoryview(buffer[start + 12 : stop]), deadline, self._fields)
-            if self._backlog <= self._limits.max_queued:
+            if self._backlog <= self._max_queued:
                 self._events.append(call)
             else:
                 self._deliver(call)
@@ -145,7 +145,7 @@ class Receiver(Exchange):
         return False
 
     def _deliver(self, call: CallReceived) -> None:
-        if self._backlog > self._limits.max_queued:
+        if self._backlog > self._max_queued:
             self.park(call)
         else:
             self._events.append(call)

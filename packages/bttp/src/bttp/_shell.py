@@ -135,7 +135,7 @@ class Shell(StreamShell):
                 handlers[type(event)](event)
 
     def _on_call(self, event: CallReceived) -> None:
-        if self._outbox.bulk > self._max_queued:
+        if self._outbox.bulk and self._outbox.bulk > self._max_queued:
             self._core.park(event)
             return
         route = event.route

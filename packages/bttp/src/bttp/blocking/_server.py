@@ -13,6 +13,7 @@ from btlib.principals import Principal
 
 from .._limits import Limits, ServerLimits
 from .._policy import Policy
+from .._renewing import keep_renewed
 from .._router import Router
 from .._server import Server
 from .._server import serve as serve_async
@@ -59,6 +60,10 @@ class BlockingServer:
     def renew(self, identity: Identity | Sequence[Identity]) -> None:
         """As `bttp.Server.renew`."""
         self._run(self._server.renew(identity))
+
+    def keep_renewed(self, identity: Identity, fresh: Callable[[], Identity]) -> None:
+        """As `bttp.keep_renewed`, in the background until the server ends."""
+        asyncio.run_coroutine_threadsafe(keep_renewed(self._server, identity, fresh), self._loop)
 
     def drain(self, timeout: float = 5.0) -> bool:
         """Let nobody in any more, let what is under way finish, close the links. False: some was cut off.
