@@ -1,4 +1,4 @@
-"""Builds the extensions. Sectors are built against OpenSSL and, where its header is found, Intel's multi-buffer library.
+"""Builds the extensions; that of sectors against OpenSSL and, where its header is found, Intel's multi-buffer library.
 
 BTSPEED_IPSEC_MB=0 in the environment leaves the latter out.
 """
