@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -123,6 +126,20 @@ def test_messages_are_shown_as_they_are_handled(nas: Machine, program: Program) 
     messages = document["messages"]
     assert isinstance(messages, list)
     assert (messages[0]["message"], messages[0]["error"]) == ("Add", None)
+
+
+def test_a_trace_ends_with_ctrl_c_and_the_program_forgets_the_follower(nas: Machine, program: Program) -> None:
+    command = [sys.executable, "-m", "blocktree", "ps", "home:/hosts/nas/app", "--trace", "--at", program.endpoint]
+    with subprocess.Popen(command, env=nas.environment(), stdout=subprocess.PIPE, text=True) as bt:
+        assert bt.stdout is not None
+        while program.runtime.tracers.listener is None:
+            assert bt.poll() is None
+        program.add("counter", 1)
+        assert bt.stdout.readline().split()[:2] == ["counter", "Add"]
+        bt.send_signal(signal.SIGINT)
+        assert bt.wait(60) == 130
+    while program.runtime.tracers.listener is not None:
+        program.add("counter", 1)
 
 
 @pytest.mark.parametrize(
