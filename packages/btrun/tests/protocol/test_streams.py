@@ -12,13 +12,15 @@ import pytest
 from btlib import Kind, Principal, Rights
 from btlib.testing import DomainIdentities, make_domain_identities
 from btrun.protocol import Channel, Program, any_version, channel_pair, open_channel, serve_sessions
+from btrun.protocol._versions import Versions
+from btrun.protocol._wire import pack, pack_close
 from btrun.protocol.errors import SessionEndedError, VersionError, ViolationError
 from btrun.protocol.examples.bank import FEE, Bank, pay
 from btrun.protocol.examples.files_handles import as_client as as_reader
 from btrun.protocol.examples.newsroom import BACKLOG, Broker, subscribe
 from btrun.protocol.examples.room import Room, listen, speak
 from btrun.protocol.examples.shelf import Shelf, append, read_file
-from btrun.protocol.examples.transfer import Ask, Commit, Leave, Moved, Refused
+from btrun.protocol.examples.transfer import Ask, Commit, Leave, Moved, Refused, Transfer
 from btrun.protocol.examples.transfer_handles import as_bank, as_client
 from btrun.protocol.examples.votes import Participant, coordinate
 
@@ -359,6 +361,45 @@ def test_a_message_too_long_for_the_link_ends_its_session_only(run: Run) -> None
                 assert await append(channel, "/notes", b"short") == 5
 
     tell(run, story, limits=bttp.Limits(max_body=90_000))
+
+
+VERSIONS = pack(Versions(fingerprints=(Transfer.fingerprint,)))
+
+
+@pytest.mark.parametrize(
+    ("items", "error", "text"),
+    [
+        pytest.param([VERSIONS, b"\xff" * 40], ViolationError, "sent a packet in the state ready", id="garbage"),
+        pytest.param([VERSIONS, b""], ViolationError, "sent a packet in the state ready", id="empty"),
+        pytest.param([VERSIONS, pack(Moved(balance=1))], ViolationError, "sent Moved in the state ready", id="early"),
+        pytest.param([VERSIONS, VERSIONS], ViolationError, "sent Versions in the state ready", id="versions twice"),
+        pytest.param([pack(Leave())], VersionError, "began a session of Transfer with Leave", id="no versions"),
+        pytest.param([VERSIONS], SessionEndedError, "without a word", id="end without a word"),
+        pytest.param(
+            [VERSIONS, pack_close(Kind.BUSY, "x" * 5000)], SessionEndedError, "ended the session: x", id="word"
+        ),
+    ],
+)
+def test_an_evil_peer_on_a_real_stream_ends_its_own_session_and_is_named(
+    run: Run, items: list[bytes], error: type[Exception], text: str
+) -> None:
+    async def story(world: World) -> None:
+        server = Ended(Bank({"a": 10, "b": 0}).serve)
+        world.serve(server)
+        async with world.connect() as link, world.talk(link) as good, as_client(good) as ready:
+            async with link.stream(PLACE.child("bank")) as stream:
+                for item in items:
+                    await stream.send(item)
+                await stream.finish()
+                found = (await server.wait())[0]
+                assert isinstance(found, error)
+                assert text in str(found)
+                assert str(ALICE) in str(found) or error is SessionEndedError
+                assert len(str(found)) < 1500
+            await (await ready.send(Ask(source="a", target="nobody", amount=1))).receive()
+            assert server.peers == [ALICE, ALICE]
+
+    tell(run, story)
 
 
 ENDINGS = ("pay", "abort", "leave", "break", "fail", "cancel")
