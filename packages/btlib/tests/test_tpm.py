@@ -359,6 +359,23 @@ def test_a_blob_that_was_changed_is_refused_by_the_chip(tpm: SoftwareTpm, tmp_pa
     assert slots(tpm.tcti) == (0, 0)
 
 
+@pytest.mark.parametrize("blob", ["signing", "sealing", "seed"])
+@pytest.mark.parametrize("part", ["public", "private"])
+def test_a_blob_cut_short_or_with_more_at_its_end_is_damage(
+    tpm: SoftwareTpm, tmp_path: Path, blob: str, part: str
+) -> None:
+    store = credential_store(tpm.tcti, tmp_path / "credentials", exportable=True)
+    store.save(Credentials.generate(Suite.P256), PASS)
+    record = decode_record(store.path.read_bytes(), "")
+    whole: bytes = getattr(getattr(record, blob), part)
+    for wrong in (*(whole[:size] for size in range(len(whole))), whole + b"\0"):
+        changed = replace(getattr(record, blob), **{part: wrong})
+        store.path.write_bytes(encode_record(replace(record, **{blob: changed})))
+        with pytest.raises(CredentialError, match="is damaged") as caught:
+            store.unlock(PASS)
+        assert caught.value.kind is Kind.INTEGRITY
+
+
 def test_keys_of_two_stores_cannot_be_mixed(tpm: SoftwareTpm, tmp_path: Path) -> None:
     records = []
     for name in ("one", "two"):

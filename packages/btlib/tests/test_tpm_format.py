@@ -22,9 +22,11 @@ from .slow_hpke import AES_256_GCM, P256, SlowHpke, uncompressed
 pytest.importorskip("tpm2_pytss", reason="the extra btlib[tpm] is not installed", exc_type=ImportError)
 
 from btlib.tpm import TpmCredentialStore
+from btlib.tpm._answers import Lockout, missing, refusal
 from btlib.tpm._format import MAGIC, MAX_FILE_BYTES, Blob, TpmRecord, decode_record, encode_record
 from btlib.tpm._hpke import open_shared, split_sealed
 from btlib.tpm._templates import storage_template
+from tpm2_pytss import TPM2_RC
 
 PUBLIC = Credentials(suite=Suite.P256, seed=bytes(range(32))).public
 BLOB = Blob(public=b"public", private=b"private")
@@ -96,7 +98,7 @@ def test_blobs_that_are_none_are_damage_before_any_chip_is_asked(tmp_path: Path)
     store = TpmCredentialStore(tmp_path / "credentials")
     store.path.write_bytes(FILE)
     store.path.chmod(0o600)
-    with pytest.raises(CredentialError, match="it holds no public keys"):
+    with pytest.raises(CredentialError, match="no object of a TPM"):
         store.unlock("pass")
 
 
@@ -159,3 +161,33 @@ def seal(public: bytes, info: bytes, plain: bytes) -> bytes:
 
 def exchange(own: ec.EllipticCurvePrivateKey, sealed: bytes) -> bytes:
     return own.exchange(ec.ECDH(), ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), sealed[:65]))
+
+
+REFUSALS = {
+    TPM2_RC.AUTH_FAIL: (Kind.UNAUTHENTICATED, "not the passphrase of keys; try again; after 29 more"),
+    TPM2_RC.BAD_AUTH: (Kind.UNAUTHENTICATED, "not the passphrase of keys"),
+    TPM2_RC.LOCKOUT: (Kind.LIMIT, "wait 2 minutes and try once"),
+    TPM2_RC.OBJECT_MEMORY: (Kind.BUSY, "has no place left"),
+    TPM2_RC.SESSION_HANDLES: (Kind.BUSY, "has no place left"),
+    TPM2_RC.POLICY_FAIL: (Kind.UNAUTHENTICATED, "started differently"),
+    TPM2_RC.INTEGRITY: (Kind.INTEGRITY, "keys is damaged"),
+    TPM2_RC.FAILURE: (Kind.IO, "the TPM at bus refused: its words"),
+}
+
+
+@pytest.mark.parametrize("code", REFUSALS)
+def test_each_answer_of_a_chip_has_its_error(code: int) -> None:
+    kind, words = REFUSALS[code]
+    lockout = Lockout(counted=3, allowed=32, seconds=61)
+    error = refusal(int(code), int(code), "its words", tcti="bus", name="keys", lockout=lockout)
+    assert error.kind is kind
+    assert words in str(error)
+    assert error.hint is not None
+
+
+@pytest.mark.parametrize("fault", [None, "there is no such device", "this user may not use it"])
+def test_a_chip_that_is_not_there_is_told_with_the_next_step(fault: str | None) -> None:
+    error = missing("device:/dev/tpmrm0", fault)
+    assert error.kind is Kind.UNREACHABLE
+    assert fault is None or fault in str(error)
+    assert ("usermod -aG tss" if fault == "this user may not use it" else "BLOCKTREE_TCTI") in str(error)

@@ -18,7 +18,7 @@ _FULL = {
     int(TPM2_RC.OBJECT_HANDLES),
     int(TPM2_RC.SESSION_HANDLES),
 }
-_DAMAGED = {int(TPM2_RC.INTEGRITY), int(TPM2_RC.SIZE), int(TPM2_RC.VALUE)}
+_DAMAGED = {int(TPM2_RC.INTEGRITY), int(TPM2_RC.SIZE)}
 
 
 class Lockout(msgspec.Struct, frozen=True, kw_only=True):

@@ -67,6 +67,11 @@ class TpmRecord(msgspec.Struct, frozen=True, kw_only=True):
     def cost(self) -> PassphraseCost:
         return PassphraseCost(memory_kib=self.memory_kib, iterations=self.iterations, lanes=self.lanes)
 
+    @property
+    def blobs(self) -> tuple[Blob, ...]:
+        """All objects, each as the chip gave it out."""
+        return (self.signing, self.sealing) if self.seed is None else (self.signing, self.sealing, self.seed)
+
 
 def encode_record(record: TpmRecord) -> bytes:
     """The file's content. Raises CredentialError where it would be too large."""

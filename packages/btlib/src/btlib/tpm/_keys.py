@@ -33,8 +33,7 @@ class TpmKeys:
     def sign(self, label: Label, message: bytes) -> bytes:
         """See `Signer.sign`. Raises TpmError where the chip refuses."""
         digest = hashlib.sha256(label.value + message).digest()
-        own = (self._record.signing, self._record.sealing)
-        with conversation(self._tcti, self._name, chip=self._record.chip, own=own) as talk:
+        with conversation(self._tcti, self._name, chip=self._record.chip, own=self._record.blobs) as talk:
             r, s = talk.sign(self._record.signing, self._access, digest)
         return canonical_signature(encode_dss_signature(r, s))
 
@@ -42,8 +41,7 @@ class TpmKeys:
         """See `Opener.open`. Raises TpmError where the chip refuses."""
         enc, _ = split_sealed(sealed)
         point = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), enc)
-        own = (self._record.signing, self._record.sealing)
-        with conversation(self._tcti, self._name, chip=self._record.chip, own=own) as talk:
+        with conversation(self._tcti, self._name, chip=self._record.chip, own=self._record.blobs) as talk:
             dh = talk.exchange(self._record.sealing, self._access, point)
         return open_shared(dh, sealed, self.public.sealing, label.value + info)
 

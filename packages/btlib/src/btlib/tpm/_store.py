@@ -23,7 +23,7 @@ from ..writecaps import Chain
 from ._chip import Access, Conversation, conversation
 from ._format import MAX_FILE_BYTES, SALT_SIZE, Blob, TpmRecord, damaged, decode_record, encode_record
 from ._keys import TpmKeys
-from ._templates import data_template, point_of, sealing_template, signing_template
+from ._templates import data_template, is_whole, point_of, sealing_template, signing_template
 
 DEFAULT_TCTI = "device:/dev/tpmrm0"  #: the kernel's own resource manager
 
@@ -175,13 +175,14 @@ class TpmCredentialStore:
         return Identity(signer=keys, opener=keys, chains=record.chains)
 
     def _talk(self, record: TpmRecord) -> AbstractContextManager[Conversation]:
-        blobs = [blob for blob in (record.signing, record.sealing, record.seed) if blob is not None]
-        return conversation(self._tcti or record.tcti, str(self.path), chip=record.chip, own=blobs)
+        return conversation(self._tcti or record.tcti, str(self.path), chip=record.chip, own=record.blobs)
 
     def _read(self) -> TpmRecord:
         record = decode_record(read_kept(self.path, MAX_FILE_BYTES), str(self.path))
         if not record.cost.in_bounds:
             raise damaged(str(self.path), "it demands a cost outside the limits")
+        if not all(map(is_whole, record.blobs)):
+            raise damaged(str(self.path), "what it holds is no object of a TPM")
         if _public_keys(record.signing, record.sealing, str(self.path)) != record.public:
             raise damaged(str(self.path), "its keys are not those that it names")
         return record

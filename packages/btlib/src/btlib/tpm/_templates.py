@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from tpm2_pytss import TPM2B_PUBLIC, TPMA_OBJECT
+from tpm2_pytss import TPM2B_PRIVATE, TPM2B_PUBLIC, TPMA_OBJECT, TSS2_Exception
 
 from ..labels import Label, tagged_hash
+from ._format import Blob
 
 #: The digest of no policy: it marks our objects, and forbids their duplication, which only a policy could allow.
 MARK = tagged_hash(Label.TPM_STORAGE)
@@ -62,6 +63,16 @@ def put_point(public: TPM2B_PUBLIC, key: ec.EllipticCurvePublicKey) -> None:
     union = area.unique
     point = union.ecc
     point.x, point.y = numbers.x.to_bytes(_COORDINATE), numbers.y.to_bytes(_COORDINATE)
+
+
+def is_whole(blob: Blob) -> bool:
+    """Whether both parts of a blob can be read to their ends; whether they are genuine only the chip knows."""
+    try:
+        _, public = TPM2B_PUBLIC.unmarshal(blob.public)
+        _, private = TPM2B_PRIVATE.unmarshal(blob.private)
+    except TSS2_Exception:
+        return False
+    return (public, private) == (len(blob.public), len(blob.private))
 
 
 def is_marked(public: TPM2B_PUBLIC) -> bool:
