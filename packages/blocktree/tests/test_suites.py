@@ -65,6 +65,30 @@ def test_a_domain_moves_to_another_suite_with_one_command(
     assert nas("cat", "new:/deep/link", "new:/apple.txt").out == "an applean apple"
 
 
+@pytest.mark.mount
+@pytest.mark.parametrize("suite", [P256, HYBRID])
+def test_a_mount_of_each_suite_keeps_what_is_written(
+    suite: str, homes: Path, machine_at: Callable[[Path], Machine], tmp_path: Path
+) -> None:
+    if not Path("/dev/fuse").exists():
+        pytest.skip("needs /dev/fuse")
+    nas, mountpoint = machine_at(homes / "nas"), tmp_path / "mnt"
+    make_domain(nas, suite)
+    mountpoint.mkdir()
+    nas.process("mount", "home:", mountpoint)
+    try:
+        for number in range(50):
+            (mountpoint / f"file{number:02}").write_text("small " * number)
+        (mountpoint / "large").write_bytes(bytes(300_000))
+        (mountpoint / "file00").unlink()
+    finally:
+        nas.process("umount", mountpoint)
+    assert nas("ls", "home:").out.split() == [*(f"file{number:02}" for number in range(1, 50)), "large"]
+    assert nas("cat", "home:/file49").out == "small " * 49
+    assert len(nas("cat", "home:/large").out) == 300_000
+    assert nas("scrub", "home:").code == 0
+
+
 def test_what_cannot_be_copied_is_told_and_nothing_is_made_of_an_unknown_domain(nas: Machine) -> None:
     assert "no domain is called 'work'" in nas("init", "new", "--no-input", "--from", "work", code=2).err
     assert not (nas.home / "domains" / "new").exists()
