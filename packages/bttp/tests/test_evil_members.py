@@ -196,6 +196,36 @@ def test_calls_that_are_cancelled_at_once_do_not_pile_up_behind_busy_handlers() 
             release.set()
 
 
+def test_handlers_of_links_that_were_closed_count_for_their_principal() -> None:
+    """A new link for each few calls that nobody waits for does not help."""
+    started, release = threading.Semaphore(0), threading.Event()
+
+    def stuck(_request: bttp.Request) -> None:
+        started.release()
+        release.wait(WAIT)
+
+    router = bttp.Router()
+    router.add(DOMAIN.path, stuck)
+    with serving(bttp.Limits(), router, max_handlers_per_principal=4) as server:
+        try:
+            for _ in range(2):
+                with Evil(server, KEYS) as evil:
+                    evil.open(ALICE, frame(FrameKind.ROUTE, 2, str(DOMAIN.path).encode()))
+                    evil.say(*(wire.call_frame(number, 2, 0, 0, b"") for number in (1, 3)))
+                    for _ in range(2):
+                        assert started.acquire(timeout=WAIT)
+                wait_until(lambda: server.statistics.links == 0)
+            with bttp.blocking.connect(server.endpoints[0], ALICE, root=ROOT) as link:
+                with pytest.raises(bttp.RemoteError, match="max_handlers_per_principal") as caught:
+                    link.call(DOMAIN.path, timeout=WAIT)
+                assert caught.value.kind is Kind.LIMIT
+            with bttp.blocking.connect(server.endpoints[0], DOMAIN["server"], root=ROOT) as other:
+                release.set()
+                other.call(DOMAIN.path, timeout=WAIT)
+        finally:
+            release.set()
+
+
 def test_streams_that_are_reset_at_once_do_not_pile_up_threads() -> None:
     release = threading.Event()
     running = 0

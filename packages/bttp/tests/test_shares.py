@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bttp import LimitError, Peer, ServerLimits
 from bttp._auth import Role, prove, verify
-from bttp._shares import Shares
+from bttp._shares import Shares, Tally
 from bttp.testing._pair import DOMAIN
 
 LIMITS = ServerLimits(max_links_per_principal=2, max_streams_per_principal=3, max_held_per_principal=100)
@@ -69,3 +69,21 @@ def test_the_heaviest_link_of_who_holds_too_much_is_cut_off() -> None:
     assert "max_held_per_principal" in str(heavy.errors[0])
     shares.leave(heavy)
     assert shares.cut_off() == 0
+
+
+def test_handlers_are_counted_beyond_the_end_of_their_links() -> None:
+    shares, first, second = Shares(ServerLimits(max_handlers_per_principal=2)), Link(), Link()
+    shares.enter(first, peer("client"))
+    tally = shares.tally(first)
+    tally.running += 2
+    shares.leave(first)
+    shares.enter(second, peer("client"))
+    assert shares.tally(second) is tally
+    assert "max_handlers_per_principal" in str(shares.too_many_handlers(tally))
+    tally.running -= 1
+    assert shares.too_many_handlers(tally) is None
+    tally.running -= 1
+    shares.leave(second)
+    shares.enter(first, peer("client"))
+    assert shares.tally(first) is not tally
+    assert shares.too_many_handlers(Tally()) is None

@@ -34,7 +34,13 @@ class _ServedLink(AnyioLink):
         self._address = address
 
     def _enters(self, peer: Peer) -> str | None:
-        return self._server.shares.enter(self, peer)
+        full = self._server.shares.enter(self, peer)
+        if full is None:
+            self._tally = self._server.shares.tally(self)
+        return full
+
+    def _one_more_handler(self) -> str | None:
+        return self._server.shares.too_many_handlers(self._tally)
 
     def _one_more_stream(self) -> str | None:
         return self._server.shares.one_more_stream(self)

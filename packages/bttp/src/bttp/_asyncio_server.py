@@ -51,7 +51,13 @@ class _ServedLink(AsyncioLink):
         self._loop.call_later(LINGER, transport.abort)
 
     def _enters(self, peer: Peer) -> str | None:
-        return self._server.shares.enter(self, peer)
+        full = self._server.shares.enter(self, peer)
+        if full is None:
+            self._tally = self._server.shares.tally(self)
+        return full
+
+    def _one_more_handler(self) -> str | None:
+        return self._server.shares.too_many_handlers(self._tally)
 
     def _one_more_stream(self) -> str | None:
         return self._server.shares.one_more_stream(self)

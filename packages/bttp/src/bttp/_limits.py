@@ -29,6 +29,7 @@ class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_handshakes_per_address: int = 16  #: the same, from one address: one host cannot use the others' share
     max_links_per_principal: int = 256  #: open links of one principal: a member cannot use the others' share
     max_streams_per_principal: int = 4096  #: open streams of one principal over all its links
+    max_handlers_per_principal: int = 8192  #: handlers that run for one principal, whose links may have ended
     max_held_per_principal: int = 512 * 1024 * 1024  #: bytes that wait for one principal, or of its unfinished bodies
     max_workers: int = 8  #: threads for handlers that are not `async`; more only fight for the interpreter
 

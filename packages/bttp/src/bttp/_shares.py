@@ -31,6 +31,15 @@ class Sharer(Protocol):
         ...
 
 
+class Tally:
+    """Handlers that run for one principal, also those whose links have ended."""
+
+    __slots__ = ("running",)
+
+    def __init__(self) -> None:
+        self.running = 0
+
+
 class Shares:
     """The open links of a server, by principal."""
 
@@ -38,6 +47,7 @@ class Shares:
         self._limits = limits
         self._links: dict[Principal | None, list[Sharer]] = {}
         self._owners: dict[Sharer, Principal | None] = {}
+        self._tallies: dict[Principal | None, Tally] = {}
 
     def enter(self, link: Sharer, peer: Peer) -> str | None:
         """A link is about to open. None: it may (and must leave later); else why not."""
@@ -57,6 +67,20 @@ class Shares:
             self._links[owner].remove(link)
             if not self._links[owner]:
                 del self._links[owner]
+        idle = [who for who, tally in self._tallies.items() if not tally.running and who not in self._links]
+        for who in idle:
+            del self._tallies[who]
+
+    def tally(self, link: Sharer) -> Tally:
+        """Where the handlers of a link that entered are counted."""
+        return self._tallies.setdefault(self._owners[link], Tally())
+
+    def too_many_handlers(self, tally: Tally) -> str | None:
+        """None: one more may run; else why not."""
+        limit = self._limits.max_handlers_per_principal
+        if tally.running < limit:
+            return None
+        return f"{limit} handlers run for you, those of ended links included (max_handlers_per_principal)"
 
     def one_more_stream(self, link: Sharer) -> str | None:
         """The peer of this link opened a stream (which counts already). None: it may; else why not."""

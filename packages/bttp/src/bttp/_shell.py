@@ -167,7 +167,7 @@ class Shell(StreamShell):
 
     def _start(self, event: CallReceived, work: Work) -> None:
         """Begin with a call that does not run inline."""
-        self._unfinished += 1
+        self._handler_begins()
         work.begun = True
         self._core.hold(event)
         self._working[event.number] = work
@@ -243,7 +243,7 @@ class Shell(StreamShell):
         self._working.pop(work.number, None)
         if work.begun:
             work.begun = False
-            self._unfinished -= 1
+            self._handler_ends()
 
     def _on_cancelled(self, event: CallCancelled) -> None:
         work = self._working.pop(event.number, None)

@@ -20,6 +20,7 @@ from ._core import Direction, LinkCore, Tap
 from ._peer import Peer
 from ._policy import Policy
 from ._router import Router, StreamDestination
+from ._shares import Tally
 from ._standing import Standing
 from ._statistics import LinkStatistics
 from ._stream_end import StreamEnd
@@ -51,6 +52,7 @@ class ShellBase:
         self._ended = False
         self._forked = False
         self._unfinished = 0  # handlers of calls and streams that still run
+        self._tally = Tally()  # the same, of all links that share it
         _shells.add(self)
 
     @property
@@ -149,6 +151,10 @@ class ShellBase:
 
     def _enters(self, peer: Peer) -> str | None:
         """Why a peer that the policy admits may not come in all the same; None: it may."""
+        return None
+
+    def _one_more_handler(self) -> str | None:
+        """Why no handler may start for this peer, whose other links have too many; None: one may."""
         return None
 
     def _one_more_stream(self) -> str | None:

@@ -48,7 +48,7 @@ class StreamShell(ShellBase):
         if full is not None:
             self._refuse_stream(event, Kind.LIMIT, full)
             return
-        self._unfinished += 1
+        self._handler_begins()
         stream = event.stream.token = self._make_stream(path, event.body, event.deadline)
         stream.number = event.number
         stream.trace = None if event.fields is None else event.fields.trace
@@ -82,12 +82,20 @@ class StreamShell(ShellBase):
     def _too_many_handlers(self) -> str | None:
         """Why no more handlers start: some of calls and streams that are over may still run."""
         if self._unfinished < 2 * self._core.max_calls:
-            return None
+            return self._one_more_handler()
         return f"{self._unfinished} handlers of your calls and streams, over or not, still run (twice max_calls)"
 
     def _stream_served(self) -> None:
         """The handler of a stream has ended."""
+        self._handler_ends()
+
+    def _handler_begins(self) -> None:
+        self._unfinished += 1
+        self._tally.running += 1
+
+    def _handler_ends(self) -> None:
         self._unfinished -= 1
+        self._tally.running -= 1
 
     def _fail_stream(self, stream: StreamEnd, error: BaseException) -> None:
         if error is stream.reason:
