@@ -56,3 +56,26 @@ def test_a_file_is_no_directory(nas: Machine, tmp_path: Path) -> None:
     (tmp_path / "apple.txt").write_text("an apple")
     nas("cp", tmp_path / "apple.txt", "home:/")
     assert "is not a directory" in nas("rekey", "home:/apple.txt", code=1).err
+
+
+def test_revoking_and_rekeying_in_one(nas: Machine, laptop: Machine, tmp_path: Path) -> None:
+    port = free_port()
+    (tmp_path / "apple.txt").write_text("an apple")
+    nas("mkdir", "-p", "home:/notes/2026", "home:/photos/2026", "home:/private")
+    nas("cp", tmp_path / "apple.txt", "home:/notes/")
+    with running_server(nas, port, tmp_path / "btfsd.log"):
+        enrol(nas, laptop, port)
+        for place in ("home:/notes", "home:/notes/2026", "home:/photos/2026"):
+            nas("grant", "laptop", place, "read")
+        done = nas("revoke", "laptop", "--now", "--yes", "--json").document
+        root = str(done["rekeyed"][0]["path"]).split("/")[1]  # type: ignore[index]
+        assert done["rekeyed"] == [
+            {"path": f"/{root}/notes", "blocks": 3, "kept": 0},
+            {"path": f"/{root}/photos/2026", "blocks": 1, "kept": 0},
+        ]
+        assert nas("cat", "home:/notes/apple.txt").out == "an apple"
+
+
+def test_a_writecap_has_nothing_to_rekey(nas: Machine) -> None:
+    refused = nas("revoke", "00" * 16, "--now", "--yes", code=2)
+    assert "opens nothing" in refused.err

@@ -21,7 +21,9 @@ from btfproto.domain import (
     revoke_access,
     withdraw_access,
 )
+from btfproto.localfs import Rekeyed
 from btfproto.store import Store
+from btlib.errors import BlocktreeError
 from btlib.home import Domain
 from btlib.identity import Identity
 from btlib.kinds import Kind
@@ -35,8 +37,11 @@ from ..errors import CommandError
 from ..files.keys import keys_below, read_key
 from ..options import Json, PassphraseFile, complete_petname
 from ..output import give, human_time, iso_time, remark, say
+from ..places import readable_places
 from ..principals import find_principal, name_of
 from ..session import Session, known_revocations, now, open_store
+from .rekey import rekey_place
+from .scrub import choose_meter
 
 _SERIAL = re.compile("[0-9a-f]{32}")
 NOW = "now"
@@ -84,6 +89,9 @@ def revoke(
         str, typer.Option("--from", metavar="TIME", help="From when on it counts: a date, or 2d for two days ago.")
     ] = NOW,
     root: Annotated[bool, typer.Option("--root", help="Sign with the root's keys instead of this machine's.")] = False,
+    rekey_now: Annotated[
+        bool, typer.Option("--now", help="Then give new keys to all that it could read (there): see bt rekey.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     json: Json = False,
     passphrase_file: PassphraseFile = None,
@@ -98,15 +106,19 @@ def revoke(
       bt revoke laptop
 
       bt revoke bt1… home:/photos --from 2026-11-20
+
+      bt revoke bob home:/photos --now
     """
     session = Session(passphrase_file)
     domain, place = _where(session, path)
     signer = session.unlock_root(domain) if root else session.unlock(domain)
     found = _target(session, domain, target, place)
+    if rekey_now and found.principal is None:
+        raise CommandError("a writecap opens nothing, so there is nothing to re-key", hint="leave --now away")
     with closing(open_store(domain, signer)) as store:
         # The second that runs is over for honest writers too: what they wrote in it shall stay.
         moment = now() + 1 if since == NOW else parse_since(since, now())
-        words = consequences(found, moment, _lost(domain, store, found, moment))
+        words = consequences(found, moment, _lost(domain, store, found, moment), rekey_now)
         for line in words:
             remark(line)
         if not yes:
@@ -114,7 +126,24 @@ def revoke(
         done, withdrawn = _revoke(domain, store, signer, found, moment)
         if since == NOW:
             time.sleep(max(0.0, moment - time.time()))  # who hears that it is done may rely on it
-    _show(found, moment, done, withdrawn, words, as_json=json)
+    rekeyed = _rekey(session, domain, found) if rekey_now else []
+    _show(found, moment, done, withdrawn, words, rekeyed, as_json=json)
+
+
+def _rekey(session: Session, domain: Domain, target: Target) -> list[tuple[BlockPath, Rekeyed]]:
+    """New keys for all that it could read."""
+    assert target.principal is not None
+    places = [target.place] if target.place is not None else readable_places(session, domain, target.principal)
+    done = []
+    for place in places:
+        with choose_meter(None, as_json=False) as meter:
+            try:
+                done.append((place, rekey_place(session, domain, place, meter)))
+            except BlocktreeError:
+                shown = f"{domain.petname}:/{'/'.join(place.names)}"
+                remark(f"It is revoked, but {shown} has not all new keys yet; go on with: bt rekey {shown} --resume")
+                raise
+    return done
 
 
 def _where(session: Session, path: str | None) -> tuple[Domain, BlockPath | None]:
@@ -184,7 +213,7 @@ def _lost(domain: Domain, store: Store, target: Target, since: int) -> Aftermath
     return lost
 
 
-def consequences(target: Target, since: int, lost: Aftermath) -> list[str]:
+def consequences(target: Target, since: int, lost: Aftermath, rekeyed: bool = False) -> list[str]:
     """Plain sentences: what it will do and what it cannot, before anything is done."""
     lines = [f"From {human_time(since)} UTC on, {target.called} counts for nothing. This cannot be undone."]
     if lost.files or lost.records:
@@ -197,8 +226,11 @@ def consequences(target: Target, since: int, lost: Aftermath) -> list[str]:
             "Whoever was enrolled by it, or granted something, loses that too and needs it anew from somebody else."
         )
         lines.append(
-            "What it has read it keeps, and the keys it holds: until they are changed, it can open whatever it could "
-            "read, old and new, if it gets hold of the stored bytes."
+            "What it has read it keeps. What is stored now is sealed anew: the keys it holds open only what it, or "
+            "somebody for it, copied before."
+            if rekeyed
+            else "What it has read it keeps, and the keys it holds: until they are changed (bt rekey), it can open "
+            "whatever it could read, old and new, if it gets hold of the stored bytes."
         )
     return lines
 
@@ -235,7 +267,14 @@ def _revoke(
 
 
 def _show(
-    target: Target, since: int, done: RevokedAccess, withdrawn: Withdrawn, words: list[str], *, as_json: bool
+    target: Target,
+    since: int,
+    done: RevokedAccess,
+    withdrawn: Withdrawn,
+    words: list[str],
+    rekeyed: list[tuple[BlockPath, Rekeyed]],
+    *,
+    as_json: bool,
 ) -> None:
     if as_json:
         give(
@@ -248,6 +287,9 @@ def _show(
                 "added": done.added,
                 "readcaps_withdrawn": withdrawn.readcaps,
                 "not_undone": words[1:],
+                "rekeyed": [
+                    {"path": str(place), "blocks": one.blocks, "kept": len(one.kept)} for place, one in rekeyed
+                ],
             }
         )
         return
@@ -259,3 +301,7 @@ def _show(
         say(f"Nothing new: {target.called} was revoked already (list version {done.record.version}).")
     if withdrawn.readcaps:
         say(f"{withdrawn.readcaps} readcaps were taken out of the records.")
+    for place, one in rekeyed:
+        say(
+            f"{one.blocks} files and directories at /{'/'.join(place.names)} have new keys, {len(one.kept)} keep theirs."
+        )
