@@ -302,6 +302,5 @@ def _show(
     if withdrawn.readcaps:
         say(f"{withdrawn.readcaps} readcaps were taken out of the records.")
     for place, one in rekeyed:
-        say(
-            f"{one.blocks} files and directories at /{'/'.join(place.names)} have new keys, {len(one.kept)} keep theirs."
-        )
+        shown = f"/{'/'.join(place.names)}"
+        say(f"{one.blocks} files and directories at {shown} have new keys, {len(one.kept)} keep theirs.")
