@@ -37,6 +37,7 @@ ROUTE = frame(FrameKind.ROUTE, 1, str(PATH).encode())
         ("kind 17", [frame(FrameKind.EXTENDED, 1, b"\x11\1\0\0" + bytes(12))]),
         ("do not fit", [frame(FrameKind.EXTENDED, 1, b"\x11\0\2\0" + bytes(1))]),
         ("do not fit", [frame(FrameKind.EXTENDED, 1, b"\x11\0\1\2" + bytes(600))]),
+        ("do not fit", [ROUTE, extended(wire.call_frame(1, 1, 0, 0, b""), b"")]),
         ("cut off", [ROUTE, extended(wire.call_frame(1, 1, 0, 0, b""), b"\1\2k")]),
         ("ascending", [ROUTE, extended(wire.call_frame(1, 1, 0, 0, b""), b"\7\0\7\0")]),
         ("64 bytes", [ROUTE, extended(wire.call_frame(1, 1, 0, 0, b""), b"\1\0")]),

@@ -33,7 +33,7 @@ def test_fields_survive_and_take_no_bytes_where_there_are_none(what: Fields) -> 
     assert (encode(what) == b"") == (what == Fields())
 
 
-@given(fields, st.binary(max_size=99))
+@given(fields.filter(lambda what: what != Fields()), st.binary(max_size=99))
 def test_an_extended_frame_gives_back_the_payload_of_its_kind(what: Fields, body: bytes) -> None:
     plain = wire.call_frame(5, 1, 7, len(body), body)
     buffer = bytearray(extended(plain, encode(what)))

@@ -109,7 +109,7 @@ def parse_extended(buffer: bytearray, start: int, stop: int) -> tuple[int, Field
     begin = start + _HEAD.size + length
     if kind not in _CARRIERS or zero:
         raise RemoteProtocolError(f"an EXTENDED frame cannot hold a frame of kind {kind}")
-    if length > wire.MAX_FIELDS or begin > stop:
+    if not 1 <= length <= wire.MAX_FIELDS or begin > stop:
         raise RemoteProtocolError(f"{length} bytes of fields do not fit an EXTENDED frame")
     fields = parse_fields(buffer[start + _HEAD.size : begin])
     if fields.key is not None and kind != FrameKind.CALL:
