@@ -17,20 +17,25 @@ seed replays it. What the model leaves out: bytes (bttp has its own tests), cloc
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable
 
 import anyio
 import anyio.abc
+from btlib.errors import BlocktreeError
 from btlib.paths import BlockPath
 from btlib.principals import Principal
 
 from .._pool import Job
 from .._runtime import Runtime
 from .._supervision import Supervision
+from ..errors import NoLinkError
+from ..protocol import Channel, Program, WireChannel
 from ._clock import run_virtually
 from ._network import SimulatedLink
+from ._sessions import joined
 
 ROOT = Principal(bytes(32))  #: of the simulated domain; nobody has its keys
 
@@ -117,6 +122,28 @@ class Simulation:
         for pair, link in list(self._links.items()):
             if name in pair:
                 link.close("the peer closed the link")
+
+    # --- sessions
+
+    def principal(self, name: str) -> Principal:
+        """Who a node is to others."""
+        return Principal(hashlib.sha256(name.encode()).digest())
+
+    def open_channel(self, here: str, there: str, program: Program) -> Channel:
+        """A session from one node to another, where `program` runs with the other end of it. Raises NoLinkError."""
+        forth, back = self._links.get((here, there)), self._links.get((there, here))
+        if forth is None or back is None or forth.closed or back.closed:
+            raise NoLinkError(f"no link leads from {here} to {there}")
+        ours, theirs = joined(self, forth, back)
+
+        async def serve() -> None:
+            try:
+                await program(WireChannel(theirs, self.principal(here)))
+            except BlocktreeError as error:
+                self.log(f"{there} ended a session of {here}: {type(error).__name__}")
+
+        self._loop.call_later(self.latency(), self[there].start_task, serve)
+        return WireChannel(ours, self.principal(there))
 
     # --- network
 
