@@ -186,9 +186,8 @@ def test_who_was_revoked_opens_nothing_with_its_old_key_and_others_read_on(tree:
         rest=(),
         chain=None,
     )
-    with pytest.raises(FsError) as refused:
+    with pytest.raises(FsError, match="its key was changed"):
         LocalFs(tree.store, BOB, old, options=QUIET)
-    assert refused.value.kind is Kind.INTEGRITY
 
 
 def test_after_it_the_tree_is_written_as_before(tree: Tree) -> None:
@@ -268,3 +267,35 @@ def test_who_may_not_write_above_cannot_rekey(tree: Tree) -> None:
     with pytest.raises(FsError) as refused:
         rekey_tree(work)
     assert refused.value.kind is Kind.FORBIDDEN
+
+
+SHARED = FsOptions(shared=True, commit_interval=None, fresh_seconds=0.0)
+
+
+def shared(tree: Tree, who: Identity, *names: str) -> LocalFs:
+    return LocalFs(tree.store, who, tree.volume(who, *names), options=SHARED, clock=lambda: NOW * 10**9)
+
+
+def test_who_has_the_tree_open_looks_names_up_again_and_reads_on(tree: Tree) -> None:
+    fs = shared(tree, tree.world.machine)
+    photos = fs.lookup(fs.root, "photos").inode
+    before = read_file(fs, fs.lookup(photos, "large").inode)
+    tree.rekey()
+    photos = fs.lookup(fs.root, "photos").inode
+    assert read_file(fs, fs.lookup(photos, "large").inode) == before
+    write_file(fs, photos, "new", b"n")
+    fs.shutdown()
+    assert isinstance(tree.read(), dict)
+
+
+def test_who_has_the_directory_itself_open_is_told_that_its_key_was_changed(tree: Tree) -> None:
+    fs = shared(tree, ALICE, "photos")
+    assert read_file(fs, fs.lookup(fs.root, "small").inode) == b"s"
+    tree.rekey()
+    with pytest.raises(FsError, match="its key was changed") as refused:
+        fs.lookup(fs.root, "small")
+    assert refused.value.kind is Kind.STALE
+    fs.abandon()
+    again = tree.open(ALICE, "photos")
+    assert read_file(again, again.lookup(again.root, "small").inode) == b"s"
+    again.shutdown()

@@ -71,7 +71,7 @@ class Heads:
             raise IntegrityError("its header is that of another block, or of a form that this version cannot read")
         self._check_scope(header, block.scope, kind)
         block.adopt(header, None if head.small is None else bytes(head.small))
-        plain = block.cipher.open_attributes(header.version, header.attributes)
+        plain = _open(block, header)
         block.rest()
         attributes = decode_attributes(plain, header.sector_count, SECTOR_SIZE)
         if attributes.kind is not kind:
@@ -107,3 +107,17 @@ class Heads:
         raise IntegrityError(
             "it belongs to a write scope that does not begin here: its writer had no right to this place"
         )
+
+
+def _open(block: StoredBlock, header: Header) -> bytes:
+    """The attributes. Their writer signed them; so where they do not open, the key that was known is an old one."""
+    try:
+        return block.cipher.open_attributes(header.version, header.attributes)
+    except IntegrityError as error:
+        if not header.key_epoch:
+            raise
+        raise FsError(
+            Kind.STALE,
+            f"its key was changed (epoch {header.key_epoch}), and the one known here does not open it",
+            "look its name up again; a mount of this very directory has to be made again",
+        ) from error
