@@ -368,7 +368,7 @@ def test_who_goes_on_after_the_end_of_its_rights_reaches_nothing() -> None:
     reached: list[bytes] = []
     router = bttp.Router()
     router.add(DOMAIN.path, lambda request: reached.append(bytes(request.body)), inline=True)
-    short = DOMAIN.issue("carol", time=(0, int(time.time()) + 1))
+    short = DOMAIN.issue("carol", time=(0, int(time.time()) + 2))
     with serving(bttp.Limits(), router) as server, Evil(server, KEYS) as evil:
         evil.open(short, frame(FrameKind.ROUTE, 2, str(DOMAIN.path).encode()))
         evil.say(wire.call_frame(1, 2, 0, 2, b"in"))

@@ -50,7 +50,7 @@ def check_a_link_ends_with_the_rights_of_its_peer_unless_they_are_renewed(shell:
     """Both sides hear that they have expired, at once; who proves new chains before, goes on."""
     stage = Stage()
     root, path = stage.domain.principal, stage.place.child("slow-async")
-    short = stage.domain.issue("carol", time=(0, int(time.time()) + 1))
+    short = stage.domain.issue("carol", time=(0, int(time.time()) + 2))
     with (
         shell.serve(stage.domain["server"], stage.router, root, Limits()) as server,
         shell.connect(server.endpoints[0], short, root, None) as renewed,
