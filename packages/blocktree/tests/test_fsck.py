@@ -13,7 +13,7 @@ from .test_scrub import filled, flip
 
 __all__ = ["filled"]
 
-SECTOR = 16_384
+SECTOR = 4096
 STORED = SECTOR + 28
 
 

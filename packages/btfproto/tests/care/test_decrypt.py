@@ -18,7 +18,7 @@ from btfproto.store import EmbeddedStore
 from btfproto.testing.domains import NOW, World
 
 TOOL = Path(__file__).resolve().parents[4] / "tools" / "decrypt.py"
-SECTOR = 16_384
+SECTOR = 4096
 ME = Owner(0, 0)
 MANY = 1500  #: names: several leaves under an inner node
 

@@ -18,7 +18,7 @@ from btfproto.store import EmbeddedStore
 from btfproto.testing.domains import NOW, World
 from btlib.kinds import Kind
 
-SECTOR = 16_384
+SECTOR = 4096
 SEGMENT_HEADER, RUN_HEADER = 40, 56
 STRIDE = 211  #: a prime, so that flips fall on all parts of sectors and nodes
 ME = Owner(0, 0)

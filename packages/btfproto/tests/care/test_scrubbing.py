@@ -15,7 +15,7 @@ from btfproto.store import MemoryStore, RecordRef, Records, Store
 from btfproto.testing.domains import NOW, World
 from btlib.kinds import Kind
 
-SECTOR = 16_384
+SECTOR = 4096
 ME = Owner(0, 0)
 
 

@@ -20,7 +20,7 @@ from .copying import Item
 from .local import PERMISSIONS, WRITE_FLAGS, LocalTarget, inside, local_errors, write_all
 from .tree import LISTING, PIECE, Tree
 
-SECTOR = 1 << 14  #: the least that is lost at once
+SECTOR = 1 << 12  #: the least that is lost at once
 DAMAGE = {Kind.INTEGRITY, Kind.ROLLBACK, Kind.IO}
 
 

@@ -63,6 +63,20 @@ class Miss:
         return self.indexes[0] >> CHUNK_BITS
 
 
+class Single:
+    """A read of a part of one sector that is not in memory, by somebody who reads here and there."""
+
+    __slots__ = ("index", "inode", "request", "size", "start", "version")
+
+    def __init__(self, inode: Inode, index: int, request: SectorRequest, start: int, size: int) -> None:
+        self.inode = inode
+        self.index = index
+        self.request = request
+        self.start = start
+        self.size = size
+        self.version = inode.store.version
+
+
 class Begun:
     """A read that lacks some sectors: `pieces` has None for each of them, in the order of `miss`."""
 
@@ -103,7 +117,10 @@ class Reading(Locking):
                 begun = self._begin(handle, offset, size)
             if type(begun) is bytes:
                 return begun
-            if type(begun) is Begun:
+            if type(begun) is Single:
+                if (found := self._get_single(begun)) is not None:
+                    return found
+            elif type(begun) is Begun:
                 if self._load(begun.miss):
                     with self.mutex:
                         self._keep(begun.miss)
@@ -120,7 +137,7 @@ class Reading(Locking):
             assert isinstance(begun, bytes)
             return begun
 
-    def _begin(self, handle: Handle, offset: int, size: int, whole: bool = True) -> bytes | Begun | Miss:
+    def _begin(self, handle: Handle, offset: int, size: int, whole: bool = True) -> bytes | Single | Begun | Miss:
         """What was read; or the sectors that have to be fetched first; or (`whole`) the chunk that has to be."""
         opened = self.handles.get(handle)
         inode = opened.inode
@@ -142,6 +159,9 @@ class Reading(Locking):
         elif (piece := self._cached(inode, first)) is not None:
             self._follow(inode, first, first + 1)
             return _cut_one(piece, offset & SECTOR_MASK, end - offset)
+        elif whole and not inode.read_end - 1 <= first <= inode.read_end:
+            inode.streak, inode.read_end = 0, first + 1
+            return Single(inode, first, self._wanting(inode, missing), offset & SECTOR_MASK, end - offset)
         head, tail = offset & SECTOR_MASK, (last + 1 << SECTOR_SHIFT) - end
         if missing:
             miss = self._miss(inode, missing, first, last + 1, whole)
@@ -180,10 +200,31 @@ class Reading(Locking):
         return self._made(inode, missing, asked)
 
     def _made(self, inode: Inode, missing: list[int], asked: int) -> Miss:
+        return Miss(inode, missing, self._wanting(inode, missing), asked)
+
+    def _wanting(self, inode: Inode, indexes: list[int]) -> SectorRequest:
         try:
-            return Miss(inode, missing, inode.store.request(missing, self.read_records), asked)
+            return inode.store.request(indexes, self.read_records)
         except BlocktreeError as error:
             raise refused(inode.path, error) from error
+
+    def _get_single(self, single: Single) -> bytes | None:
+        """None where it has to be asked for again. Raises FsError."""
+        inode, heard = single.inode, self.reloads
+        try:
+            plain = single.request.load(self.read_records)[0]
+        except BlocktreeError as error:
+            old = inode.store.version != single.version
+            if error.kind is Kind.INTEGRITY and (old or self.heard_since(heard)):
+                return None
+            raise refused(inode.path, error) from error
+        with self.mutex:
+            if inode.store.version == single.version:
+                base = inode.cache_base
+                if not base:
+                    base = inode.cache_base = new_base()
+                self.sectors.put(base + single.index, plain, len(plain) + 64)
+        return _cut_one(plain, single.start, single.size)
 
     def _load(self, miss: Miss) -> bool:
         """Fetch it; False where it has to be asked for again: others changed it, or it was too much. Raises FsError."""
