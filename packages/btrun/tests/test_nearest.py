@@ -177,9 +177,9 @@ async def handing_over(sim: Simulation, single: bool) -> None:
 
 
 @pytest.mark.parametrize("single", [False, True], ids=["many", "single"])
-@pytest.mark.parametrize("start_seed", range(0, 200, 50))
+@pytest.mark.parametrize("start_seed", range(0, 100, 25))
 def test_a_hand_over_loses_no_call_and_repeats_none(start_seed: int, single: bool) -> None:
-    for seed in range(start_seed, start_seed + 50):
+    for seed in range(start_seed, start_seed + 25):
         simulate(lambda sim: handing_over(sim, single), seed=seed)
 
 
