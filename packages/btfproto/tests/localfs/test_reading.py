@@ -28,6 +28,14 @@ SECTORS = 1200  # four chunks and a part of one
 CONTENT = b"".join(number.to_bytes(4, "little") * (SECTOR // 4) for number in range(SECTORS)) + b"and a little more"
 
 
+@pytest.fixture(autouse=True, params=["compiled", "python"])
+def loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the compiled loops over sectors and without, where both are there."""
+    if request.param == "compiled":
+        pytest.importorskip("btspeed", exc_type=ImportError)
+    monkeypatch.setattr("btlib.block._cipher.COMPILED", request.param == "compiled")
+
+
 class WatchedStore(EvilStore):
     """Notes who reads how many records; what other threads than the test's ask for may be made to fail."""
 

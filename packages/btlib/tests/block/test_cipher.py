@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from btlib.block import SEAL_SIZE, SectorCipher
+from btlib.block import SEAL_SIZE, SectorCipher, leaf_hash
 from btlib.errors import BlockError, IntegrityError
 from btlib.labels import Label
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -19,18 +19,6 @@ def test_a_sector_opens_as_it_was_sealed(plain: bytes, index: int) -> None:
     stored = CIPHER.seal(index, plain, NONCE)
     assert len(stored) == len(plain) + SEAL_SIZE
     assert CIPHER.open(index, stored) == CIPHER.open(index, memoryview(stored)) == plain
-    buffer = bytearray(len(plain))
-    assert CIPHER.open_into(index, stored, buffer) == len(plain)
-    assert buffer == plain
-
-
-def test_sealing_into_a_buffer_gives_the_same_bytes() -> None:
-    buffer = memoryview(bytearray(100))
-    CIPHER.seal_into(5, b"content", NONCE, buffer[10 : 10 + 7 + SEAL_SIZE])
-    assert buffer[10 : 10 + 7 + SEAL_SIZE] == CIPHER.seal(5, b"content", NONCE)
-    for size in (0, 12, 34, 36):
-        with pytest.raises(BlockError, match="does not fit"):
-            CIPHER.seal_into(5, b"content", NONCE, memoryview(bytearray(size)))
 
 
 def test_the_stored_form_is_as_specified() -> None:
@@ -54,8 +42,6 @@ def test_a_sector_opens_nowhere_else(cipher: SectorCipher, index: int) -> None:
     stored = CIPHER.seal(9, b"secret", NONCE)
     with pytest.raises(IntegrityError, match="do not open"):
         cipher.open(index, stored)
-    with pytest.raises(IntegrityError, match="do not open"):
-        cipher.open_into(index, stored, bytearray(6))
 
 
 def test_attributes_and_sectors_are_never_taken_for_each_other() -> None:
@@ -90,3 +76,55 @@ def test_keys_and_block_ids_of_another_size_are_refused(key: bytes, block: bytes
 def test_a_cipher_does_not_show_its_key() -> None:
     assert KEY.hex() not in repr(CIPHER)
     assert not hasattr(CIPHER, "__dict__")
+
+
+@pytest.fixture(params=["compiled", "python"])
+def loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both ways to work on many sectors, where both are there."""
+    if request.param == "compiled":
+        pytest.importorskip("btspeed", exc_type=ImportError)
+    monkeypatch.setattr("btlib.block._cipher.COMPILED", request.param == "compiled")
+    return str(request.param)
+
+
+PLAINS = [b"", b"a", b"b" * 4095, b"c" * 4096, b"d" * 100]
+INDEXES = [0, 7, 255, 256, 2**40]
+NONCES = bytes(range(12 * len(PLAINS)))
+
+
+@pytest.mark.usefixtures("loops")
+def test_many_sectors_are_sealed_and_opened_as_each_alone() -> None:
+    stored, hashes = CIPHER.seal_all(INDEXES, PLAINS, NONCES)
+    assert stored == [
+        CIPHER.seal(i, p, NONCES[12 * n : 12 * n + 12]) for n, (i, p) in enumerate(zip(INDEXES, PLAINS, strict=True))
+    ]
+    assert hashes == [leaf_hash(index, record) for index, record in zip(INDEXES, stored, strict=True)]
+    assert CIPHER.open_all(INDEXES, stored, hashes, 4096) == PLAINS
+    assert CIPHER.open_joined(INDEXES, stored, hashes, 4096) == b"".join(p.ljust(4096, b"\0") for p in PLAINS)
+    assert CIPHER.open_all([], [], [], 4096) == []
+
+
+@pytest.mark.usefixtures("loops")
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (None, "sector 255 is missing from the store"),
+        (b"", "sector 255 does not match the hash"),
+        (b"x" * 4125, "sector 255 does not match the hash"),
+    ],
+)
+def test_one_wrong_sector_among_many_is_named(record: bytes | None, reason: str) -> None:
+    stored, hashes = CIPHER.seal_all(INDEXES, PLAINS, NONCES)
+    wrong = [*stored[:2], record, *stored[3:]]
+    for opening in (CIPHER.open_all, CIPHER.open_joined):
+        with pytest.raises(IntegrityError, match=reason):
+            opening(INDEXES, wrong, hashes, 4096)
+
+
+@pytest.mark.usefixtures("loops")
+def test_sectors_that_are_hashed_right_and_sealed_for_elsewhere_do_not_open() -> None:
+    moved = [index + 1 for index in INDEXES]
+    stored, _ = CIPHER.seal_all(INDEXES, PLAINS, NONCES)
+    hashes = [leaf_hash(index, record) for index, record in zip(moved, stored, strict=True)]
+    with pytest.raises(IntegrityError, match="the bytes of sector 1 do not open"):
+        CIPHER.open_all(moved, stored, hashes, 4096)

@@ -48,9 +48,7 @@ class SectorCipher:
     __slots__ = (
         "_attributes",
         "_decrypt",
-        "_decrypt_into",
         "_encrypt",
-        "_encrypt_into",
         "_key",
         "_sector",
         "block",
@@ -61,8 +59,7 @@ class SectorCipher:
         if len(key) != KEY_SIZE or len(block) != BLOCK_ID_SIZE:
             raise BlockError(f"a block key has {KEY_SIZE} bytes and a block id {BLOCK_ID_SIZE}")
         aead = AESGCM(key)
-        self._encrypt, self._encrypt_into = aead.encrypt, aead.encrypt_into
-        self._decrypt, self._decrypt_into = aead.decrypt, aead.decrypt_into
+        self._encrypt, self._decrypt = aead.encrypt, aead.decrypt
         self._key = key
         bound = block + key_epoch.to_bytes(4, "little")
         self._sector = Label.SECTOR.value + bound
@@ -74,35 +71,11 @@ class SectorCipher:
         """The stored form of a sector's content. `nonce` is 12 fresh random bytes."""
         return nonce + self._encrypt(nonce, plain, self._sector + index.to_bytes(8, "little"))
 
-    def seal_into(self, index: int, plain: Buffer, nonce: bytes, target: memoryview) -> None:
-        """Like `seal`, into a buffer of exactly the content's size and `SEAL_SIZE`.
-
-        Who seals many sectors before it lets go of them should reuse one large buffer: fresh memory costs several
-        times what the sealing does. Raises BlockError if the buffer has another size.
-        """
-        try:
-            target[:NONCE_SIZE] = nonce
-            self._encrypt_into(nonce, plain, self._sector + index.to_bytes(8, "little"), target[NONCE_SIZE:])
-        except ValueError as error:
-            raise BlockError(f"a sealed sector does not fit the buffer: {error}") from error
-
     def open(self, index: int, stored: Buffer) -> bytes:
         """The content of a stored sector. Raises IntegrityError."""
         view = memoryview(stored)
         try:
             return self._decrypt(view[:NONCE_SIZE], view[NONCE_SIZE:], self._sector + index.to_bytes(8, "little"))
-        except (InvalidTag, ValueError) as error:
-            raise self._refused(f"sector {index}", error) from None
-
-    def open_into(self, index: int, stored: Buffer, target: memoryview | bytearray) -> int:
-        """Like `open`, into a buffer of exactly the content's size; returns that size. Raises IntegrityError.
-
-        After an error the buffer holds nothing of worth.
-        """
-        view = memoryview(stored)
-        ad = self._sector + index.to_bytes(8, "little")
-        try:
-            return self._decrypt_into(view[:NONCE_SIZE], view[NONCE_SIZE:], ad, target)
         except (InvalidTag, ValueError) as error:
             raise self._refused(f"sector {index}", error) from None
 
