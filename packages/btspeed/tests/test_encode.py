@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gc
+import sys
 import threading
+import tracemalloc
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -212,6 +215,30 @@ def test_an_encoder_in_a_cycle_with_its_class_is_collected() -> None:
     del cls, value
     gc.collect()
     assert dead() is None
+
+
+@pytest.mark.parametrize(
+    "rows", [PAIR, (*PAIR, ("int", 3, False, b"", (), ())), (PAIR[0], U8)], ids=["good", "bad", "cut"]
+)
+def test_making_encoders_loses_no_memory(rows: Any) -> None:
+    def make() -> None:
+        with contextlib.suppress(ValueError):
+            encoder(*rows)
+
+    make()
+    tracemalloc.start()
+    try:
+        make()
+        gc.collect()
+        before, references = tracemalloc.get_traced_memory()[0], sys.getrefcount(rows)
+        for _ in range(1000):
+            make()
+        gc.collect()
+        after = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert sys.getrefcount(rows) == references
+    assert after - before < 20_000  # of 1000 encoders, each some 500 bytes
 
 
 def test_threads_may_share_an_encoder() -> None:
