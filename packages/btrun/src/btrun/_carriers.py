@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from btlib.paths import BlockPath
+from bttp import Link, NotSentError, ReconnectingLink
 
 
 class Carrier(Protocol):
@@ -27,6 +28,29 @@ class Carrier(Protocol):
         ...
 
 
+class RenewedCarrier:
+    """A link that is made again whenever it is lost. It never closes; while there is none, nothing is sent."""
+
+    def __init__(self, lasting: ReconnectingLink) -> None:
+        self.lasting = lasting
+        self.closed = False
+
+    async def call(self, path: BlockPath | str, body: bytes = b"", *, timeout: float | None = None) -> memoryview:
+        return await self._link().call(path, body, timeout=timeout)
+
+    async def send(self, path: BlockPath | str, body: bytes = b"") -> None:
+        await self._link().send(path, body)
+
+    def on_close(self, callback: Callable[[], None]) -> None:
+        """It comes back."""
+
+    def _link(self) -> Link:
+        # Not `lasting.call`, which waits: who asks several providers wants the next one instead.
+        if (link := self.lasting.link) is None:
+            raise NotSentError("there is no link at the moment; it is being made again")
+        return link
+
+
 class Carriers:
     """The longest prefix with a living link wins."""
 
@@ -34,8 +58,9 @@ class Carriers:
         self._by_prefix: dict[str, Carrier] = {}
         self.version = 0  #: changes with what `find` may find; whoever remembers an answer looks at this
 
-    def attach(self, carrier: Carrier, path: BlockPath) -> None:
+    def attach(self, link: Carrier | ReconnectingLink, path: BlockPath) -> None:
         """Reach what lies at or below `path` by this link, until it closes."""
+        carrier = RenewedCarrier(link) if isinstance(link, ReconnectingLink) else link
         prefix = str(path)
         self._by_prefix[prefix] = carrier
         self.version += 1

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+
 import anyio
 import bttp
 from btlib.errors import BlocktreeError
@@ -9,6 +12,7 @@ from btlib.paths import BlockPath
 from btserde import SerdeError
 
 from . import _wire as wire
+from ._carriers import RenewedCarrier
 from ._cell import Cell
 from ._publishing import Subscriber, message_for
 from .errors import DeclarationError, NoLinkError, UsageError
@@ -27,10 +31,11 @@ QUEUE = 256  #: messages that wait at the broker at most, beside those in the ma
 async def follow(cell: Cell, topic: str, below: bool) -> Subscription:
     """Subscribe, and return when it stands. Raises NoLinkError, UsageError, and the broker's refusal."""
     runtime = cell.runtime
-    link = runtime.carriers.find(topic)
-    if link is None:
+    carrier = runtime.carriers.find(topic)
+    if carrier is None:
         raise NoLinkError(f"no link leads to {topic}", hint="connect, and attach the link: runtime.attach(link, path)")
-    if not isinstance(link, bttp.Link):
+    link = carrier.lasting if isinstance(carrier, RenewedCarrier) else carrier
+    if not isinstance(link, bttp.Link | bttp.ReconnectingLink):
         raise UsageError(f"what leads to {topic} is no bttp link, and carries no topics")
     feed = _Feed(cell, link, BlockPath.parse(topic), below)
     cell.own(feed.subscription)
@@ -46,7 +51,7 @@ async def follow(cell: Cell, topic: str, below: bool) -> Subscription:
 class _Feed:
     """The task of one subscription; cancelled by its end."""
 
-    def __init__(self, cell: Cell, link: bttp.Link, topic: BlockPath, below: bool) -> None:
+    def __init__(self, cell: Cell, link: bttp.Link | bttp.ReconnectingLink, topic: BlockPath, below: bool) -> None:
         self._cell = cell
         self._link = link
         self._topic = topic
@@ -68,16 +73,19 @@ class _Feed:
                     self.standing.set_exception(error)
 
     async def _feed(self) -> None:
-        when_slow = WHEN_SLOW[self._cell.when_full]
-        async with bttp.subscribe(
-            self._link, self._topic, below=self._below, when_slow=when_slow, queue=QUEUE
-        ) as messages:
+        async with self._subscribing() as messages:
             if not self.standing.done():
                 self.standing.set_result(None)
             async for message in messages:
-                if message.lost:
+                if message.lost or message.gap:
                     await self._to.deliver(Lost(str(message.topic), message.lost))
                 await self._take(message)
+
+    def _subscribing(self) -> AbstractAsyncContextManager[AsyncIterator[bttp.Message]]:
+        how = {"below": self._below, "when_slow": WHEN_SLOW[self._cell.when_full], "queue": QUEUE}
+        if isinstance(self._link, bttp.ReconnectingLink):
+            return self._link.subscribe(self._topic, **how)  # type: ignore[arg-type]
+        return bttp.subscribe(self._link, self._topic, **how)  # type: ignore[arg-type]
 
     async def _take(self, message: bttp.Message) -> None:
         """What cannot be decoded is a dead letter; the subscription goes on."""

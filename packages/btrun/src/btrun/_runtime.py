@@ -19,7 +19,7 @@ from typing import TypeVarTuple
 import anyio
 from btlib.identity import Identity
 from btlib.paths import BlockPath
-from bttp import Router
+from bttp import ReconnectingLink, Router
 
 from ._carriers import Carrier, Carriers
 from ._cell import INNER_ROUTES, Cell
@@ -258,9 +258,13 @@ class Runtime(Supervisor):
 
         return Providers(refs, random=self.random)
 
-    def attach(self, carrier: Carrier, path: BlockPath) -> None:
-        """Reach the paths below `path` by this link, until it closes. A later one replaces it."""
-        self.carriers.attach(carrier, path)
+    def attach(self, link: Carrier | ReconnectingLink, path: BlockPath) -> None:
+        """Reach the paths below `path` by this link, until it closes. A later one replaces it.
+
+        With `bttp.reconnecting`, references work again when the link is there again. While it is not, calls raise
+        NoLinkError, which says that nothing was sent.
+        """
+        self.carriers.attach(link, path)
 
     def abandon(self) -> None:
         """End as a crash would: kill all actors at once, run no `on_stop`, and leave the context. For simulations."""

@@ -24,14 +24,20 @@ Topic: TypeAlias = BlockPath | str  #: a path, or a name below one's own runtime
 
 
 class Unsubscribed(msgspec.Struct, frozen=True):
-    """A message to a subscriber: a subscription in another runtime ended, and why. Subscribe again, or stop."""
+    """A message to a subscriber: a subscription in another runtime ended, and why. Subscribe again, or stop.
+
+    Over `bttp.reconnecting` a lost link does not end it.
+    """
 
     topic: str
     reason: str
 
 
 class Lost(msgspec.Struct, frozen=True):
-    """A message to a subscriber: so many messages of a topic were lost before the next, because it is slow."""
+    """A message to a subscriber: so many messages of a topic were lost before the next, because it is slow.
+
+    A count of 0: the link was lost and made again, and nobody knows how many there were meanwhile.
+    """
 
     topic: str
     count: int
