@@ -150,3 +150,14 @@ def test_a_flipped_bit_anywhere_in_the_handshake_never_opens_a_wrong_link(seed: 
     pair.run()
     if seen > place:
         assert not (pair.client.state is State.OPEN and pair.server.state is State.OPEN)
+
+
+def test_draining_ends_a_link_that_is_not_open_yet() -> None:
+    pair = Pair()
+    while data := pair.client.data_to_send():
+        pair.server.receive_data(data, 0.0)
+    pair.server.drain("the server is going away")
+    pair.run()
+    pair.client.receive_eof()  # as the connection ends with it
+    assert isinstance(pair.server.reason, UnreachableError)
+    assert isinstance(pair.client.reason, UnreachableError)

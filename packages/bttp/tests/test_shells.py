@@ -103,6 +103,10 @@ class _PortalStream:
         self.path, self.body, self.peer = stream.path, stream.body, stream.peer
 
     @property
+    def trace(self) -> bttp.TraceParent | None:
+        return self._stream.trace
+
+    @property
     def reason(self) -> bttp.BttpError | None:
         return self._stream.reason
 

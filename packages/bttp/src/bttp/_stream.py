@@ -20,6 +20,7 @@ from btlib.paths import BlockPath
 from ._peer import Peer
 from ._router import Body, Mode, StreamDestination
 from ._stream_end import Nothing, StreamEnd, StreamLink
+from ._trace import TraceParent
 from .errors import BttpError
 
 
@@ -94,6 +95,9 @@ class BlockingStream(Protocol):
     def peer(self) -> Peer: ...
 
     @property
+    def trace(self) -> TraceParent | None: ...
+
+    @property
     def reason(self) -> BttpError | None: ...
 
     def send(self, body: Body) -> None: ...
@@ -115,6 +119,10 @@ class _Bridge:
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self.path, self.body, self.peer = stream.path, stream.body, stream.peer
+
+    @property
+    def trace(self) -> TraceParent | None:
+        return self._stream.trace
 
     @property
     def reason(self) -> BttpError | None:

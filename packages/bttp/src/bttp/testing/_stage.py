@@ -221,6 +221,7 @@ class Stage:
         self.router.add(self.place.child("slow-async"), self._slow_async)
         self.router.add(self.place.child("traced"), self._tell_trace)
         self.router.add_stream(self.place.child("traced"), self._tell_trace_of_stream)
+        self.router.add_stream(self.place.child("traced-thread"), self._tell_trace_in_thread)
         self.router.add(self.place.child("watch"), lambda request: request.link.on_close(self.gone.set), inline=True)
 
     async def _keep(self, request: Request) -> None:
@@ -247,6 +248,9 @@ class Stage:
 
     async def _tell_trace_of_stream(self, stream: Stream) -> None:
         await stream.send(str(stream.trace).encode())
+
+    def _tell_trace_in_thread(self, stream: BlockingStream) -> None:
+        stream.send(str(stream.trace).encode())
 
     def _busy(self, _request: Request) -> bytes:
         raise BttpError("not now", kind=Kind.BUSY)

@@ -70,8 +70,9 @@ def check_traces(shell: ShellUnderTest) -> None:
         link.send(path, trace=_TRACE)
         link.send(path, bytes(100_000), trace=_TRACE)
         link.send(path)
-        with link.stream(path, timeout=WAIT, trace=_TRACE) as stream:
-            assert bytes(stream.receive() or b"") == text
+        for name in ("traced", "traced-thread"):
+            with link.stream(stage.place.child(name), timeout=WAIT, trace=_TRACE) as stream:
+                assert bytes(stream.receive() or b"") == text, name
         assert bytes(link.call(path, timeout=WAIT)) == b"None"
         assert stage.sent == [text, text, b"None", b"None"]
 
