@@ -107,6 +107,15 @@ class TestExplain:
         assert "[PRINCIPAL] PETNAME:/PATH" in nas("access", "explain", "a", "b", "home:/", code=2).err
 
 
+def test_who_was_granted_something_above_keeps_it_and_that_is_said(shared: tuple[Machine, str, str]) -> None:
+    nas, laptop, _ = shared
+    nas("grant", "laptop", "home:/photos/2026", "read")
+    done = nas("revoke", "laptop", "home:/photos/2026", "--yes")
+    assert "What it was granted above reaches there as well, and stays" in done.err
+    assert rows(nas, "home:/photos/2026")["laptop"]["read"]["allowed"]
+    assert "above" not in nas("revoke", laptop, "home:/photos", "--yes").err
+
+
 class TestLog:
     def test_tells_grants_keys_and_revocations_in_their_order(self, shared: tuple[Machine, str, str]) -> None:
         nas, laptop, tablet = shared

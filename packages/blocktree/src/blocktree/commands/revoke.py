@@ -37,7 +37,7 @@ from ..errors import CommandError
 from ..files.keys import keys_below, read_key
 from ..options import Json, PassphraseFile, complete_petname
 from ..output import give, human_time, iso_time, remark, say
-from ..places import readable_places
+from ..places import places_above, readable_places
 from ..principals import find_principal, name_of
 from ..session import Session, known_revocations, now, open_store
 from .rekey import rekey_place
@@ -59,6 +59,7 @@ class Target:
     chains: tuple[Chain, ...] = ()
     blocks: frozenset[bytes] = frozenset()  #: directories whose readcaps are withdrawn
     lineage: Sequence[bytes] = field(default=())
+    above: bool = False  #: whether something that was granted above stays, and reaches the place too
 
     def principals(self, since: int) -> dict[Principal, int]:
         """What goes into the list: a principal, where all of it is meant,"""
@@ -177,7 +178,10 @@ def _target_at(session: Session, domain: Domain, principal: Principal, called: s
         wanted = {readcap.block for readcap in granted.readcaps} - blocks
         if wanted:
             blocks |= {key.block for key in keys_below(tree, provider, directory, place) if key.block in wanted}
+        higher = {above.block for above in places_above(tree, provider, place)} - blocks
     chains = tuple(chain for chain in granted.chains if chain.last and place.is_prefix_of(chain.last.block_path))
+    others = [chain.last.block_path for chain in granted.chains if chain.last and chain not in chains]
+    stays = any(readcap.block in higher for readcap in granted.readcaps) or any(p.is_prefix_of(place) for p in others)
     readcaps = [readcap for readcap in granted.readcaps if readcap.block in blocks]
     if not chains and not readcaps:
         shown = f"{domain.petname}:/{'/'.join(place.names)}"
@@ -194,6 +198,7 @@ def _target_at(session: Session, domain: Domain, principal: Principal, called: s
         chains=chains,
         blocks=frozenset(blocks),
         lineage=lineage,
+        above=stays,
     )
 
 
@@ -221,6 +226,8 @@ def consequences(target: Target, since: int, lost: Aftermath, rekeyed: bool = Fa
             f"{lost.files} files or directories and {lost.records} records that were written by that right since then "
             "become unreadable for everybody, honest or not. Copy what you trust first."
         )
+    if target.above:
+        lines.append("What it was granted above reaches there as well, and stays: see bt access list.")
     if target.principal is not None:
         lines.append(
             "Whoever was enrolled by it, or granted something, loses that too and needs it anew from somebody else."
