@@ -9,8 +9,9 @@ Each worker changes a directory of its own, so the tree consists of one part for
 
 So the tree is the state at one moment of the history, not before the last acknowledged fsync. Times are not compared.
 
-A write that begins inside a page may reach the file system as two requests: the kernel sends the rest of that page by
-itself if it does not hold it. A crash may come between them, so `requests` makes two operations of such a write.
+A write may reach the file system as several requests. The kernel sends the rest of its first page by itself if it does
+not hold that page, and may cut at every further page. A crash, or an error of a later request, may come between them:
+`requests` makes several operations of a write, two of one that succeeded, one for each page of one that did not.
 """
 
 from __future__ import annotations
@@ -54,15 +55,18 @@ class Verdict:
 
 
 def requests(steps: Sequence[Step], top: str) -> Iterator[Step]:
-    """The same history with two operations for each write that the kernel may cut in two."""
+    """The same history with several operations for each write that the kernel may cut."""
     tree = Tree(top)
     for step in steps:
         operation = step.operation
         if isinstance(operation, Append):
             operation = Write(operation.path, len(tree.nodes[operation.path].data), operation.length, operation.tag)
         tree.apply(operation)
-        if isinstance(operation, Write) and 0 < (first := -operation.offset % PAGE) < operation.length:
-            yield replace(step, operation=Write(operation.path, operation.offset, first, operation.tag))
+        if isinstance(operation, Write):
+            first = -operation.offset % PAGE
+            end = first + 1 if step.succeeded else operation.length
+            for cut in range(first or PAGE, min(end, operation.length), PAGE):
+                yield replace(step, operation=Write(operation.path, operation.offset, cut, operation.tag))
         yield replace(step, operation=operation)
 
 

@@ -69,6 +69,21 @@ def test_a_crash_may_come_between_the_two_requests_of_a_write() -> None:
         assert check(history, ["w0"], found).right == right, border
 
 
+@pytest.mark.parametrize("answer", [[], [Event(0, returned="ETIMEDOUT")]])
+@pytest.mark.parametrize(("offset", "borders"), [(5000, (8192, 12288, 20480)), (4096, (8192, 12288, 20480))])
+def test_a_write_that_failed_may_be_there_up_to_any_page(
+    offset: int, borders: tuple[int, ...], answer: list[Event]
+) -> None:
+    failed = Write("w0/f", offset, 20_000, 3)
+    done = [event for operation in (MAKE, WRITE) for event in ran(0, operation)]
+    history = steps([*done, Event(0, issued=failed), *answer], 1)
+    for border in (*borders, 9000):
+        found = tree_after("w0", MAKE, WRITE, failed)
+        data = found["w0/f"].data[:border] + content(1, SIZE)[border:]
+        found["w0/f"] = Seen("file", 0o600, 1, data, b"")
+        assert check(history, ["w0"], found).right == (border in borders), border
+
+
 def test_a_stranger_is_wrong() -> None:
     found = tree_after("w0", MAKE, WRITE) | {"lost+found": Seen("directory", 0o700, 2, b"", b"")}
     assert check(ONE, ["w0"], found).problems == ("lost+found was never made",)

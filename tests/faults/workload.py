@@ -156,9 +156,10 @@ class Worker:
                 os.setxattr(self._at(path), XATTR, content(tag, length))
 
     def _write(self, descriptor: int, data: bytes, offset: int) -> None:
-        written = os.pwrite(descriptor, data, offset)
-        if written != len(data):
-            raise OSError(errno.EIO, f"{written} of {len(data)} bytes were written")
+        view = memoryview(data)
+        while view:  # a write is short where a later one of its requests failed; the next attempt is told why
+            written = os.pwrite(descriptor, view, offset)
+            view, offset = view[written:], offset + written
         self._written.add(descriptor)
 
     def _change_names(self, operation: Operation) -> None:
