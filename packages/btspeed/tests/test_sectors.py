@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import btspeed
 import pytest
@@ -185,3 +188,83 @@ def test_no_memory_is_lost(sectors: ModuleType) -> None:
         sectors.open_sectors(KEY, BOUND, LEAF, indexes, stored, hashes, SIZE)
         sectors.open_sectors(KEY, BOUND, LEAF, indexes, [*stored[:-1], None], hashes, SIZE)
     assert [sys.getrefcount(item) for item in (*stored, *hashes)] == references
+
+
+class Trap:
+    """Garbage that acts when it is collected."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        self.itself, self.act = self, act
+
+    def __del__(self) -> None:
+        self.act()
+
+
+def call_with_trap(function: Callable[..., object], arguments: tuple[object, ...], act: Callable[[], object]) -> object:
+    """Call a function, and act as soon as that allocates a list."""
+    thresholds = gc.get_threshold()
+    gc.collect()
+    gc.disable()
+    spare = [list[object]() for _ in range(200)]  # so that none is free that would be taken without a collection
+    try:
+        Trap(act)
+        gc.set_threshold(1)
+        gc.enable()
+        return function(*arguments)
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.enable()
+        spare.clear()
+
+
+in_a_call = pytest.mark.skipif(sys.version_info >= (3, 12), reason="garbage is collected between calls only")
+
+
+@in_a_call
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_a_list_that_gets_shorter_while_it_is_read_raises(sectors: ModuleType, which: int) -> None:
+    indexes, plains, stored, hashes = sealed([SIZE] * 5)
+    lists: list[list[Any]] = [indexes, stored, hashes]
+    with pytest.raises(IndexError):
+        call_with_trap(sectors.open_sectors, (KEY, BOUND, LEAF, *lists, SIZE), lists[which].clear)
+    if which < 2:
+        lists = [list(range(5)), plains]
+        with pytest.raises(IndexError):
+            call_with_trap(sectors.seal_sectors, (KEY, BOUND, LEAF, *lists, bytes(60)), lists[which].clear)
+
+
+@in_a_call
+def test_lists_that_get_longer_while_they_are_read_count_as_they_were(sectors: ModuleType) -> None:
+    indexes, plains, stored, hashes = sealed([SIZE] * 5)
+    expected = list(plains)
+
+    def lengthen() -> None:
+        lists: tuple[list[Any], ...] = (indexes, plains, stored, hashes)
+        for items in lists:
+            items.extend(items[:1] * 10_000)
+
+    assert call_with_trap(sectors.open_sectors, (KEY, BOUND, LEAF, indexes, stored, hashes, SIZE), lengthen) == expected
+    indexes, plains, nonces = fresh([SIZE] * 5)
+    made = call_with_trap(sectors.seal_sectors, (KEY, BOUND, LEAF, indexes, plains, nonces), lengthen)
+    assert made == sectors.seal_sectors(KEY, BOUND, LEAF, indexes[:5], plains[:5], nonces)
+
+
+def test_hashes_may_be_replaced_by_another_thread(sectors: ModuleType) -> None:
+    indexes, plains, stored, hashes = sealed([SIZE] * 256)
+    shared, done, interval = list(hashes), threading.Event(), sys.getswitchinterval()
+
+    def replace() -> None:
+        while not done.is_set():
+            shared[:] = [bytes(bytearray(digest)) for digest in hashes]
+            [bytes(bytearray(32)) for _ in range(600)]  # where the old ones were
+
+    thread = threading.Thread(target=replace)
+    thread.start()
+    try:
+        sys.setswitchinterval(1e-5)
+        for _ in range(30):
+            assert sectors.open_sectors(KEY, BOUND, LEAF, indexes, stored, shared, SIZE) == plains
+    finally:
+        sys.setswitchinterval(interval)
+        done.set()
+        thread.join()

@@ -37,9 +37,10 @@ static void lanes_free(Lanes *lanes)
 static Lanes *lanes_make(void)
 {
     IMB_ARCH found = IMB_ARCH_NONE;
-    Lanes *lanes = NULL;
-    if (posix_memalign((void **)&lanes, 64, sizeof(Lanes)) != 0)
+    void *memory;
+    if (posix_memalign(&memory, 64, sizeof(Lanes)) != 0)
         return NULL;
+    Lanes *lanes = memory;
     lanes->manager = alloc_mb_mgr(0);
     if (lanes->manager != NULL)
         init_mb_mgr_auto(lanes->manager, &found);

@@ -1,13 +1,15 @@
 /* Sectors in bulk: sealing, opening and hashing many of them in one call.
  *
- * The twin of the loops in `btlib.block._bulk`, which is the reference: same arguments, same bytes. Every sector is
+ * The twin of the loops in `btlib.block._cipher`, which is the reference: same arguments, same bytes. Every sector is
  *
  *     stored    = nonce(12) | AES-256-GCM(key, nonce, plain, bound | u64 index) | tag(16)
  *     leaf hash = SHA-256(label | u64 index | stored)
  *
  * Rules: nothing is trusted; every length is checked before a pointer is used; what is opened is first compared with
  * its hash. Whatever is wrong with the *content* of a sector gives None, never an exception: the caller then goes the
- * slow way, which says what it is. Long work runs without the interpreter lock, on buffers that are held meanwhile.
+ * slow way, which says what it is. Long work runs without the interpreter lock, on buffers that are held meanwhile; who
+ * writes to one then gets an answer about either content. Lists are not held: whenever memory is allocated or a buffer
+ * taken, others may change them, so an item is looked for again each time, and up to the count that was allocated for.
  *
  * The cryptography is OpenSSL's. Where Intel's multi-buffer library was found at build time and knows this processor
  * (`_many_lanes.h`), many sectors are hashed side by side and sealed with wider instructions, in half the time.
@@ -197,10 +199,14 @@ typedef struct {
     Py_ssize_t held;
 } Holds;
 
+/* Takes NULL for an item that is not there any more. False with an exception set. */
 static int hold(Holds *holds, PyObject *object, Sector *sector)
 {
     Py_buffer *view = &holds->views[holds->held];
-    if (PyObject_GetBuffer(object, view, PyBUF_SIMPLE) < 0)
+    Py_XINCREF(object); /* it may take itself out of its list */
+    int got = object == NULL ? -1 : PyObject_GetBuffer(object, view, PyBUF_SIMPLE);
+    Py_XDECREF(object);
+    if (got < 0)
         return 0;
     holds->held++;
     sector->in = view->buf;
@@ -233,6 +239,20 @@ static int get_index(PyObject *indexes, Py_ssize_t at, uint64_t *index)
     return !(*index == (uint64_t)-1 && PyErr_Occurred());
 }
 
+/* 1: copied; 0: it is not as long as a digest; -1: an exception is set. */
+static int get_digest(PyObject *digests, Py_ssize_t at, unsigned char *digest)
+{
+    char *content;
+    Py_ssize_t size;
+    PyObject *item = PyList_GetItem(digests, at);
+    if (item == NULL || PyBytes_AsStringAndSize(item, &content, &size) < 0)
+        return -1;
+    if (size != DIGEST)
+        return 0;
+    memcpy(digest, content, DIGEST);
+    return 1;
+}
+
 /* A fresh bytes object in a list; where its content goes, or NULL with an exception set. */
 static unsigned char *new_bytes(PyObject *list, Py_ssize_t at, Py_ssize_t size)
 {
@@ -262,24 +282,23 @@ static unsigned char *room_for(const Target *target, Py_ssize_t at, Py_ssize_t s
 }
 
 /* 1: ready; 0: a record or hash cannot be right; -1: an exception is set. */
-static int collect_stored(PyObject *indexes, PyObject *records, PyObject *expected, const Target *target,
-                          Sector *sectors, Holds *holds, Py_ssize_t *bytes)
+static int collect_stored(Py_ssize_t count, PyObject *indexes, PyObject *records, PyObject *expected,
+                          const Target *target, Sector *sectors, Holds *holds, Py_ssize_t *bytes)
 {
-    Py_ssize_t count = PyList_Size(indexes), size;
     for (Py_ssize_t at = 0; at < count; at++) {
         Sector *sector = &sectors[at];
-        char *digest;
-        PyObject *record = PyList_GetItem(records, at);
         if (!get_index(indexes, at, &sector->index))
             return -1;
+        PyObject *record = PyList_GetItem(records, at);
         if (record == Py_None)
             return 0;
-        if (!hold(holds, record, sector) ||
-            PyBytes_AsStringAndSize(PyList_GetItem(expected, at), &digest, &size) < 0)
+        if (!hold(holds, record, sector))
             return -1;
-        if (size != DIGEST || sector->in_size < SEAL || sector->in_size > target->size + SEAL)
+        int found = get_digest(expected, at, sector->expected);
+        if (found != 1)
+            return found;
+        if (sector->in_size < SEAL || sector->in_size > target->size + SEAL)
             return 0;
-        sector->expected = (const unsigned char *)digest;
         sector->out = room_for(target, at, sector->in_size - SEAL);
         if (sector->out == NULL)
             return -1;
@@ -289,10 +308,9 @@ static int collect_stored(PyObject *indexes, PyObject *records, PyObject *expect
 }
 
 /* 1: ready; -1: an exception is set. */
-static int collect_plain(PyObject *indexes, PyObject *plains, const char *nonces, Sector *sectors, Holds *holds,
-                         PyObject *stored, PyObject *digests, Py_ssize_t *bytes)
+static int collect_plain(Py_ssize_t count, PyObject *indexes, PyObject *plains, const char *nonces, Sector *sectors,
+                         Holds *holds, PyObject *stored, PyObject *digests, Py_ssize_t *bytes)
 {
-    Py_ssize_t count = PyList_Size(indexes);
     for (Py_ssize_t at = 0; at < count; at++) {
         Sector *sector = &sectors[at];
         if (!get_index(indexes, at, &sector->index) || !hold(holds, PyList_GetItem(plains, at), sector))
@@ -358,7 +376,7 @@ static PyObject *open_into(int joined, PyObject *args)
     PyObject *result = new_result(joined, count, size, &target);
     if (holds.views == NULL || sectors == NULL || result == NULL)
         return no_memory_left(sectors, &holds, result, NULL);
-    int done = collect_stored(indexes, records, expected, &target, sectors, &holds, &bytes);
+    int done = collect_stored(count, indexes, records, expected, &target, sectors, &holds, &bytes);
     if (done == 1) {
         done = -1;
         if (prepare(&engine, 0, key, key_size, bound, bound_size, label, label_size)) {
@@ -426,7 +444,7 @@ static PyObject *seal_sectors(PyObject *self, PyObject *args)
     PyObject *stored = PyList_New(count), *digests = PyList_New(count), *result = NULL;
     if (holds.views == NULL || sectors == NULL || stored == NULL || digests == NULL)
         return no_memory_left(sectors, &holds, stored, digests);
-    if (collect_plain(indexes, plains, nonces, sectors, &holds, stored, digests, &bytes) == 1) {
+    if (collect_plain(count, indexes, plains, nonces, sectors, &holds, stored, digests, &bytes) == 1) {
         if (prepare(&engine, 1, key, key_size, bound, bound_size, label, label_size)) {
             if (run_unlocked(&engine, seal_batch, sectors, count, bytes) == 1)
                 result = PyTuple_Pack(2, stored, digests);

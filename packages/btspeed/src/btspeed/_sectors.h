@@ -14,9 +14,9 @@ typedef struct {
     uint64_t index;
     const unsigned char *in; /* the stored sector to open, or the plain one to seal */
     Py_ssize_t in_size;
-    const unsigned char *expected; /* opening only */
-    unsigned char *out;            /* the other of the two */
-    unsigned char *digest;         /* sealing only */
+    unsigned char *out;             /* the other of the two */
+    unsigned char *digest;          /* sealing only */
+    unsigned char expected[DIGEST]; /* opening only; a copy, for nobody holds the object that it is from */
 } Sector;
 
 /* Bytes that stand before an index, in what is hashed or bound to a seal. */
