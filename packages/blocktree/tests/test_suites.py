@@ -24,7 +24,7 @@ def make_domain(machine: Machine, suite: str) -> None:
     store.change_passphrase(PASSPHRASE, PASSPHRASE)
 
 
-@pytest.mark.parametrize(("domain", "member"), [(HYBRID, CLASSIC), (CLASSIC, HYBRID), (HYBRID, P256)])
+@pytest.mark.parametrize(("domain", "member"), [(HYBRID, CLASSIC), (CLASSIC, HYBRID), (HYBRID, P256), (HYBRID, HYBRID)])
 def test_a_machine_of_another_suite_reads_and_writes_over_a_server(
     domain: str, member: str, homes: Path, machine_at: Callable[[Path], Machine], tmp_path: Path
 ) -> None:

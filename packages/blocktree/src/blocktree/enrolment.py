@@ -29,7 +29,7 @@ from btserde import I64, DecodeError, Limits, decode, encode
 
 from .errors import CommandError
 
-FILE_LIMIT = 128 * 1024  #: bytes of an enrolment file; two full chains of eight caps stay far below
+FILE_LIMIT = 256 * 1024  #: bytes of an enrolment file; two full chains of eight post-quantum caps have 110 KiB
 REQUEST_TITLE = "blocktree enroll request 1"
 RESPONSE_TITLE = "blocktree enroll response 1"
 LINE = 76  #: characters of a base64 line, as mail likes it

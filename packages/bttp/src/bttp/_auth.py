@@ -25,7 +25,7 @@ from btserde import Encoder, Limits, SerdeError, decode
 from .errors import AuthenticationError, RemoteProtocolError
 
 MAX_CHAINS = 8  #: chains shown by one principal: one for each domain or service that it has to do with
-MAX_AUTH = 32 * 1024  #: bytes of an AUTH frame; a chain of three caps has about 800
+MAX_AUTH = 64 * 1024  #: bytes of an AUTH frame; with three caps about 1,000, with eight of a post-quantum suite 60,000
 
 _LIMITS = Limits(max_size=MAX_AUTH, max_count=64)
 

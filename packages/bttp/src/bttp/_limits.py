@@ -16,7 +16,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_receiving: int = 256 * 1024 * 1024  #: bytes of unfinished bodies; each is allocated when it is announced
     max_queued: int = 64 * 1024 * 1024  #: bytes waiting to leave, above which no new request reaches a handler
     handshake_seconds: float = 10.0  #: from the first byte to an open link: what a slow peer may take
-    handshake_bytes: int = 64 * 1024  #: bytes taken from a peer before it is authenticated; real ones need 2–30 KiB
+    handshake_bytes: int = 128 * 1024  #: bytes taken from a peer before it is authenticated; real ones need 2–70 KiB
     ping_seconds: float = 10.0  #: silence after which the peer is asked for a sign of life
     pings: int = 3  #: signs of life asked for in vain before the link counts as lost
 
