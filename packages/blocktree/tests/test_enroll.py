@@ -169,7 +169,7 @@ DAMAGED = [
     (lambda text: text.replace("request", "response"), 2, "this is no"),
     (lambda text: "", 2, "this is no"),
     (lambda text: text + "é", 2, "other bytes than text"),
-    (lambda text: text + "A" * 200_000, 2, "no enrolment file"),
+    (lambda text: text + "A" * 400_000, 2, "no enrolment file"),
 ]
 
 
