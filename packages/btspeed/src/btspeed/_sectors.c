@@ -149,12 +149,18 @@ static int prepare(Engine *engine, int encrypt, const char *key, Py_ssize_t key_
     }
     set_prefix(&engine->bound, bound, bound_size);
     set_prefix(&engine->label, label, label_size);
+    engine->hash = EVP_MD_CTX_new();
+    if (engine->hash == NULL) {
+        PyErr_NoMemory();
+        return 0;
+    }
 #ifdef HAVE_IPSEC_MB
     engine->lanes = lanes_take((const unsigned char *)key);
+    if (engine->lanes != NULL)
+        return 1;
 #endif
     engine->cipher = EVP_CIPHER_CTX_new();
-    engine->hash = EVP_MD_CTX_new();
-    if (engine->cipher == NULL || engine->hash == NULL ||
+    if (engine->cipher == NULL ||
         EVP_CipherInit_ex2(engine->cipher, aes_gcm, (const unsigned char *)key, NULL, encrypt, NULL) != 1) {
         PyErr_SetString(PyExc_RuntimeError, "OpenSSL has no AES-256-GCM here");
         return 0;
