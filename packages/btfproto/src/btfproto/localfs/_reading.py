@@ -149,9 +149,11 @@ class Reading(Locking):
         if offset < 0 or end <= offset:
             return b""
         first, last = offset >> SECTOR_SHIFT, end - 1 >> SECTOR_SHIFT
-        if inode.chunked and inode.content is None and (found := self._from_chunks(inode, offset, end)) is not None:
-            self._follow(inode, first, last + 1)
-            return found
+        if inode.streak and inode.chunked and inode.content is None:
+            found = self._from_chunks(inode, offset, end)
+            if found is not None:
+                self._follow(inode, first, last + 1)
+                return found
         pieces: list[Buffer | None] = [None]
         missing = [first]
         if first != last:
@@ -179,7 +181,7 @@ class Reading(Locking):
         data = None if inode.content is None else inode.content.find(index)
         if data is None and (base := inode.cache_base):
             data = self.sectors.get(base + index)
-            if data is None and inode.chunked:
+            if data is None and inode.streak and inode.chunked:  # who reads here and there does not look for chunks
                 chunk = self.sectors.get(base + CHUNKS + (index >> CHUNK_BITS))
                 if chunk is not None:
                     start = (index & CHUNK_SECTORS - 1) << SECTOR_SHIFT

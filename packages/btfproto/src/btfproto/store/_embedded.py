@@ -115,7 +115,8 @@ class EmbeddedStore:
         return [_head_answer(want, row, small) for want, (row, small) in zip(wants, found, strict=True)]
 
     def read_records(self, block: bytes, refs: Sequence[RecordRef]) -> Records:
-        self._check_open()
+        if self._is_closed:
+            raise self._closed
         for _ in range(3):
             found = self._cache.load(block)
             if found is None:
