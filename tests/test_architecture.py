@@ -24,7 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "btrun": {"btserde", "btlib", "bttp", "msgspec", "anyio"},
     "btfproto": {"btserde", "btlib", "bttp", "msgspec", "anyio", "cryptography"},
     "btfsd": {"btserde", "btlib", "bttp", "btrun", "btfproto", "msgspec", "anyio", "typer"},
-    "btfuse": {"btserde", "btlib", "bttp", "btfproto", "msgspec", "fuse", "mfusepy"},
+    "btfuse": {"btspeed", "btserde", "btlib", "bttp", "btfproto", "msgspec", "fuse", "mfusepy"},
     "blocktree": {
         "btserde",
         "btlib",

@@ -43,5 +43,11 @@ setup(
             extra_compile_args=COMPILE,
             py_limited_api=True,
         ),
+        Extension(
+            "btspeed._waiting",
+            sources=["src/btspeed/_waiting.c"],
+            extra_compile_args=COMPILE,
+            py_limited_api=True,
+        ),
     ],
 )

@@ -29,7 +29,6 @@ from btfuse._protocol import (
     OPEN_IN,
     OPEN_OUT,
     OUT_HEADER,
-    READ_IN,
     RENAME2_IN,
     SETATTR_IN,
     WRITE_IN,
@@ -165,7 +164,7 @@ def test_damage_is_an_errno_and_a_line_in_the_log_that_names_the_file(
     made = kernel.provider.mknod(directory.inode, "cat.jpg", FileKind.FILE, 0o644, OWNER)
     kernel.lookup(kernel.lookup(1, "photos"), "cat.jpg")
     kernel.provider.tampered.add(made.inode)
-    error, _ = kernel.ask(Opcode.READ, made.inode, READ_IN.pack(0, 0, 4096, 0, 0, 0, 0))
+    error, _ = kernel.ask(Opcode.READ, made.inode, WRITE_IN.pack(0, 0, 4096, 0, 0, 0, 0))
     assert error == errno.EBADMSG
     assert "read of /photos/cat.jpg" in caplog.text
 
@@ -202,14 +201,14 @@ def test_files_are_opened_without_a_request(kernel: Kernel) -> None:
     assert kernel.ask(Opcode.OPEN, node, OPEN_IN.pack(os.O_RDWR, 0))[0] == errno.ENOSYS
     assert kernel.ask(Opcode.FLUSH, node, FLUSH_IN.pack(0, 0, 0, 0))[0] == errno.ENOSYS
     assert kernel.ask(Opcode.WRITE, node, WRITE_IN.pack(0, 0, 4, 0, 0, 0, 0) + b"data")[0] == 0
-    assert kernel.ask(Opcode.READ, made.inode, READ_IN.pack(0, 1, 4096, 0, 0, 0, 0)) == (0, b"ata")
+    assert kernel.ask(Opcode.READ, made.inode, WRITE_IN.pack(0, 1, 4096, 0, 0, 0, 0)) == (0, b"ata")
 
 
 def test_an_unlinked_file_stays_until_the_kernel_forgets_it(kernel: Kernel) -> None:
     made = kernel.provider.mknod(kernel.provider.root, "f", FileKind.FILE, 0o644, OWNER)
     node = kernel.lookup(1, "f")
     assert kernel.ask(Opcode.UNLINK, 1, b"f\0")[0] == 0
-    assert kernel.ask(Opcode.READ, node, READ_IN.pack(0, 0, 4096, 0, 0, 0, 0)) == (0, b"")
+    assert kernel.ask(Opcode.READ, node, WRITE_IN.pack(0, 0, 4096, 0, 0, 0, 0)) == (0, b"")
     kernel.send(Opcode.FORGET, node, struct.pack("=Q", 1))
     assert kernel.ask(Opcode.GETATTR, made.inode, bytes(16))[0] == errno.ESTALE
 
@@ -219,7 +218,7 @@ def test_what_the_provider_forgot_is_looked_up_again(kernel: Kernel) -> None:
     node = kernel.lookup(1, "f")
     for opcode, on, body in (
         (Opcode.GETATTR, node, bytes(16)),
-        (Opcode.READ, node, READ_IN.pack(0, 0, 4096, 0, 0, 0, 0)),
+        (Opcode.READ, node, WRITE_IN.pack(0, 0, 4096, 0, 0, 0, 0)),
         (Opcode.LINK, 1, struct.pack("=Q", node) + b"again\0"),
     ):
         kernel.provider.unknown.add(made.inode)

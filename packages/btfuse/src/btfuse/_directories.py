@@ -59,7 +59,7 @@ class Directories:
         return _EMPTY
 
     def readdir(self, head: Head, buffer: memoryview) -> bytes:
-        _handle, offset, room, _, _, _, _ = READ_IN.unpack_from(buffer, BODY)
+        _handle, offset, room = READ_IN.unpack_from(buffer, BODY)
         inode = self._context.inode(head)
         parts = self._dots(inode, offset, b"")
         room -= sum(map(len, parts))
@@ -72,7 +72,7 @@ class Directories:
         return b"".join(parts)
 
     def readdirplus(self, head: Head, buffer: memoryview) -> bytes:
-        _handle, offset, room, _, _, _, _ = READ_IN.unpack_from(buffer, BODY)
+        _handle, offset, room = READ_IN.unpack_from(buffer, BODY)
         inode = self._context.inode(head)
         parts = self._dots(inode, offset, _NO_ENTRY)
         room -= sum(map(len, parts))

@@ -102,7 +102,7 @@ class Files:
         return before == state
 
     def read(self, _head: Head, buffer: memoryview) -> bytes:
-        handle, offset, size, _, _, _, _ = READ_IN.unpack_from(buffer, BODY)
+        handle, offset, size = READ_IN.unpack_from(buffer, BODY)
         return self._read(handle, offset, size)
 
     def write(self, head: Head, buffer: memoryview) -> bytes:
@@ -181,7 +181,7 @@ class ExclusiveFiles(Files):
         raise OSError(errno.ENOSYS, "a close needs no request")
 
     def read(self, head: Head, buffer: memoryview) -> bytes:
-        _, offset, size, _, _, _, _ = READ_IN.unpack_from(buffer, BODY)
+        _, offset, size = READ_IN.unpack_from(buffer, BODY)
         return self._read(self._handles.get(head[3]), offset, size)
 
     def write(self, head: Head, buffer: memoryview) -> bytes:

@@ -44,8 +44,8 @@ OPEN_OUT = struct.Struct("=QIi")  #: handle, open flags, backing
 CREATE_IN = struct.Struct("=IIII")  #: flags, mode, umask, open flags
 RELEASE_IN = struct.Struct("=QIIQ")  #: handle, flags, release flags, lock owner
 FLUSH_IN = struct.Struct("=QIIQ")  #: handle, unused, padding, lock owner
-READ_IN = struct.Struct("=QQIIQII")  #: handle, offset, size, read flags, lock owner, flags, padding
-WRITE_IN = READ_IN
+READ_IN = struct.Struct("=QQI")  #: handle, offset, size; then what we need not: read flags, lock owner, flags, padding
+WRITE_IN = struct.Struct("=QQIIQII")  #: handle, offset, size, write flags, lock owner, flags, padding
 WRITE_OUT = struct.Struct("=II")
 STATFS_OUT = struct.Struct("=QQQQQIII28x")  #: blocks, free, available, files, free files, block size, name limit, unit
 FSYNC_IN = struct.Struct("=QII")  #: handle, flags, padding

@@ -1,9 +1,8 @@
 """The loop between the kernel and the handlers: read a request, answer it, until the mount is gone.
 
-One thread where the store is in the process: several would only fight for the interpreter lock. It looks for the next
-request for a moment before it sleeps, since whoever was answered often asks at once, and waking up takes longer than
-answering. More threads where a miss waits for a network; these sleep at once. Each has its own buffer; requests of
-several threads are independent, as the kernel orders what must be.
+One thread where the store is in the process: several would only fight for the interpreter lock; `_receiving` is how it
+waits. More threads where a miss waits for a network; these sleep at once. Each has its own buffer; requests of several
+threads are independent, as the kernel orders what must be.
 
 Nothing here knows a file system: it dispatches by opcode, turns errors into errno values, and logs what a user ought
 to know. It does not mount and does not unmount.
@@ -14,9 +13,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import select
 import threading
-import time
 from collections.abc import Callable
 
 from btlib.errors import BlocktreeError
@@ -37,6 +34,7 @@ from ._protocol import (
     Init,
     Opcode,
 )
+from ._receiving import Receiver
 
 log = logging.getLogger("btfuse")
 
@@ -49,8 +47,6 @@ MAX_READAHEAD = MAX_WRITE
 #: Requests that the kernel may send on its own account (read-ahead, write-back) before it slows its writers down.
 _BACKGROUND = 32
 _SMALL = 4096  #: up to here, one joined write is cheaper than a gathered one
-#: How long to look for a request before sleeping. Most programs ask again within it; more would only heat the machine.
-_ALERT_NANOSECONDS = 50_000
 _GONE = {errno.ENODEV, errno.ECONNABORTED}
 
 #: Reads one request from the descriptor into the buffers; 0 where there will be no more.
@@ -93,7 +89,7 @@ class Session:
         for thread in others:
             thread.start()
         alone = not others and len(os.sched_getaffinity(0)) > 1  # on one processor the asker could not ask meanwhile
-        self._loop(self._alert_reader() if alone else os.readv)
+        self._loop(Receiver(self._descriptor).receive if alone else os.readv)
         for thread in others:
             thread.join()
 
@@ -104,26 +100,6 @@ class Session:
     def notify(self, code: int, body: bytes) -> None:
         """Tell the kernel to forget something. Never from a handler: the kernel may wait for that very handler."""
         self._write(OUT_HEADER.pack(OUT_HEADER.size + len(body), code, 0) + body)
-
-    def _alert_reader(self) -> Receive:
-        """Reads from the descriptor, and sleeps only if nothing comes for a moment."""
-        os.set_blocking(self._descriptor, False)
-        poller = select.poll()
-        poller.register(self._descriptor, select.POLLIN)
-        readv, now, sleep = os.readv, time.monotonic_ns, poller.poll
-
-        def receive(descriptor: int, buffers: list[memoryview]) -> int:
-            end = 0
-            while True:
-                try:
-                    return readv(descriptor, buffers)
-                except BlockingIOError:
-                    if not end:
-                        end = now() + _ALERT_NANOSECONDS
-                    elif now() > end:
-                        sleep()
-
-        return receive
 
     def _loop(self, receive: Receive) -> None:
         descriptor = self._descriptor
