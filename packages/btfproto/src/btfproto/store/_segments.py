@@ -33,6 +33,7 @@ from ._segment_format import (
 
 SEGMENT_SIZE = 256 * 2**20  #: a segment is full beyond this: large enough to be few, small enough to compact
 OPEN_SEGMENTS = 128  #: descriptors kept, far below the usual limit of 1024 a process
+FEW_SEGMENTS = OPEN_SEGMENTS // 2
 PARTS_AT_ONCE = 1024  #: IOV_MAX of Linux
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -120,6 +121,9 @@ class Segments:
         return self._active
 
     def _segment(self, number: int) -> OpenSegment:
+        known = self._open.get(number)
+        if known is not None and len(self._open) <= FEW_SEGMENTS:  # none is about to be closed: their order is no matter
+            return known
         with self._open_lock:
             segment = self._open.get(number)
             if segment is not None:
