@@ -122,7 +122,7 @@ class Segments:
 
     def _segment(self, number: int) -> OpenSegment:
         known = self._open.get(number)
-        if known is not None and len(self._open) <= FEW_SEGMENTS:  # none is about to be closed: their order is no matter
+        if known is not None and len(self._open) <= FEW_SEGMENTS:  # none is about to be closed
             return known
         with self._open_lock:
             segment = self._open.get(number)
