@@ -258,6 +258,20 @@ def test_draining_finishes_what_is_under_way_and_takes_nothing_new() -> None:
     assert pair.server.reason is None
 
 
+def test_a_call_that_crosses_the_going_away_is_answered() -> None:
+    pair = opened()
+    pair.client.call(PATH, b"", "token", None, 0.0)
+    pair.server.drain("maintenance")
+    said = pair.server.data_to_send()
+    pair.server.receive_data(pair.client.data_to_send(), 0.0)
+    pair.client.receive_data(said, 0.0)
+    pair.run()
+    assert LinkClosed not in kinds_of(pair.client_events)
+    pair.server.reply(received(pair).number, b"done")
+    pair.run()
+    assert kinds_of(pair.client_events)[-2:] == [ReplyReceived, LinkClosed]
+
+
 def test_closing_lets_leave_what_is_queued_and_fails_what_waits() -> None:
     pair = opened()
     pair.client.send(PATH, bytes(5 * CHUNK))

@@ -30,6 +30,9 @@ from .errors import (
 _DISMISSED = frozenset({Kind.EXPIRED, Kind.FORBIDDEN, Kind.UNAUTHENTICATED})  # in a VIOLATION: rights have ended
 
 
+LEAVING = b"leaving "  #: of the PING behind a GOAWAY: once it is answered, no call of the peer is on its way any more
+
+
 class Control:
     """What a link's core does with frames of stream 0, and says in them."""
 
@@ -42,6 +45,7 @@ class Control:
     _introduction: Introduction
     _proofs: Proofs
     _admitted_until: float
+    _answered: bool
 
     def _move(self, what: Step) -> None:
         raise NotImplementedError
@@ -167,6 +171,8 @@ class Control:
     def _on_pong(self, payload: bytearray) -> None:
         if len(payload) != 8:
             raise RemoteProtocolError("a PONG has 8 bytes")
+        if payload == LEAVING:
+            self._answered = True
 
     _CONTROL: ClassVar[dict[int, Callable[[Control, bytearray], None]]] = {
         FrameKind.HELLO: _on_hello,

@@ -21,7 +21,7 @@ from btlib.kinds import Kind
 
 from . import _frames as wire
 from ._auth import Role
-from ._control import Control, draining
+from ._control import LEAVING, Control, draining
 from ._events import AdmissionDue, Event, LinkClosed
 from ._frames import Buffer, FrameKind, FrameReader, frame
 from ._handshake import Introduction, TlsKeys
@@ -107,6 +107,7 @@ class LinkCore(Control):
         self._tap: Tap | None = None
         self._skip = 0  # bytes until the next frame that a tap sees whole
         self._leaving = False  # this side said GOAWAY and closes once nothing is under way
+        self._answered = False  # the peer heard of that: nothing that it sent before is still on its way
         if role is Role.CLIENT:
             self._tls = TlsPump(keys.client_context(), server_side=False)
             self._clear = preface(keys.certificate)
@@ -130,7 +131,7 @@ class LinkCore(Control):
                 self._take_in(data)
         except BttpError as error:
             self._fail(error)
-        if self._leaving and self._exchange.idle:
+        if self._leaving and self._answered and self._exchange.idle:
             self._close(None)
 
     def receive_eof(self) -> None:
@@ -219,7 +220,9 @@ class LinkCore(Control):
         self._move(Step.DRAIN)
         self._leaving = True
         self._exchange.stop(draining)
-        self._exchange.outbox.frames.append(wire.text_frame(FrameKind.GOAWAY, 0, Kind.UNREACHABLE, text))
+        frames = self._exchange.outbox.frames
+        frames.append(wire.text_frame(FrameKind.GOAWAY, 0, Kind.UNREACHABLE, text))
+        frames.append(frame(FrameKind.PING, 0, LEAVING))
 
     def close(self) -> None:
         """End the link in order, now: what is queued still leaves, calls under way fail."""
@@ -359,7 +362,7 @@ class LinkCore(Control):
             if self._tap is not None:
                 self._tap(Direction.SENT, plaintext)
             self._tls.write(plaintext)
-        if self._leaving and self._exchange.idle:
+        if self._leaving and self._answered and self._exchange.idle:
             self._close(None)
 
     def _write(self, *frames: bytes) -> None:
