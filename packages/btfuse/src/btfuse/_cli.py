@@ -94,6 +94,6 @@ def _mount(asked: Arguments, binding: Binding, ready: Callable[[], None]) -> Non
 
     if opened.read_only and not options.read_only:
         options = replace(options, kernel=(*options.kernel, "ro"))
-    kernel_options = options.for_kernel(opened.name, major=binding.major)
+    kernel_options = options.for_kernel(opened.name, major=binding.major, uid=os.getuid())
     run_mount(opened.provider, binding, settings, kernel_options, threads=threads, ready=announce)
     log.info("%s is unmounted from %s, and everything is committed", opened.name, asked.mountpoint)

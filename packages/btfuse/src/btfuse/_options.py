@@ -23,13 +23,13 @@ THREADS_LIMIT = 64  #: more would only wait for each other
 #: adds for root unless told otherwise, and are never granted.
 _TEXT = """
 rw defaults auto noauto user nouser users group owner suid nosuid dev nodev exec async sync dirsync nofail _netdev
-relatime norelatime atime diratime strictatime nostrictatime lazytime nolazytime default_permissions
+relatime norelatime atime diratime strictatime nostrictatime lazytime nolazytime
 """
 PASSED_OVER = frozenset(_TEXT.split())
 _PASSED_OVER_PREFIXES = ("x-", "X-", "comment=", "user=", "uhelper=")
 #: Options of mount(8) that the kernel takes.
 _KERNEL = frozenset({"ro", "noexec", "noatime", "nodiratime"})
-_ALWAYS = ("nosuid", "nodev", "default_permissions")
+_ALWAYS = ("nosuid", "nodev")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,7 @@ class MountOptions:
     binding: str | None = None
     symlinks: Symlinks | None = None
     allow_other: bool = False
+    default_permissions: bool = False
     nonempty: bool = False
     write_back: bool = False
     lazy_close: bool = False
@@ -56,11 +57,13 @@ class MountOptions:
     def read_only(self) -> bool:
         return "ro" in self.kernel
 
-    def for_kernel(self, source: str, *, major: int) -> list[str]:
-        """What libfuse is given."""
+    def for_kernel(self, source: str, *, major: int, uid: int) -> list[str]:
+        """What libfuse is given where this user mounts."""
         options = [f"fsname={_escape(source[:FSNAME_LIMIT])}", "subtype=btfuse", *_ALWAYS, *self.kernel]
         if self.allow_other:
             options.append("allow_other")
+        if self.allow_other or self.default_permissions or uid != 0:  # what root alone enters needs no judge (ADR 15)
+            options.append("default_permissions")
         if self.nonempty and major == 2:
             options.append("nonempty")
         return options
@@ -119,6 +122,7 @@ _FLAGS: dict[str, Callable[[MountOptions], MountOptions]] = {
     "server": lambda options: replace(options, server=True),
     "thin": lambda options: replace(options, thin=True),
     "allow_other": lambda options: replace(options, allow_other=True),
+    "default_permissions": lambda options: replace(options, default_permissions=True),
     "nonempty": lambda options: replace(options, nonempty=True),
     "writeback": lambda options: replace(options, write_back=True),
     "lazy_close": lambda options: replace(options, lazy_close=True),

@@ -4,7 +4,7 @@
     answer    out-header 16 bytes | fixed part or data
 
 Everything is in the byte order of the machine and at its natural alignment; the layouts below state every padding, so
-that `=` (no alignment of its own) fits. Only what the kernel sends to a file system with `default_permissions` is here.
+that `=` (no alignment of its own) fits.
 
 Pure: no descriptor is touched. `_session` reads and writes, the handlers answer.
 """
@@ -54,6 +54,7 @@ GETXATTR_IN = struct.Struct("=II")  #: size, padding
 GETXATTR_OUT = struct.Struct("=II")
 LOCK_IN = struct.Struct("=QQQQIIII")  #: handle, owner, start, end (inclusive), type, pid, flags, padding
 LOCK_OUT = struct.Struct("=QQII")
+ACCESS_IN = struct.Struct("=II")  #: what is asked for, as in access(2); padding
 INTERRUPT_IN = struct.Struct("=Q")
 FALLOCATE_IN = struct.Struct("=QQQII")  #: handle, offset, length, mode, padding
 LSEEK_IN = struct.Struct("=QQII")  #: handle, offset, whence, padding
@@ -102,6 +103,7 @@ class Opcode(enum.IntEnum):
     GETLK = 31
     SETLK = 32
     SETLKW = 33
+    ACCESS = 34
     CREATE = 35
     INTERRUPT = 36
     DESTROY = 38

@@ -41,6 +41,7 @@ class Committer(Core):
         self._commits = threading.Lock()  # taken before the core's lock, never after
         self._changed = threading.Condition(self.mutex)
         self._thread: threading.Thread | None = None
+        self._idle = False  #: the thread waits for the first change
         self._hurry = False
         self._commit_entropy = Entropy(self.random)
 
@@ -51,7 +52,8 @@ class Committer(Core):
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, args=(interval,), name="localfs-commit", daemon=True)
             self._thread.start()
-        else:
+        elif self._idle:  # later changes go with the first one: woken at each, the thread would only be in the way
+            self._idle = False
             self._changed.notify()
 
     def make_room(self) -> None:
@@ -200,7 +202,9 @@ class Committer(Core):
         with self.mutex:
             self._hurry = False
             while not self.closed and not self.dirty and self.pending is None:
+                self._idle = True
                 self._changed.wait()
+            self._idle = False
             end = time.monotonic() + pause
             while not self.closed and not self._hurry and (left := end - time.monotonic()) > 0:
                 self._changed.wait(left)

@@ -91,6 +91,16 @@ class Draft:
             self.stored -= run.data_size
         return gone
 
+    def clear(self) -> list[Run]:
+        """Drop every placed record; returns what went."""
+        gone = []
+        for number, level in (self.levels or {}).items():
+            self.deltas.setdefault(number, {}).update(dict.fromkeys([run.first for run in level.runs]))
+            gone += level.runs
+        self.levels, self._copied = {}, set()
+        self.stored -= sum(run.data_size for run in gone)
+        return gone
+
     def drop_small(self) -> None:
         self.inline, self.small, self.small_gone, self.stored = False, None, True, 0
 
@@ -253,9 +263,7 @@ class Group:
     def _remove_records(self, draft: Draft) -> None:
         if draft.inline:
             draft.drop_small()
-        for number, level in list((draft.levels or {}).items()):
-            if level.runs:
-                self._freed(draft.replace(number, 0, level.runs[-1].end, None))
+        self._freed(draft.clear())
 
     def _punch(self, draft: Draft, hole: RecordHole) -> None:
         if not hole.count:

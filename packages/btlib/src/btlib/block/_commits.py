@@ -64,7 +64,8 @@ def sign_commit(signer: Signer, headers: Sequence[Header]) -> list[SignedHeader]
     levels = _levels([header_digest(header) for header in encoded])
     count = len(headers)
     signature = signer.sign(Label.COMMIT, commit_message(count, levels[-1][0]))
-    return [SignedHeader(header, Proof(i, count, _siblings(levels, i)), signature) for i, header in enumerate(encoded)]
+    proofs = _proofs(levels)
+    return [SignedHeader(header, Proof(i, count, proofs[i]), signature) for i, header in enumerate(encoded)]
 
 
 def verify_signed_header(signed: SignedHeader, public: PublicKeys, verified: VerifiedRoots) -> Header:
@@ -104,13 +105,13 @@ def _levels(digests: list[bytes]) -> list[list[bytes]]:
     return levels
 
 
-def _siblings(levels: list[list[bytes]], index: int) -> bytes:
-    found = []
-    for level in levels[:-1]:
-        if index ^ 1 < len(level):
-            found.append(level[index ^ 1])
-        index >>= 1
-    return b"".join(found)
+def _proofs(levels: list[list[bytes]]) -> list[bytes]:
+    """The siblings of each header on its way up: from the root down, each is its sibling and what its parent has."""
+    proofs = [b""]
+    for level in reversed(levels[:-1]):
+        last = len(level) - 1
+        proofs = [(level[i ^ 1] if i ^ 1 <= last else b"") + proofs[i >> 1] for i in range(last + 1)]
+    return proofs
 
 
 def _fold(digest: bytes, proof: Proof) -> bytes:
