@@ -27,6 +27,7 @@ from ._group import Group, freeze, revert, seal, settle
 #: After these nobody knows whether a commit took effect; it is sent again with the same request id.
 UNKNOWN_FATE = frozenset({Kind.IO, Kind.UNREACHABLE, Kind.DEADLINE, Kind.INTERNAL, Kind.CANCELLED, Kind.PROTOCOL})
 MAX_PAUSE = 60.0  #: seconds between attempts of the background thread, after doubling
+HURRY = 0.75  #: of what a group may hold: from here on it is committed unasked, so that writers seldom wait
 NANOSECONDS = 10**9
 
 
@@ -61,7 +62,7 @@ class Committer(Core):
         used, room = self.dirty_bytes, self.options.dirty_limit >> 1
         if used >= room:
             self.commit_through(self.live_group, spill=True)
-        elif used >= room >> 1 and not self._hurry and self._thread is not None:
+        elif used >= room * HURRY and not self._hurry and self._thread is not None:
             with self.mutex:
                 self._hurry = True
                 self._changed.notify()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 COMMIT_INTERVAL = 3.0  #: seconds of work that a crash may cost where nobody calls fsync; Linux itself allows 5 to 30
-DIRTY_LIMIT = 16 * 2**20  #: two groups that failed and became one must still fit into a commit message (48 MiB)
+DIRTY_LIMIT = 24 * 2**20  #: two groups that failed and became one must still fit into a commit message (48 MiB)
 CACHE_BYTES = 16 * 2**20
 CACHED_ENTRIES = 200_000  #: decoded directory entries, about 60 MB
 INODE_LIMIT = 200_000  #: inodes in memory that could be loaded again, about 100 MB

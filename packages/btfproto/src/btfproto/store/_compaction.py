@@ -1,8 +1,9 @@
 """Compaction: giving back the space of records that were overwritten, a little with each group.
 
-A segment that is full and of whose bytes less than half is alive gets its living runs copied to the end, as part of
-groups that append anyway: at most as many bytes as the group itself appended, so writes cost at most double and a store
-takes at most about twice its living bytes. When nothing in the segment is alive any more, its file goes.
+A full segment with little alive gets its living runs copied to the end, as part of groups that append anyway: at most
+as many bytes as the group itself appended, so writes cost at most double. That is done at once below a quarter alive,
+and for the emptiest where less than half of the whole store is alive, so a store takes at most about twice its living
+bytes; waiting until then moves the fewest. When nothing in the segment is alive any more, its file goes.
 
 Which blocks lie in a segment is read from the segment itself. A segment that cannot be read is left alone: its damage
 is reported to whoever reads those records, not to whoever happens to commit.
@@ -13,14 +14,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ..errors import StoreError
-from ._group import Group
+from ._group import BEGINNING, Group
 from ._segments import Batch, Segments
 
 STEP_BYTES = 8 * 2**20  #: moved with one group at the most: some 20 ms
 
 
 PAUSE_SHARE = 16  #: of a segment must be appended before it is worth looking again for one to empty
-WORTHWHILE = 0.5  #: share of living bytes below which a segment is emptied; more would move more than it gives back
+WORTHWHILE = 0.25  #: share of living bytes below which a segment is emptied at once: three bytes back for each moved
+CROWDED = 0.5  #: share of living bytes in the store below which the emptiest segment is emptied, if below this itself
 
 
 class Compaction:
@@ -30,11 +32,15 @@ class Compaction:
         self._segments = segments
         self._victim: int | None = None
         self._blocks: Iterator[bytes] = iter(())
+        self._block: bytes | None = None  # the one that was not finished, and where to go on in it
+        self._position = BEGINNING
         self._left_alone: set[int] = set()  # unreadable, or emptied already
+        self._emptied: int | None = None  # by the newest group
         self._pause = 0  # bytes to be appended before it is worth looking again
 
     def step(self, group: Group, batch: Batch, living: Mapping[int, int]) -> None:
         """Move some bytes along with a group, if it appends to segments and there is something to move."""
+        self._emptied = None
         budget = min(batch.appended, STEP_BYTES)
         self._pause -= batch.appended
         if not budget or self._pause > 0:
@@ -47,6 +53,12 @@ class Compaction:
                 self._left_alone.add(self._victim)
             self._victim = None
 
+    def undo(self) -> None:
+        """The group came to nothing: what it moved has to be moved again."""
+        self._victim = None
+        if self._emptied is not None:
+            self._left_alone.discard(self._emptied)
+
     def _choose(self, living: Mapping[int, int]) -> bool:
         """Whether there is a segment to empty."""
         if self._victim is None:
@@ -56,29 +68,27 @@ class Compaction:
                 if alive and number != self._segments.active and number not in self._left_alone
             ]
             share, number = min(candidates, default=(1.0, 0))
-            if share >= WORTHWHILE:
+            if share >= (CROWDED if self._is_crowded(living) else WORTHWHILE):
                 self._pause = self._segments.size // PAUSE_SHARE
                 return False
-            self._victim = number
+            self._victim, self._block, self._position = number, None, BEGINNING
             self._blocks = iter(dict.fromkeys(run.block for _, run in self._segments.walk(number)))
         return True
+
+    def _is_crowded(self, living: Mapping[int, int]) -> bool:
+        """Whether dead bytes take the greater part of the store."""
+        return sum(living.values()) < CROWDED * sum(self._segments.ends.values())
 
     def _move_next(self, group: Group, budget: int) -> int:
         """Move the next block's runs; returns how many bytes that took."""
         assert self._victim is not None
-        block = next(self._blocks, None)
+        block = self._block or next(self._blocks, None)
         if block is None:
             # Its runs are in this group now, while `living` still counts them: with the next group it is told again,
             # and nothing in it is alive, unless a count is wrong, which must not be tried for ever.
             self._left_alone.add(self._victim)
-            self._victim = None
+            self._emptied, self._victim = self._victim, None
             return budget
-        moved, rest = group.move(block, self._victim, budget, self._segments.read)
-        if rest:
-            self._blocks = _before(block, self._blocks)
+        moved, rest = group.move(block, self._victim, budget, self._position, self._segments.read)
+        self._block, self._position = (None, BEGINNING) if rest is None else (block, rest)
         return moved or 1
-
-
-def _before(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    yield first
-    yield from rest

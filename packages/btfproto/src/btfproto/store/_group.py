@@ -7,7 +7,7 @@ disk, until the group is finished and published as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -32,6 +32,8 @@ INLINE_ALWAYS = 2048  #: below this a row of the index is cheaper than a run: it
 
 Levels = dict[int, Level]
 Buffer = bytes | memoryview
+Position = tuple[int, int]  # a level and a record: where to go on in a block
+BEGINNING: Position = (0, 0)
 
 
 class Block(msgspec.Struct, frozen=True):
@@ -162,27 +164,31 @@ class Group:
         self._requests[commit.request] = cursor + len(self.events)
         return Committed(cursor + len(self.events))
 
-    def move(self, block: bytes, segment: int, budget: int, read: Callable[[int, int, int], bytes]) -> tuple[int, bool]:
-        """Copy runs of a block out of a segment, up to about `budget` bytes; returns how many, and if more are left.
+    def move(
+        self, block: bytes, segment: int, budget: int, start: Position, read: Callable[[int, int, int], bytes]
+    ) -> tuple[int, Position | None]:
+        """Copy runs of a block out of a segment, from `start` on, up to about `budget` bytes.
 
-        `read(segment, size, offset)` reads what is copied. The block keeps its version; nobody is told.
+        Returns how many, and where to go on if there may be more. `read(segment, size, offset)` reads what is copied.
+        The block keeps its version; nobody is told.
         """
         draft = self._draft_of(block)
         if draft is None or draft.inline:
-            return 0, False
-        left = [(n, run) for n, level in (draft.levels or {}).items() for run in level.runs if run.segment == segment]
+            return 0, None
         moved = 0
-        for level, run in left:
+        for level, run in _runs_since(draft.levels or {}, start):
+            if run.segment != segment:
+                continue
             if moved >= budget:
-                return moved, True
+                return moved, (level, run.first)
             part = run.cut(run.first, run.first + min(run.length, max(1, (budget - moved) // run.size)))
             records = part.split(read(segment, part.data_size, part.offset))
             self._drafts[block] = draft
             self._place(draft, block, RecordRun(level, part.first, records))
             moved += part.data_size
             if part.length < run.length:
-                return moved, True
-        return moved, False
+                return moved, (level, part.end)
+        return moved, None
 
     def changes(self, dead: Sequence[int]) -> Changes:
         """All rows to write, those of `dead` segments being deleted."""
@@ -302,6 +308,13 @@ class Group:
             blocks += (not draft.removed) - (not draft.is_new and not draft.before.removed)
             stored += draft.stored - draft.before.stored
         return State(state.store_id, state.cursor + len(self.events), state.blocks + blocks, state.stored + stored)
+
+
+def _runs_since(levels: Levels, start: Position) -> Iterator[tuple[int, Run]]:
+    """Runs with their levels, in order; what is replaced meanwhile is not seen again."""
+    for level in sorted(level for level in levels if level >= start[0]):
+        for run in levels[level].since(start[1] if level == start[0] else 0):
+            yield level, run
 
 
 def _is_small(runs: list[RecordRun], limit: int) -> bool:

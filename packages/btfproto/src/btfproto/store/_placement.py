@@ -70,6 +70,11 @@ class Level:
         run = self.runs[at]
         return run if index < run[0] + run[1] else None
 
+    def since(self, first: int) -> list[Run]:
+        """The runs from the one that holds this record, or would follow it, to the last."""
+        at = bisect_right(self._firsts, first) - 1
+        return self.runs[at if at >= 0 and first < self.runs[at].end else at + 1 :]
+
     def replace(self, start: int, end: int, new: Run | None, delta: Delta) -> list[Run]:
         """Put `new`, or nothing, in the place of records `start` to `end`; returns the parts that went."""
         low = bisect_right(self._firsts, start) - 1

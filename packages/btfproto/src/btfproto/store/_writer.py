@@ -175,11 +175,16 @@ class Writer:
             return answers
         self._compaction.step(group, batch, self._living)
         changes = group.changes(self._dead)
-        batch.sync()
+        try:
+            batch.sync()
+        except StoreError:
+            self._compaction.undo()
+            raise
         try:
             self._index.write(changes)
             self._show(group, batch, changes.state)
         except StoreError as error:
+            self._compaction.undo()
             if error.kind is not Kind.NO_SPACE:
                 self._break(error)
             raise
