@@ -91,3 +91,27 @@ def test_what_cannot_be_subscribed_is_refused(backend: str) -> None:
             assert broker.statistics.subscribers == 0
 
     run(backend, story)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_what_a_broker_checks_and_refuses_reaches_nobody(backend: str) -> None:
+    def check(request: bttp.Request) -> None:
+        if bytes(request.body) == b"bad":
+            raise bttp.BttpError("that is no news", kind=Kind.INVALID)
+
+    async def main() -> None:
+        router, broker = bttp.Router(), bttp.Broker(check=check)
+        broker.add_to(router, TOPICS)
+        with anyio.fail_after(20):
+            async with (
+                bttp.serve(["127.0.0.1:0"], DOMAIN["server"], router, roots=[DOMAIN.principal]) as server,
+                bttp.connect(server.endpoints[0], DOMAIN["alice"], root=DOMAIN.principal) as link,
+                bttp.subscribe(link, WARM) as messages,
+            ):
+                with pytest.raises(bttp.RemoteError, match="that is no news"):
+                    await link.call(WARM, b"bad")
+                await link.call(WARM, b"good")
+                assert bytes((await anext(messages)).body) == b"good"
+                assert broker.statistics.published == 1
+
+    anyio.run(main, backend=backend)

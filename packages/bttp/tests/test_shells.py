@@ -217,6 +217,9 @@ class _PortalServer:
     def renew(self, identity: Identity) -> None:
         self._portal.call(self._server.renew, identity)
 
+    def publish(self, broker: bttp.Broker, topic: BlockPath, body: bytes | memoryview) -> int:
+        return self._portal.call(broker.publish, topic, body)
+
     def drain(self, timeout: float = 5.0) -> bool:
         return self._portal.call(self._server.drain, timeout)
 

@@ -3,14 +3,15 @@
 A call to a topic publishes; it is answered, with the number of subscribers (u32), when the message is in the queue of
 each or was lost by its choice. A `send` publishes likewise, unanswered, and holds its credit as long. A stream to a
 topic subscribes. The server's policy decides about both by the topic's path, as about everything: EXECUTE. Whoever may
-execute at a path may at all below it, and so subscribe to all below it.
+execute at a path may at all below it, and so subscribe to all below it. The process of the broker publishes without a
+link, by `Broker.publish`.
 
 At most once, in the order of one publisher's messages on one link. Nothing is kept for those who subscribe later.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
 import anyio
@@ -59,9 +60,19 @@ class _Subscriber:
 class Broker:
     """Takes messages to topics to those who subscribed. It belongs to one event loop: that of one server."""
 
-    def __init__(self, *, max_queue: int = 4096, max_queue_bytes: int = 4 * 1024 * 1024) -> None:
-        """`max_queue`, `max_queue_bytes`: what may wait for one subscriber, whatever it asks for."""
+    def __init__(
+        self,
+        *,
+        max_queue: int = 4096,
+        max_queue_bytes: int = 4 * 1024 * 1024,
+        check: Callable[[Request], None] | None = None,
+    ) -> None:
+        """`max_queue`, `max_queue_bytes`: what may wait for one subscriber, whatever it asks for.
+
+        `check`: looks at what a peer publishes, and refuses it by raising; it must not block.
+        """
         self._max_queue, self._max_bytes = max_queue, max_queue_bytes
+        self._check = check
         self._exact: dict[BlockPath, dict[_Subscriber, None]] = {}
         self._below: dict[BlockPath, dict[_Subscriber, None]] = {}
         self._statistics = BrokerStatistics()
@@ -73,12 +84,23 @@ class Broker:
 
     def add_to(self, router: Router, prefix: BlockPath) -> None:
         """Make `prefix` and all paths below it topics."""
-        router.add(prefix, self._publish)
+        router.add(prefix, self._take)
         router.add_stream(prefix, self._subscribe)
 
-    async def _publish(self, request: Request) -> bytes:
-        item = encode_message(request.path, request.body)
-        subscribers = list(self._subscribers(request.path))
+    async def _take(self, request: Request) -> bytes:
+        """What a peer publishes."""
+        if self._check is not None:
+            self._check(request)
+        return (await self.publish(request.path, request.body)).to_bytes(4, "little")
+
+    async def publish(self, topic: BlockPath, body: bytes | memoryview) -> int:
+        """Publish from the process of the broker, without a link: in the event loop of its server.
+
+        Returns as the call of a publisher elsewhere: the number of subscribers, once the message is in the queue of
+        each or was lost by its choice. Cancelled before, it leaves the message out where it still waits.
+        """
+        item = encode_message(topic, body)
+        subscribers = list(self._subscribers(topic))
         self._statistics.published += 1
         waiting: list[tuple[_Subscriber, Ticket]] = []
         settled = anyio.Event()
@@ -111,7 +133,7 @@ class Broker:
                 for subscriber, ticket in waiting:
                     subscriber.queue.withdraw(ticket)
                 raise
-        return len(subscribers).to_bytes(4, "little")
+        return len(subscribers)
 
     async def _subscribe(self, stream: Stream) -> None:
         wish = parse_wish(stream.body)

@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from btlib.identity import Identity
+from btlib.paths import BlockPath
 from btlib.principals import Principal
 
+from .._broker import Broker
 from .._limits import Limits, ServerLimits
 from .._policy import Policy
 from .._renewing import keep_renewed
@@ -64,6 +66,10 @@ class BlockingServer:
     def keep_renewed(self, identity: Identity, fresh: Callable[[], Identity]) -> None:
         """As `bttp.keep_renewed`, in the background until the server ends."""
         asyncio.run_coroutine_threadsafe(keep_renewed(self._server, identity, fresh), self._loop)
+
+    def publish(self, broker: Broker, topic: BlockPath, body: bytes | memoryview) -> int:
+        """As `bttp.Broker.publish`, of a broker that this server has."""
+        return self._run(broker.publish(topic, body))
 
     def drain(self, timeout: float = 5.0) -> bool:
         """Let nobody in any more, let what is under way finish, close the links. False: some was cut off.

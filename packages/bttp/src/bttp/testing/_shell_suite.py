@@ -33,6 +33,7 @@ CHECKS: tuple[Callable[[ShellUnderTest], None], ...] = (
     streams.check_streams_end_with_their_link,
     topics.check_topics,
     topics.check_slow_subscribers,
+    topics.check_a_server_publishes_without_a_link,
     keys.check_repeated_keys,
     keys.check_a_keyed_call_outlives_its_link,
     keys.check_traces,

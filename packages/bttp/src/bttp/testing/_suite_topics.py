@@ -12,6 +12,7 @@ from functools import partial
 from btlib.kinds import Kind
 from btlib.paths import BlockPath
 
+from .._limits import Limits
 from .._topics import Message, WhenSlow
 from ..errors import RemoteError
 from ._stage import WAIT, LinkUnderTest, ShellUnderTest, Stage, ask, expect, linked, next_of
@@ -45,6 +46,26 @@ def check_topics(shell: ShellUnderTest) -> None:
             assert time.monotonic() < until
             threading.Event().wait(0.005)
         assert ask(link, warm, b"nobody") == bytes(4)
+
+
+def check_a_server_publishes_without_a_link(shell: ShellUnderTest) -> None:
+    """What the process of the broker publishes reaches its subscribers as anything does, and waits for the slow."""
+    stage = Stage()
+    root, topic = stage.domain.principal, stage.place.child("topics").child("own")
+    with (
+        shell.serve(stage.domain["server"], stage.router, root, Limits()) as server,
+        shell.connect(server.endpoints[0], stage.domain["alice"], root, stage.place) as link,
+    ):
+        assert server.publish(stage.broker, topic, b"nobody") == 0
+        with shell.subscribe(link, topic, below=False, when_slow=WhenSlow.BLOCK, queue=4) as receive:
+            with ThreadPoolExecutor(1) as pool:
+                bodies = [bytes([number]) * 60_000 for number in range(MANY)]
+                publishing = pool.submit(lambda: [server.publish(stage.broker, topic, body) for body in bodies])
+                heard = [next_of(stage, link, receive) for _ in range(MANY)]
+                assert publishing.result(WAIT) == [1] * MANY
+            assert [(message.topic, message.body[0], message.lost) for message in heard] == [
+                (topic, number, 0) for number in range(MANY)
+            ]
 
 
 def check_slow_subscribers(shell: ShellUnderTest) -> None:
