@@ -138,15 +138,21 @@ SHELLS: dict[str, list[str]] = {
         "_bell.py",  # wakes waiters
         "_dial.py",  # connects again
         "_revocation_memory.py",  # a file of what was revoked
+        "care/_archive.py",  # reads a backup
+        "care/_backup.py",  # copies a store
+        "care/_copies.py",  # the files of a copy
         "care/_files.py",  # reads the files of a store
+        "endpoints/_book.py",  # a file, and its lock
         "localfs/_coherence.py",  # the thread that hears of changes
         "localfs/_committer.py",  # the commit thread
         "localfs/_core.py",  # the lock
         "localfs/_fs.py",
+        "localfs/_keeper.py",  # files and notes of what could not be saved
         "localfs/_lease.py",
         "localfs/_new_directory.py",
         "localfs/_pins.py",  # a file of pins
         "localfs/_reading.py",  # the thread that reads ahead
+        "localfs/_rescuing.py",  # the thread that keeps what could not be saved
         "opening.py",
         "remote/*",
         "revocations.py",  # the lock

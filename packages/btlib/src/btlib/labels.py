@@ -41,8 +41,12 @@ class Label(enum.Enum):
     SEED_SEAL = b"blocktree/1 seed seal\0"  #: sealing key from a seed
     NAME_HASH = b"blocktree/1 name hash\0"  #: position of a name in a directory
     LEASE_HOLDER = b"blocktree/1 lease holder\0"  #: a lease holder, bound to the principal that speaks for it
+    ENDPOINTS = b"blocktree/1 endpoints\0"  #: block id of the endpoint records of a path
+    ENDPOINT = b"blocktree/1 endpoint\0"  #: signature of an endpoint record
+    SERVICE_NAME = b"blocktree/1 service name\0"  #: what a server of a domain is called in multicast DNS
     TOPIC = b"blocktree/1 topic\0"  #: id of a topic's path
-    TOPIC_KEY = b"blocktree/1 topic key\0"  #: id of a group key, and the keys derived from it
+    TOPIC_KEY = b"blocktree/1 topic key\0"  #: keys derived from a group key, one for each publisher's session
+    TOPIC_KEY_ID = b"blocktree/1 topic key id\0"  #: id of a group key
     TOPIC_KEYS = b"blocktree/1 topic keys\0"  #: signature of who hands out a group key
     TOPIC_MESSAGE = b"blocktree/1 topic message\0"  #: signature of a sealed message on a topic
 

@@ -2,6 +2,7 @@
 
 from ._broker import Broker, Subscription, subscribe
 from ._client import connect
+from ._endpoints import Endpoint, TcpEndpoint, UnixEndpoint, parse_endpoint
 from ._fields import Repeat
 from ._limits import Limits, ServerLimits
 from ._link import Link
@@ -36,6 +37,7 @@ __all__ = [
     "BttpError",
     "ConnectionLostError",
     "DeadlineError",
+    "Endpoint",
     "LastingSubscription",
     "LimitError",
     "Limits",
@@ -58,11 +60,14 @@ __all__ = [
     "ServerLimits",
     "Stream",
     "Subscription",
+    "TcpEndpoint",
     "TraceParent",
+    "UnixEndpoint",
     "UnreachableError",
     "WhenSlow",
     "connect",
     "keep_renewed",
+    "parse_endpoint",
     "reconnecting",
     "renewal_due",
     "serve",
