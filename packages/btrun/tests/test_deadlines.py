@@ -17,7 +17,6 @@ class Entry:
 steps = st.lists(
     st.one_of(
         st.tuples(st.just("add"), st.integers(0, 50)),
-        st.tuples(st.just("append"), st.integers(0, 50)),
         st.tuples(st.just("finish"), st.integers(0, 200)),
         st.tuples(st.just("sweep"), st.integers(0, 60)),
     ),
@@ -30,9 +29,9 @@ def test_it_gives_what_a_list_would_give(steps: list[tuple[str, int]]) -> None:
     heap: Deadlines[Entry] = Deadlines()
     model: list[Entry] = []
     for step, number in steps:
-        if step in ("add", "append"):
+        if step == "add":
             model.append(entry := Entry(number))
-            (heap.add if step == "add" else heap.append)(number, entry)
+            heap.add(number, entry)
         elif step == "finish" and model:
             entry = model.pop(number % len(model))
             entry.done = True
@@ -43,19 +42,15 @@ def test_it_gives_what_a_list_would_give(steps: list[tuple[str, int]]) -> None:
             model = [entry for entry in model if entry not in due]
         assert len(heap) == len(model)
         assert heap.next() == min((entry.when for entry in model), default=None)
-        assert [entry for _, entry in heap.pending()] == sorted(model, key=lambda entry: entry.when)
 
 
-@pytest.mark.parametrize("how", ["add", "append"])
 @pytest.mark.parametrize("pending", [0, 1, 500])
-def test_memory_stays_in_proportion_to_what_is_pending(how: str, pending: int) -> None:
+def test_memory_stays_in_proportion_to_what_is_pending(pending: int) -> None:
     heap: Deadlines[Entry] = Deadlines()
-    put = heap.add if how == "add" else heap.append
     for number in range(pending):
-        put(number, Entry(number))
+        heap.add(number, Entry(number))
     for number in range(10_000):
-        put(1000 + number, entry := Entry(number))
+        heap.add(1000 + number, entry := Entry(number))
         entry.done = True
-        assert len(heap._heap) + len(heap._queue) <= 2 * pending + 2 * 64
+        assert len(heap._heap) <= 2 * pending + 2 * 64
     assert len(heap) == pending
-    assert len(heap._heap if how == "append" else heap._queue) == 0

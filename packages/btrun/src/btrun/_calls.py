@@ -3,10 +3,16 @@
     waiting in the mailbox -> handled by a worker -> done      (from anywhere, at any time: done by time-out or death)
 
 A call is done once; what comes later (the answer of a handler that was too slow) is dropped.
+
+Deadlines are looked for where calls are. An actor has one timer, for the earliest deadline that it was told of; when
+that fires it looks through its calls, and sets the next one. So a call that is answered in time sets none, as long as
+those before it have not run out either.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,6 +25,9 @@ if TYPE_CHECKING:
     from ._cell import Cell
     from ._pool import Worker
     from .reasons import Reason
+
+
+LOOK_SECONDS = 1e-6  #: for each message that waits: an actor looks for deadlines no more often, which costs a tenth
 
 
 class Call(msgspec.Struct, eq=False):
@@ -46,8 +55,6 @@ class Call(msgspec.Struct, eq=False):
         """A worker handles it now, until it is answered or `raised`."""
         self.worker = worker
         worker.call = self
-        if self.target.routes[self.message.__class__].shielded:
-            self.shielded = True
 
     def answer(self, value: object) -> None:
         """Its handler returned."""
@@ -107,7 +114,45 @@ class Call(msgspec.Struct, eq=False):
 
     def _cancel_handler(self) -> None:
         if self.worker is not None and not self.shielded:
-            self.worker.cancel()
+            if not self.target.routes[self.message.__class__].shielded:
+                self.worker.cancel()
+
+
+class Look:
+    """The timer of an actor with calls that have deadlines. One that another has replaced is done."""
+
+    __slots__ = ("_cell", "_when")
+
+    def __init__(self, cell: Cell, when: float) -> None:
+        self._cell = cell
+        self._when = when
+        cell.due = when
+        cell.runtime.loop.at(when, self)
+
+    @property
+    def done(self) -> bool:
+        return self._cell.due != self._when
+
+    def expire(self) -> None:
+        cell, now = self._cell, max(self._when, self._cell.runtime.loop.now())  # timers may fire a little early
+        cell.due = math.inf
+        calls = list(calls_of(cell))
+        for call in calls:
+            if call.deadline <= now:
+                call.expire()
+        following = min((call.deadline for call in calls if call.deadline > now), default=math.inf)
+        if following < cell.due:
+            Look(cell, max(following, now + len(calls) * LOOK_SECONDS))
+
+
+def calls_of(cell: Cell) -> Iterator[Call]:
+    """The calls to an actor that are not done: those that it handles, then those that wait."""
+    for worker in (cell.worker, *(cell.reentries or ())):
+        if worker is not None and worker.call is not None and not worker.call.done:
+            yield worker.call
+    for item in cell.mailbox:
+        if item.__class__ is Call and not item.done:
+            yield item
 
 
 def check_cycle(caller: Cell, target: Cell, message: object) -> None:

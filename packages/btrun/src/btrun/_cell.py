@@ -8,12 +8,13 @@ ending, being watched) is in `_life`.
 from __future__ import annotations
 
 import math
+from asyncio import InvalidStateError
 from collections import deque
 from typing import TYPE_CHECKING
 
 from btlib.errors import BlocktreeError
 
-from ._calls import Call, check_chain, check_cycle
+from ._calls import Call, Look, check_chain, check_cycle
 from ._handlers import CALLED, Route, find_route
 from ._life import Life
 from ._notices import INTERRUPT, ExitNotice, StopRequest
@@ -83,21 +84,23 @@ class Cell(Life):
             caller = worker.cell
             if worker.call is not None:
                 call.continue_from(worker.call)
+                if call.origin:
+                    check_chain(self.path, call.origin, message)
             if caller is not None:
                 call.caller = caller
                 again = bool(self.outgoing or caller is self) and self._comes_back(caller, message)
                 caller.outgoing = [*(caller.outgoing or ()), call]
         elif origin:
             call.origin = origin
+            check_chain(self.path, origin, message)
         try:
-            if call.origin:
-                check_chain(self.path, call.origin, message)
-            if call.deadline != math.inf:
-                loop.at_in_order(call.deadline, call)
             if again:
+                loop.at(call.deadline, call)
                 runtime.pool.add(Reentry(self, call))
             elif len(self.mailbox) < self.limit:
                 self.mailbox.append(call)
+                if call.deadline < self.due:
+                    Look(self, call.deadline)
                 if not self.scheduled:
                     self.scheduled = True
                     self.busy_since = began
@@ -254,10 +257,21 @@ class Cell(Life):
                     elif route is not CALLED:
                         route.function(actor, message)
                     elif not message.done:
-                        message.begin(worker)
-                        route = routes[message.message.__class__]
-                        result = route.function(actor, message.message)
-                        message.answer(await result if route.is_async else result)
+                        message.worker = worker  # as `begin` and `answer`, without two calls for each message
+                        worker.call = message
+                        asked = message.message
+                        route = routes[asked.__class__]
+                        if route.is_async:
+                            result = await route.function(actor, asked)
+                        else:
+                            result = route.function(actor, asked)
+                        message.worker = worker.call = None
+                        if not message.done:
+                            message.done = True
+                            try:
+                                message.wait.set_result(result)
+                            except InvalidStateError:
+                                pass  # its waiter was cancelled, and has not run since
                 done = 0
                 self.handled += TURN
                 if self.room is not None:

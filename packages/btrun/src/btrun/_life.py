@@ -10,6 +10,7 @@ restarts; state does not. When ENDED, what waited has become dead letters and fa
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
@@ -53,7 +54,7 @@ class Life:
     """An actor without its messages. See `_cell`."""
 
     __slots__ = (
-        "__weakref__", "_ref", "actor", "actor_class", "arguments", "busy_since", "ended", "halting", "handled",
+        "__weakref__", "_ref", "actor", "actor_class", "arguments", "busy_since", "due", "ended", "halting", "handled",
         "incarnation", "last_failure", "limit", "mailbox", "name", "outgoing", "owner", "reentries", "restart",
         "restarts", "room", "routes", "runtime", "scheduled", "state", "system", "tasks", "timers", "waiters",
         "watchers", "watching", "when_full", "worker",
@@ -84,6 +85,7 @@ class Life:
         self.incarnation = runtime.next_incarnation()
         self.scheduled = True
         self.busy_since = 0.0
+        self.due = math.inf  # when it looks for calls whose time is over
         self.handled = 0
         self.restarts = 0
         self.worker: Worker | None = None
@@ -251,6 +253,7 @@ class Life:
         self.state = State.ENDED
         self.ended = reason
         self.limit = 0
+        self.due = math.inf
         self.actor = None
         runtime = self.runtime
         while self.mailbox:

@@ -70,18 +70,7 @@ class Loop(Deadlines[Timed]):
     def at(self, when: float, entry: Timed) -> None:
         """Call `entry.expire` at this moment, unless `entry.done` by then."""
         self.add(when, entry)
-        if when < self._due:
-            self._arm(when)
-
-    def at_in_order(self, when: float, entry: Timed) -> None:
-        """The same; it costs less where moments mostly come in order, as those of calls do."""
-        queue = self._queue
-        if queue and queue[-1][0] <= when and len(queue) < self._queue_limit:  # as `append`, without a call
-            self._number = number = self._number + 1
-            queue.append((when, number, entry))
-            return  # the timer is set for an earlier one
-        self.append(when, entry)
-        if when < self._due:  # a timer that fires too early looks again: cheaper than a new one for every call
+        if when < self._due:  # a timer that fires too early looks again: cheaper than a new one for every entry
             self._arm(when)
 
     def _arm(self, when: float) -> None:

@@ -23,6 +23,7 @@ from bttp import ReconnectingLink, Router
 
 from ._carriers import Carrier, Carriers
 from ._cell import INNER_ROUTES, Cell
+from ._doors import Doors
 from ._following import follow
 from ._gone import Gone
 from ._handlers import Route
@@ -94,9 +95,11 @@ class Runtime(Supervisor):
         self._failure: EscalationError | None = None
         self._context: AbstractAsyncContextManager[Runtime] | None = None
         self.router = Router()  #: serve it with bttp, and the actors here can be reached at their paths
+        self.remote = RemoteService(self)
+        self.doors = Doors(self)
         if path is not None:
             inspection, place = InspectionService(self), inspection_path(path)
-            self.router.add(path, RemoteService(self))
+            self.router.add(path, self.remote)
             self.router.add(place, inspection.answer)
             self.router.add_stream(place, inspection.follow)
         super().__init__(self, _Top(self), "", supervision, Restart.TEMPORARY)

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from . import _wire as wire
 from ._cell import Cell
+from ._doors import INNER
 from .errors import DeclarationError, NoSuchActorError, UnhandledMessageError, UsageError
 from .reasons import Down, NeverLived
 from .refs import ANYBODY
@@ -45,8 +46,11 @@ class RemoteService:
 
     async def __call__(self, incoming: Incoming) -> bytes:
         """Answer one request. Raises BlocktreeError for one that nobody can answer."""
-        request, content = self._heads.decode(incoming.body)
         path, deadline = incoming.path, incoming.deadline
+        try:
+            request, content = self._heads.decode(incoming.body)
+        except SerdeError as error:
+            raise self._strange(path, error) from error
         cell = self._find(path, request.incarnation)
         match request.verb:
             case wire.Verb.ASK:
@@ -72,10 +76,19 @@ class RemoteService:
                     cell.stop(drain=request.verb is wire.Verb.DRAIN)
         return b""
 
+    def _strange(self, path: BlockPath, error: SerdeError) -> BlocktreeError:
+        """For a request of another wire: that of a service which is not here, most of all."""
+        if self._find(path, ANYBODY) is None:
+            return NoSuchActorError(f"{path} does not exist")
+        return UsageError(f"this is no request to the actor {path}: {error}")
+
     def _find(self, path: BlockPath, incarnation: int) -> Cell | Service | None:
         runtime = self._runtime
         assert runtime.block_path is not None
-        name = "/".join(path.names[len(runtime.block_path.names) :])
+        names = path.names[len(runtime.block_path.names) :]
+        if names and names[-1] == INNER:  # the way to an actor whose own path has a door
+            names = names[:-1]
+        name = "/".join(names)
         return runtime.find(name, incarnation) or runtime.find_service(name, incarnation)
 
     def _tell(self, path: BlockPath, cell: Cell | Service | None, request: wire.Request, content: memoryview) -> None:

@@ -29,6 +29,7 @@ from .topics import Subscription, Topic
 
 if TYPE_CHECKING:
     from ._cell import Cell
+    from ._doors import DoorHandler
     from ._runtime import Runtime
 
 __all__ = ["Actor", "LinkedExitError", "handle"]
@@ -79,6 +80,16 @@ class Actor:
     def stop(self) -> None:
         """End after this message. A permanent child is started anew; `self.ref.stop()` ends it for good."""
         self._cell.request_stop()
+
+    def figures(self) -> Mapping[str, int]:
+        """Numbers of its own, as `bt ps` shows them. Called at any moment, in the loop: it must be quick."""
+        return {}
+
+    def answer(self, handler: DoorHandler, *, below: str = "") -> None:
+        """Let requests to this actor's path (or to the name `below` it) reach a handler as they are, until this life
+        ends: without its mailbox, and many at once. In `on_start`. See `btrun._doors`. Raises UsageError.
+        """
+        self._cell.runtime.doors.open(self._cell, handler, below)
 
     async def subscribe(self, topic: Topic, *, below: bool = False) -> Subscription:
         """Get what is published at a topic (and `below` it) into the mailbox, from now until this life ends.

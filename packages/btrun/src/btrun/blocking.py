@@ -4,17 +4,26 @@
         counter = rt.spawn(Counter)
         print(counter.call(Add(1)))
 
+    with open_runtime(Runtime(identity, path)) as rt, rt.serve(["unix:/run/app.sock"], identity, roots=[root]):
+        …                                                # its actors can be reached at their paths
+
 It costs two thread switches a use, so it is for scripts, tests and the edge of a program. Any thread may use it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+import asyncio
+import importlib.util
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar, overload
 
+import bttp
 from anyio.from_thread import BlockingPortal, start_blocking_portal
+from btlib.identity import Identity
+from btlib.principals import Principal
+from bttp.blocking import BlockingServer
 
 from ._runtime import Runtime
 from .actor import Actor
@@ -75,6 +84,29 @@ class BlockingRuntime:
         """See Runtime.ref."""
         return BlockingRef(self._portal, self._portal.call(self._runtime.ref, name))
 
+    @contextmanager
+    def serve(
+        self,
+        endpoints: Sequence[str],
+        identity: Identity | Sequence[Identity],
+        *,
+        roots: Sequence[Principal] = (),
+        policy: bttp.Policy | None = None,
+        limits: bttp.Limits = bttp.Limits(),  # noqa: B008 - a frozen value
+        server_limits: bttp.ServerLimits = bttp.ServerLimits(),  # noqa: B008
+    ) -> Iterator[BlockingServer]:
+        """As `bttp.serve` of the runtime's router, in its thread, until the context ends. On asyncio only."""
+
+        async def begun(server: bttp.Server) -> BlockingServer:
+            return BlockingServer(server, asyncio.get_running_loop())
+
+        serving = bttp.serve(
+            endpoints, identity, self._runtime.router,
+            roots=roots, policy=policy, limits=limits, server_limits=server_limits,
+        )  # fmt: skip
+        with self._portal.wrap_async_context_manager(serving) as server:
+            yield self._portal.call(begun, server)
+
     @overload
     def run(self, function: Callable[[Runtime], Awaitable[R]]) -> R: ...
     @overload
@@ -86,7 +118,12 @@ class BlockingRuntime:
 
 @contextmanager
 def open_runtime(runtime: Runtime | None = None, *, backend: str = "asyncio") -> Iterator[BlockingRuntime]:
-    """Run a runtime (by default a local one) in a thread, until the context ends. Raises what the runtime raises."""
+    """Run a runtime (by default a local one) in a thread, until the context ends. Raises what the runtime raises.
+
+    On asyncio the loop is uvloop's where that is installed, as for servers of bttp.
+    """
     runtime = Runtime() if runtime is None else runtime
-    with start_blocking_portal(backend) as portal, portal.wrap_async_context_manager(runtime):
+    faster = backend == "asyncio" and importlib.util.find_spec("uvloop") is not None
+    options = {"use_uvloop": True} if faster else None
+    with start_blocking_portal(backend, options) as portal, portal.wrap_async_context_manager(runtime):
         yield BlockingRuntime(portal, runtime)

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 import msgspec
 from btserde import U64, Decoder, Encoder
 
-from ._calls import Call
+from ._calls import Call, calls_of
 from ._cell import Cell
+from ._doors import Door
 from ._states import State
 from ._traces import Trace
 
@@ -36,8 +37,9 @@ class ActorView(msgspec.Struct, frozen=True, kw_only=True):
     waiting: U64  #: messages in its mailbox
     busy_seconds: float  #: since when it has not been idle; long and `waiting` means overload or a slow handler
     oldest_call_seconds: float  #: how long the oldest call in its mailbox waits
-    handled: U64
+    handled: U64  #: messages, and requests that came through its doors
     restarts: U64
+    figures: dict[str, U64] = {}  #: numbers of its own
 
 
 class BlockedCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +64,7 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     blocked: tuple[BlockedCall, ...]  #: longest first
     dead_letters: U64
     workers: U64  #: tasks that run actors now, or are parked to do so
-    timers: U64  #: pending timers and deadlines
+    timers: U64  #: that are set; an actor has one for the deadlines of all calls to it
     left_off: U64 = 0  #: actors that are not listed, because there are more than were asked for
 
 
@@ -73,11 +75,11 @@ decode_inspection = Decoder(Inspection).decode
 def inspect_runtime(runtime: Runtime, cells: Sequence[Cell], most: int) -> Inspection:
     """See Runtime.inspect."""
     now = runtime.loop.now()
+    calls = {id(call): call for call in _calls(cells)}
     left_off, cells = max(0, len(cells) - most), cells[:most]
-    calls = {id(call): call for call in _calls(runtime, cells)}
-    blocked = sorted((_blocked(call, now) for call in calls.values()), key=lambda view: -view.seconds)
+    blocked = sorted((_blocked(call, now) for call in calls.values()), key=lambda view: (-view.seconds, view.caller))
     return Inspection(
-        actors=tuple(_view(cell, now) for cell in cells),
+        actors=tuple(_view(cell, now, runtime.doors.of(cell.name)) for cell in cells),
         blocked=tuple(blocked),
         dead_letters=runtime.dead_letters.count,
         workers=len(runtime.pool),
@@ -86,20 +88,13 @@ def inspect_runtime(runtime: Runtime, cells: Sequence[Cell], most: int) -> Inspe
     )
 
 
-def _calls(runtime: Runtime, cells: Sequence[Cell]) -> Iterator[Call]:
-    for _, entry in runtime.loop.pending():
-        if isinstance(entry, Call):
-            yield entry
-    for cell in cells:  # those without a deadline
-        for item in cell.mailbox:
-            if isinstance(item, Call) and not item.done:
-                yield item
+def _calls(cells: Sequence[Cell]) -> Iterator[Call]:
+    for cell in cells:
+        yield from calls_of(cell)
         yield from cell.outgoing or ()
-        if cell.worker is not None and cell.worker.call is not None:
-            yield cell.worker.call
 
 
-def _view(cell: Cell, now: float) -> ActorView:
+def _view(cell: Cell, now: float, doors: Sequence[Door]) -> ActorView:
     idle = not cell.scheduled or cell.state is State.WAITING
     oldest = min((item.began for item in cell.mailbox if isinstance(item, Call)), default=now)
     return ActorView(
@@ -109,9 +104,15 @@ def _view(cell: Cell, now: float) -> ActorView:
         waiting=len(cell.mailbox),
         busy_seconds=0.0 if idle else now - cell.busy_since,
         oldest_call_seconds=now - oldest,
-        handled=cell.handled,
+        handled=cell.handled + sum(door.handled for door in doors),
         restarts=cell.restarts,
+        figures=_figures(cell, doors),
     )
+
+
+def _figures(cell: Cell, doors: Sequence[Door]) -> dict[str, int]:
+    under_way = {"under way": sum(door.under_way for door in doors)} if doors else {}
+    return under_way if cell.actor is None else {**under_way, **cell.actor.figures()}
 
 
 def _blocked(call: Call, now: float) -> BlockedCall:
