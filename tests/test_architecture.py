@@ -115,6 +115,7 @@ SHELLS: dict[str, list[str]] = {
         "testing/*",
     ],
     "btrun": [
+        "_doors.py",  # threads of a server come through them, and wait
         "_inspection_service.py",  # a log line
         "_following.py",
         "_life.py",

@@ -10,10 +10,10 @@ import bttp
 import pytest
 from btlib.kinds import Kind
 from btlib.testing import make_domain_identities
-from btrun import Actor, Ask, DiedError, Restart, Runtime, UnavailableError, handle
-from btrun._supervision import Backoff, Supervision
+from btrun import Actor, Ask, Backoff, Restart, Runtime, Supervision, handle
 from btrun.errors import UsageError
 from btrun.reasons import Crashed, Reason
+from btserde import U64
 from bttp import Request
 from bttp.errors import RemoteError
 
@@ -25,7 +25,7 @@ CLIENT = DOMAIN.path.child("hosts").child("laptop").child("app")
 AT_ONCE = Supervision(intensity=1000, backoff=Backoff(first=0.001))
 
 
-class HowMany(Ask[int], frozen=True):
+class HowMany(Ask[U64], frozen=True):
     """How many requests this life has answered."""
 
 
@@ -37,9 +37,6 @@ class Raw(Actor):
     def __init__(self) -> None:
         type(self).lives += 1
         self.answered = 0
-        self.stopped: Reason | None = None
-
-    async def on_start(self) -> None:
         self.answer(self.in_thread)
         self.answer(self.in_task, below="tasks")
 
@@ -150,14 +147,19 @@ def test_requests_wait_while_the_actor_is_started_anew(tell: Callable[[Story], N
     class Slow(Raw):
         opened: anyio.Event
 
+        def __init__(self) -> None:
+            self.answered = 0
+
         async def on_start(self) -> None:
             await self.opened.wait()
-            await super().on_start()
+            self.answer(self.in_thread)
+            self.answer(self.in_task, below="tasks")
 
     async def story(rt: Runtime, link: bttp.Link) -> None:
         Slow.opened = anyio.Event()
         Slow.opened.set()
         rt.spawn(Slow, name="raw", restart=Restart.TRANSIENT)
+        await anyio.wait_all_tasks_blocked()
         assert await ask(link, place, b"abc") == b"cba"
         Slow.opened = anyio.Event()
         with pytest.raises(RemoteError):
@@ -199,7 +201,7 @@ def test_requests_do_not_wait_for_each_other(tell: Callable[[Story], None]) -> N
     class Meeting(Actor):
         """Answers when two requests are there."""
 
-        async def on_start(self) -> None:
+        def __init__(self) -> None:
             barrier = threading.Barrier(2)
 
             def meet(request: Request) -> bytes:
@@ -251,31 +253,32 @@ def test_a_request_of_another_wire_to_nobody_says_that_nobody_is_there(tell: Cal
 def test_a_local_runtime_has_no_doors() -> None:
     async def main() -> None:
         async with Runtime() as rt:
-            raw = rt.spawn(Raw, name="raw")
-            assert "reached by others" in str((await raw.wait_down()).reason)
+            with pytest.raises(UsageError, match="reached by others"):
+                rt.spawn(Raw, name="raw")
 
     anyio.run(main)
 
 
-def test_an_actor_opens_doors_only_while_it_runs() -> None:
-    class Early(Actor):
-        def __init__(self) -> None:
-            self.answer(lambda request: b"")
+def test_an_actor_opens_no_doors_when_it_ends() -> None:
+    refused: list[UsageError] = []
 
-        async def on_start(self) -> None:
-            raise AssertionError
+    class Late(Actor):
+        async def on_stop(self, reason: Reason) -> None:
+            with pytest.raises(UsageError, match="on_start") as error:
+                self.answer(lambda request: b"")
+            refused.append(error.value)
 
     async def main() -> None:
         async with Runtime(DOMAIN["nas"], APP) as rt:
-            with pytest.raises(UsageError, match="on_start"):
-                rt.spawn(Early, name="early")
+            rt.spawn(Late, name="late")
+        assert len(refused) == 1
 
     anyio.run(main)
 
 
 def test_a_door_does_not_change_its_kind() -> None:
     class Both(Actor):
-        async def on_start(self) -> None:
+        def __init__(self) -> None:
             async def task(request: Request) -> bytes:
                 return b""
 
@@ -284,11 +287,7 @@ def test_a_door_does_not_change_its_kind() -> None:
 
     async def main() -> None:
         async with Runtime(DOMAIN["nas"], APP) as rt:
-            both = rt.spawn(Both, name="both")
-            assert "take turns" in str((await both.wait_down()).reason)
+            with pytest.raises(UsageError, match="take turns"):
+                rt.spawn(Both, name="both")
 
     anyio.run(main)
-
-
-def test_unavailable_and_died_are_what_they_say() -> None:
-    assert not issubclass(UnavailableError, DiedError)

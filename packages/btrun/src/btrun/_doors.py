@@ -1,9 +1,9 @@
 """Doors: where requests reach an actor as they are, without its mailbox and without the wire of this package.
 
     class Files(Actor):
-        async def on_start(self) -> None:
-            self.answer(self.server.handle)                      # requests to the actor's own path
-            self.answer(self.server.changes, below="changes")    # and to a name below it
+        def __init__(self, server: FileServer) -> None:
+            self.answer(server.handle)                      # requests to the actor's own path
+            self.answer(server.changes, below="changes")    # and to a name below it
 
 It is for services that have a wire of their own, or whose requests must not wait for each other. A handler is what a
 `bttp.Router` takes: `async def` runs in the runtime's loop, `def` in the threads of the server that serves the router.
@@ -41,7 +41,6 @@ from .reasons import Down
 
 if TYPE_CHECKING:
     from ._cell import Cell
-    from ._loops import Wait
     from ._runtime import Runtime
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -51,6 +50,7 @@ ThreadHandler: TypeAlias = Callable[[bttp.Request], Answer]
 DoorHandler: TypeAlias = TaskHandler | ThreadHandler
 
 PATIENCE = 5.0  #: seconds: the pauses of a few failures in a row, and less than callers of such services wait
+LOOK = 0.02  #: seconds between two looks whether a new life has begun: less than the shortest pause before one
 INNER = ".bt"  #: below the path of an actor with doors: where it is reached as other actors are
 
 
@@ -60,87 +60,64 @@ class Door:
     def __init__(self, path: BlockPath, cell: Cell) -> None:
         self.path = path
         self.cell = cell
+        self.handler: DoorHandler | None = None  #: of the present life
         self.under_way = 0
         self.handled = 0
 
-    @property
-    def settled(self) -> bool:
-        """Whether there is nothing to wait for: a life answers, or none will."""
-        raise NotImplementedError
+    def close(self, down: Down) -> None:
+        """A life of the actor ended."""
+        self.handler = None
 
-    def closed(self, down: Down) -> None:
-        """A life of the actor ended, perhaps the last one."""
-        raise NotImplementedError
+    @property
+    def _settled(self) -> bool:
+        """Whether there is nothing to wait for: a life answers, or none will."""
+        state = self.cell.state
+        return state is State.ENDED or (state is State.RUNNING and self.handler is not None)
+
+    def _found(self) -> DoorHandler:
+        """After waiting. Raises NoSuchActorError, UnavailableError."""
+        handler = self.handler
+        if self.cell.state is State.ENDED:
+            raise NoSuchActorError(f"{self.path} does not answer any more: {self.cell.ended}")
+        if handler is None or not self._settled:
+            raise UnavailableError(f"{self.path} is being started anew", hint="try again soon")
+        return handler
+
+    def _fail(self, handler: DoorHandler, error: Exception) -> None:
+        if handler is self.handler:  # of the present life
+            self.cell.fail_soon(error)
 
     def _defect(self) -> RunError:
-        """What the caller is told of it."""
+        """What the caller is told of one."""
         return RunError(
             f"{self.path} failed to answer, which is a defect of it; its log has the details", kind=Kind.INTERNAL
         )
-
-    def _check(self) -> None:
-        """After waiting. Raises NoSuchActorError, UnavailableError."""
-        if self.cell.state is State.ENDED:
-            raise NoSuchActorError(f"{self.path} does not answer any more: {self.cell.ended}")
-        if not self.settled:
-            raise UnavailableError(f"{self.path} is being started anew", hint="try again soon")
 
 
 class TaskDoor(Door):
     """Its handlers are `async`; everything happens in the runtime's thread."""
 
-    def __init__(self, path: BlockPath, cell: Cell) -> None:
-        super().__init__(path, cell)
-        self._handler: TaskHandler | None = None
-        self._waits: list[Wait] = []
-
     async def __call__(self, request: bttp.Request) -> Answer:
-        handler = self._handler
+        handler = self.handler
         if handler is None or self.cell.state is not State.RUNNING:
             handler = await self._wait_open(request)
         self.under_way += 1
         try:
-            return await handler(request)
+            return await handler(request)  # type: ignore[no-any-return, misc]
         except BlocktreeError:
             raise
         except Exception as error:
-            if handler is self._handler:  # of this life
-                self.cell.fail_soon(error)
+            self._fail(handler, error)
             raise self._defect() from error
         finally:
             self.under_way -= 1
             self.handled += 1
 
-    @property
-    def settled(self) -> bool:
-        state = self.cell.state
-        return state is State.ENDED or (state is State.RUNNING and self._handler is not None)
-
-    def opened(self, handler: TaskHandler) -> None:
-        """A life answers."""
-        self._handler = handler
-        self._wake()
-
-    def closed(self, down: Down) -> None:
-        self._handler = None
-        if not down.restarting:
-            self._wake()
-
-    def _wake(self) -> None:
-        waits, self._waits = self._waits, []
-        for wait in waits:
-            if not wait.done():
-                wait.set_result(None)
-
-    async def _wait_open(self, request: bttp.Request) -> TaskHandler:
-        with anyio.move_on_after(_patience(request)):
-            while not self.settled:
-                wait = self.cell.runtime.loop.make_wait()
-                self._waits.append(wait)
-                await wait
-        self._check()
-        assert self._handler is not None
-        return self._handler
+    async def _wait_open(self, request: bttp.Request) -> DoorHandler:
+        until = _patience(request)
+        while not self._settled and time.monotonic() < until:
+            await anyio.sleep(LOOK)
+        return self._found()
 
 
 class ThreadDoor(Door):
@@ -148,18 +125,17 @@ class ThreadDoor(Door):
 
     def __init__(self, path: BlockPath, cell: Cell) -> None:
         super().__init__(path, cell)
-        self._handler: ThreadHandler | None = None
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
         self._token = anyio.lowlevel.current_token()
 
     def __call__(self, request: bttp.Request) -> Answer:
-        handler = self._handler
+        handler = self.handler
         if handler is None or self.cell.state is not State.RUNNING:
             handler = self._wait_open(request)
-        with self._changed:
+        with self._lock:
             self.under_way += 1
         try:
-            return handler(request)
+            return handler(request)  # type: ignore[return-value]
         except BlocktreeError:
             raise
         except Exception as error:
@@ -167,38 +143,15 @@ class ThreadDoor(Door):
                 anyio.from_thread.run_sync(self._fail, handler, error, token=self._token)
             raise self._defect() from error
         finally:
-            with self._changed:
+            with self._lock:
                 self.under_way -= 1
                 self.handled += 1
 
-    @property
-    def settled(self) -> bool:
-        state = self.cell.state
-        return state is State.ENDED or (state is State.RUNNING and self._handler is not None)
-
-    def opened(self, handler: ThreadHandler) -> None:
-        """A life answers."""
-        with self._changed:
-            self._handler = handler
-            self._changed.notify_all()
-
-    def closed(self, down: Down) -> None:
-        with self._changed:
-            self._handler = None
-            self._changed.notify_all()
-
-    def _fail(self, handler: ThreadHandler, error: Exception) -> None:
-        if handler is self._handler:
-            self.cell.fail_soon(error)
-
-    def _wait_open(self, request: bttp.Request) -> ThreadHandler:
-        with self._changed:
-            self._changed.wait_for(lambda: self.settled, _patience(request))
-        self._check()
-        handler = self._handler
-        if handler is None:  # it ended again since
-            raise UnavailableError(f"{self.path} is being started anew", hint="try again soon")
-        return handler
+    def _wait_open(self, request: bttp.Request) -> DoorHandler:
+        until = _patience(request)
+        while not self._settled and time.monotonic() < until:
+            time.sleep(LOOK)
+        return self._found()
 
 
 class Doors:
@@ -210,17 +163,16 @@ class Doors:
 
     def open(self, cell: Cell, handler: DoorHandler, below: str) -> None:
         """See Actor.answer."""
-        if cell.state is not State.RUNNING:
-            raise UsageError(f"{cell.path} does not run yet, or any more", hint="use answer() in on_start")
+        if cell.state not in (State.STARTING, State.RUNNING):
+            raise UsageError(f"{cell.path} does not run any more", hint="use answer() in __init__ or on_start")
         known = self._by_name.setdefault(cell.name, {})
         door = known.get(below)
         if door is None or door.cell is not cell:
             door = known[below] = self._make(cell, handler, below, door)
-            cell.add_watcher(door.closed)
-        if (isinstance(door, TaskDoor) and _is_async(handler)) or (isinstance(door, ThreadDoor) and not _is_async(handler)):
-            door.opened(handler)  # type: ignore[arg-type]
-        else:
+            cell.add_watcher(door.close)
+        if isinstance(door, TaskDoor) is not _is_async(handler):
             raise UsageError(f"{door.path} was answered in another way: `async def` and `def` cannot take turns")
+        door.handler = handler
 
     def of(self, name: str) -> Sequence[Door]:
         """The doors of an actor."""
@@ -247,5 +199,6 @@ def _is_async(handler: DoorHandler) -> bool:
 
 
 def _patience(request: bttp.Request) -> float:
-    left = PATIENCE if request.deadline is None else request.deadline - time.monotonic()
-    return max(0.0, min(PATIENCE, left))
+    """Until when a request may wait, on the monotonic clock."""
+    until = time.monotonic() + PATIENCE
+    return until if request.deadline is None else min(until, request.deadline)
