@@ -149,10 +149,12 @@ SHELLS: dict[str, list[str]] = {
         "localfs/_core.py",  # the lock
         "localfs/_fs.py",
         "localfs/_keeper.py",  # files and notes of what could not be saved
+        "localfs/_keeper.py",  # files and notes of what could not be saved
         "localfs/_lease.py",
         "localfs/_new_directory.py",
         "localfs/_pins.py",  # a file of pins
         "localfs/_reading.py",  # the thread that reads ahead
+        "localfs/_rescuing.py",  # the thread that keeps what could not be saved
         "localfs/_rescuing.py",  # the thread that keeps what could not be saved
         "opening.py",
         "remote/*",

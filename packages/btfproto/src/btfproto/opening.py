@@ -34,7 +34,7 @@ from bttp.blocking import BlockingLink, connect
 from ._dial import PATIENCE, Dialer
 from .domain import create_domain, open_volume
 from .errors import FsError, StoreError
-from .localfs import FilePins, FsOptions, LocalFs, Pins, empty_directory_attributes
+from .localfs import FileKeeper, FilePins, FsOptions, Keeper, LocalFs, Pins, empty_directory_attributes
 from .provider import FsProvider
 from .remote import FsClient
 from .revocations import MEMORY_FILE, FileMemory, RevocationMemory, RevocationView
@@ -43,6 +43,7 @@ from .store.remote import StoreClient
 
 STORE_SERVICE = "store"  #: below the server's path
 FILES_SERVICE = "fs"
+RECOVERED = "recovered"  #: below a domain's data: notes of what could not be committed, and what the tree did not take
 log = logging.getLogger("btfproto.opening")
 
 PROGRAM = "blocktree"  #: what a second opener of a store is told, where the caller does not say
@@ -82,6 +83,7 @@ class OpenedFs(LocalFs):
         pins: Pins,
         options: FsOptions,
         memory: RevocationMemory,
+        keeper: Keeper,
     ) -> None:
         with ExitStack() as stack:
             stack.callback(store.close)
@@ -91,7 +93,7 @@ class OpenedFs(LocalFs):
                 view.listen(store.dialer.recheck)
             view.refresh(int(time.time()))
             volume = open_volume(store, identity, path, int(time.time()), revocations=view)
-            super().__init__(store, identity, volume, options=options, pins=pins, revocations=view)
+            super().__init__(store, identity, volume, options=options, pins=pins, revocations=view, keeper=keeper)
             self._owned = stack.pop_all()
 
     def shutdown(self) -> None:
@@ -264,7 +266,8 @@ def _local(
         store.close()
         raise
     chosen = msgspec.structs.replace(options or FsOptions(), shared=shared)
-    return OpenedFs(store, identity, path, pins, chosen, memory_of(domain))
+    keeper = FileKeeper(domain.data / RECOVERED)
+    return OpenedFs(store, identity, path, pins, chosen, memory_of(domain), keeper)
 
 
 def _embedded(domain: Domain, program: str) -> EmbeddedStore:
@@ -306,6 +309,7 @@ def _dialer(
 
 __all__ = [
     "FILES_SERVICE",
+    "RECOVERED",
     "STORE_SERVICE",
     "OpenedFs",
     "Staleness",

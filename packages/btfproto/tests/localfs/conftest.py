@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from btfproto.domain import open_volume
-from btfproto.localfs import FsOptions, LocalFs, MemoryPins, Pins, empty_directory_attributes
+from btfproto.localfs import FsOptions, Keeper, LocalFs, MemoryPins, Pins, empty_directory_attributes
 from btfproto.store import Store
 from btfproto.testing.domains import NOW, World
 
@@ -30,7 +30,13 @@ def open_fs(world: World) -> Iterator[OpenFs]:
     """Opens file systems on the domain; what a test leaves open is dropped without a commit, as in a crash."""
     ticks = itertools.count(NOW * 10**9, 1000)
 
-    def make(*names: str, options: FsOptions = QUIET, pins: Pins | None = None, store: Store | None = None) -> LocalFs:
+    def make(
+        *names: str,
+        options: FsOptions = QUIET,
+        pins: Pins | None = None,
+        store: Store | None = None,
+        keeper: Keeper | None = None,
+    ) -> LocalFs:
         fs = LocalFs(
             store or world.store,
             world.machine,
@@ -38,6 +44,7 @@ def open_fs(world: World) -> Iterator[OpenFs]:
             options=options,
             pins=pins or MemoryPins(),
             clock=lambda: next(ticks),
+            keeper=keeper,
         )
         opened.append(fs)
         return fs

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from btfproto.localfs import Kept, kept_in
+from btfproto.opening import RECOVERED
 from btfproto.store import lock_holder
 from btlib.errors import BlocktreeError
 from btlib.exits import exit_code
@@ -76,6 +78,19 @@ def _settings(domain: Domain) -> Facts:
         "tpm": tcti_of(domain.credentials_file, domain.tcti),
         "credentials": str(domain.credentials_file),
         "root_credentials": domain.root_credentials_file.exists(),
+        "recovered": [_recovered(note, kept) for note, kept in kept_in(domain.data / RECOVERED)],
+    }
+
+
+def _recovered(note: Path, kept: Kept) -> Facts:
+    """Changes that could not be saved where they were made, and where they are now."""
+    return {
+        "note": str(note),
+        "time": kept.time,
+        "files": kept.files,
+        "tree": kept.tree,
+        "directory": kept.directory,
+        "reason": kept.reason,
     }
 
 
@@ -117,6 +132,13 @@ def _say_domain(facts: Facts) -> None:
     for name, value in lines.items():
         if value is not None:
             say(f"  {name:<9} {visible(str(value))}")
+    for kept in _list(facts.get("recovered")):
+        say(f"  recovered {visible(_recovered_line(str(facts['petname']), kept))}")
+
+
+def _recovered_line(petname: str, kept: Facts) -> str:
+    place = kept["directory"] or f"{petname}:{kept['tree']}"
+    return f"{kept['files']} files in {place}: {kept['reason']} (seen? rm {kept['note']})"
 
 
 def _keys_line(facts: Facts) -> str | None:
@@ -144,6 +166,10 @@ def _error_line(error: Document) -> str | None:
     if not isinstance(error, dict):
         return None
     return f"{error['message']}; {error['hint']}" if error["hint"] else str(error["message"])
+
+
+def _list(value: Document) -> list[Facts]:
+    return [facts for facts in value if isinstance(facts, dict)] if isinstance(value, list) else []
 
 
 def _number(value: Document) -> int:

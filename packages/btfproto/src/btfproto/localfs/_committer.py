@@ -142,14 +142,14 @@ class Committer(Core):
 
     def lost(self, group: Group, answer: Conflict | Fenced) -> None:
         """Somebody else changed what this group changes. Raises FsError."""
-        count = f"{len(group.members)} changed objects could not be saved, and show the other's state now"
+        count = f"{len(group.members)} changed objects could not be saved; what was written is kept apart"
         if isinstance(answer, Fenced):
             what = "another client took the write lease over while this one was away"
-            error = FsError(Kind.FENCED, f"{what}: {count}", "make the changes again")
+            error = FsError(Kind.FENCED, f"{what}: {count}", "see: bt status, and the directory .recovered")
             self.lease_lost(answer.key)
         else:
             what = "somebody else changed this tree at the same time"
-            hint = "make the changes again; where several clients write, all have to share the tree"
+            hint = "see: bt status, and .recovered; where several clients write, all have to share the tree"
             error = FsError(Kind.CONFLICT, f"{what}: {count}", hint)
         with self.mutex:
             self.pending = None

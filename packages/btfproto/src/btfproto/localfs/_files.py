@@ -16,6 +16,7 @@ from ._heads import refused
 from ._inode import Inode
 from ._reading import Reading, not_a_file
 
+LOST = (Kind.FENCED, Kind.CONFLICT, Kind.STALE)  #: changes with these are not in memory any more; others wait
 SEEK_STEP = 256  #: sectors looked at in one go for a hole: one Merkle node
 
 
@@ -172,6 +173,8 @@ class Files(Reading):
     def fsync(self, handle: Handle, data_only: bool = False) -> None:
         with self.mutex:
             inode = self.handles.get(handle).inode
+            if inode.error is not None and inode.error.kind in LOST:
+                self._report_error(inode)
             inode.error = None
             group = inode.group
         self.commit_through(group)

@@ -21,13 +21,14 @@ from ..revocations import RevocationView
 from ..store import Store
 from ._core import Clock, Random
 from ._inode import Inode
-from ._lease import Lease
+from ._keeper import Keeper, NoKeeper
 from ._names import name_bytes
 from ._pins import MemoryPins, Pins
+from ._rescuing import Rescuing
 from .options import FsOptions
 
 
-class LocalFs(Lease):
+class LocalFs(Rescuing):
     """Implements `FsProvider`. Thread-safe. Does not close the store or the pins that it was given.
 
     `clock` tells nanoseconds since the epoch, `random` gives secret random bytes. It must not be used across a fork.
@@ -44,14 +45,19 @@ class LocalFs(Lease):
         clock: Clock = time.time_ns,
         random: Random = os.urandom,
         revocations: RevocationView | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
-        """Verifies the way to the attach point. Raises FsError: NOT_FOUND, INTEGRITY, ROLLBACK, UNREACHABLE…"""
+        """`keeper` takes what cannot be committed. Verifies the way to the attach point.
+
+        Raises FsError: NOT_FOUND, INTEGRITY, ROLLBACK, UNREACHABLE…
+        """
         super().__init__(store, identity, volume, options or FsOptions(), pins or MemoryPins(), clock, random)
         self.start_committer()
         self.start_locks()
         self.start_reading()
         self.start_coherence(revocations or RevocationView(store, volume.root))
         self.attached = self._attach()
+        self.start_rescuing(keeper or NoKeeper())
         self.start_leases()
 
     def _attach(self) -> Inode:
@@ -110,12 +116,17 @@ class LocalFs(Lease):
         return self.attached.number
 
     def shutdown(self) -> None:
-        """Raises FsError where the last group could not be committed; it is lost then, and everything is released."""
+        """Raises FsError where the last group could not be committed; its keeper has it then. All is released."""
         with self.mutex:
             if self.closed:
                 return
         try:
+            self.finish_rescues()
             self.sync()
+        except FsError as error:
+            self.finish_rescues()
+            self.keep_uncommitted(error)
+            raise
         finally:
             self.abandon()
 
@@ -127,6 +138,7 @@ class LocalFs(Lease):
             self.handles.clear()
             self.dirty.clear()
         self.stop_committer()
+        self.finish_rescues()
         self.stop_reading()
         self.stop_leases()
         self.pins.flush()
