@@ -22,7 +22,7 @@ ALLOWED: dict[str, set[str]] = {
     "btlib": {"btspeed", "btserde", "msgspec", "cryptography", "mnemonic", "shamir_mnemonic", "keyring", "tpm2_pytss"},
     "bttp": {"btserde", "btlib", "msgspec", "cryptography", "anyio", "uvloop"},
     "btrun": {"btserde", "btlib", "bttp", "msgspec", "anyio"},
-    "btfproto": {"btserde", "btlib", "bttp", "msgspec", "anyio", "cryptography"},
+    "btfproto": {"btserde", "btlib", "bttp", "msgspec", "anyio", "cryptography", "zeroconf"},
     "btfsd": {"btserde", "btlib", "bttp", "btrun", "btfproto", "msgspec", "anyio", "typer"},
     "btfuse": {"btspeed", "btserde", "btlib", "bttp", "btfproto", "msgspec", "fuse", "mfusepy"},
     "blocktree": {
@@ -138,23 +138,24 @@ SHELLS: dict[str, list[str]] = {
     "btfproto": [
         "_bell.py",  # wakes waiters
         "_dial.py",  # connects again
+        "_places.py",  # the clock, the environment
+        "_race.py",  # threads that dial
         "_revocation_memory.py",  # a file of what was revoked
         "care/_archive.py",  # reads a backup
         "care/_backup.py",  # copies a store
         "care/_copies.py",  # the files of a copy
         "care/_files.py",  # reads the files of a store
+        "endpoints/discovery.py",  # multicast DNS
         "endpoints/_book.py",  # a file, and its lock
         "localfs/_coherence.py",  # the thread that hears of changes
         "localfs/_committer.py",  # the commit thread
         "localfs/_core.py",  # the lock
         "localfs/_fs.py",
         "localfs/_keeper.py",  # files and notes of what could not be saved
-        "localfs/_keeper.py",  # files and notes of what could not be saved
         "localfs/_lease.py",
         "localfs/_new_directory.py",
         "localfs/_pins.py",  # a file of pins
         "localfs/_reading.py",  # the thread that reads ahead
-        "localfs/_rescuing.py",  # the thread that keeps what could not be saved
         "localfs/_rescuing.py",  # the thread that keeps what could not be saved
         "opening.py",
         "remote/*",

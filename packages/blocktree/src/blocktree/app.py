@@ -10,6 +10,7 @@ import typer
 from .commands import (
     access,
     agent,
+    backup,
     copying,
     df,
     enroll,
@@ -72,6 +73,8 @@ def build_app() -> typer.Typer:
     app.command()(scrub.scrub)
     app.command()(df.df)
     app.command()(fsck.fsck)
+    app.command()(backup.backup)
+    app.command()(backup.restore)
     app.command()(ps.ps)
     app.add_typer(enroll.build(), name="enroll")
     app.add_typer(access.build(), name="access")

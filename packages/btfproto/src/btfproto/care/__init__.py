@@ -1,11 +1,35 @@
 """Care of a store: is every byte still what was signed, how much room does it take, what can still be read.
 
 Nothing here changes a store. `scrub_store` needs no keys, `scrub_tree` a file system that has them; `inspect_files`
-and `measure` look at the files of an embedded store.
+and `measure` look at the files of an embedded store, `copy_store` copies them: a backup, and back.
 """
 
+from ._archive import ArchivedStore
+from ._backup import Copied, CopyMeter, StoreSource, StoreTarget, copy_store, opened_copy
+from ._copies import NOTE_NAME, ArchiveSource, ArchiveTarget, DirectorySource, DirectoryTarget
 from ._files import Usage, inspect_files, measure
 from ._scrub import Damage, Meter, scrub_store
 from ._tree import Unreadable, scrub_tree
 
-__all__ = ["Damage", "Meter", "Unreadable", "Usage", "inspect_files", "measure", "scrub_store", "scrub_tree"]
+__all__ = [
+    "NOTE_NAME",
+    "ArchiveSource",
+    "ArchiveTarget",
+    "ArchivedStore",
+    "Copied",
+    "CopyMeter",
+    "Damage",
+    "DirectorySource",
+    "DirectoryTarget",
+    "Meter",
+    "StoreSource",
+    "StoreTarget",
+    "Unreadable",
+    "Usage",
+    "copy_store",
+    "inspect_files",
+    "measure",
+    "opened_copy",
+    "scrub_store",
+    "scrub_tree",
+]
