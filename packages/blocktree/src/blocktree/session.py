@@ -111,6 +111,7 @@ def known_revocations(domain: Domain, store: Store) -> RevocationView:
     """The domain's revocation list, fresh from the store and remembered. Raises FsError (ROLLBACK), StoreError."""
     view = RevocationView(store, domain.root, opening.memory_of(domain))
     view.refresh(now())
+    opening.learn(domain, store)
     return view
 
 

@@ -32,6 +32,7 @@ from btlib.writecaps import Chain
 from bttp.blocking import BlockingLink, connect
 
 from ._dial import PATIENCE, Dialer
+from ._places import learn_endpoints, places_of
 from .domain import create_domain, open_volume
 from .errors import FsError, StoreError
 from .localfs import FileKeeper, FilePins, FsOptions, Keeper, LocalFs, Pins, empty_directory_attributes
@@ -45,6 +46,9 @@ STORE_SERVICE = "store"  #: below the server's path
 FILES_SERVICE = "fs"
 RECOVERED = "recovered"  #: below a domain's data: notes of what could not be committed, and what the tree did not take
 log = logging.getLogger("btfproto.opening")
+
+#: Makes a link to whichever of some endpoints answers first, by what makes one to an endpoint, within some seconds.
+DialSome = Callable[[Callable[[str, float], BlockingLink], float], BlockingLink]
 
 PROGRAM = "blocktree"  #: what a second opener of a store is told, where the caller does not say
 
@@ -150,8 +154,7 @@ def open_store(
                 raise
             server_path = domain.host_path.child(SERVER_NAME)
             return store_at(holder.endpoint, identity, server_path, patience=patience, memory=memory_of(domain))
-    endpoint = _server(domain, server)
-    return store_at(endpoint, identity, domain.server_path, patience=patience, memory=memory_of(domain))
+    return _remote_store(domain, identity, server, patience)
 
 
 def memory_of(domain: Domain) -> FileMemory:
@@ -168,8 +171,20 @@ def store_at(
     memory: RevocationMemory | None = None,
 ) -> StoreClient:
     """The store of the server at an endpoint. Connects when it is used."""
-    dialer = _dialer(endpoint, identity, server_path, patience, memory)
+    dialer = _dialer(_only(endpoint), endpoint, identity, server_path, patience, memory)
     return StoreClient(dialer, server_path.child(STORE_SERVICE))
+
+
+def _remote_store(domain: Domain, identity: Identity, server: str | None, patience: float = PATIENCE) -> StoreClient:
+    """The store of the domain's server, wherever that is found."""
+    dialer, server_path = _domain_dialer(domain, identity, server, patience)
+    return StoreClient(dialer, server_path.child(STORE_SERVICE))
+
+
+def learn(domain: Domain, store: Store) -> None:
+    """Remember where a remote store says that its server can be found, for when it is not there any more."""
+    if isinstance(store, StoreClient):
+        learn_endpoints(domain, store, domain.server_path, _remembered(memory_of(domain)))
 
 
 def open_files(
@@ -178,18 +193,19 @@ def open_files(
     path: BlockPath,
     *,
     server: str | None = None,
+    remote: bool = False,
     thin: bool = False,
     options: FsOptions | None = None,
     program: str = PROGRAM,
     staleness: Staleness = Staleness(),  # noqa: B008 - a frozen value
 ) -> FsProvider:
-    """Attach at `path`: alone where the store is here, else (or with `server`) end-to-end, or thin.
+    """Attach at `path`: alone where the store is here, else (or with `server` or `remote`) end-to-end, or thin.
 
     Its `shutdown` closes everything. Raises FsError, StoreError with the reason and the next step.
     """
     if thin:
         return open_thin(domain, identity, path, server=server, options=options, staleness=staleness)
-    if server is None and domain.store is not None:
+    if server is None and not remote and domain.store is not None:
         return open_alone(domain, identity, path, options=options, program=program)
     return open_end_to_end(domain, identity, path, server=server, options=options)
 
@@ -216,7 +232,7 @@ def open_end_to_end(
     options: FsOptions | None = None,
 ) -> FsProvider:
     """The file system in this process, over the store of the domain's server."""
-    store = store_at(_server(domain, server), identity, domain.server_path, memory=memory_of(domain))
+    store = _remote_store(domain, identity, server)
     return _local(domain, store, identity, path, options, shared=True)
 
 
@@ -230,22 +246,22 @@ def open_thin(
     staleness: Staleness = Staleness(),  # noqa: B008 - a frozen value
 ) -> FsProvider:
     """The file system at the domain's server, which holds the keys. Raises FsError (EXPIRED): see `Staleness`."""
-    memory = memory_of(domain)
-    dialer = _dialer(_server(domain, server), identity, domain.server_path, PATIENCE, memory)
+    dialer, server_path = _domain_dialer(domain, identity, server, PATIENCE)
     try:
-        _learn_thin(dialer, domain, memory, staleness)
+        _learn_thin(dialer, domain, server_path, staleness)
     except BaseException:
         dialer.close()
         raise
     read_only = options is not None and options.read_only
-    return FsClient(dialer, domain.server_path.child(FILES_SERVICE), path, read_only=read_only)
+    return FsClient(dialer, server_path.child(FILES_SERVICE), path, read_only=read_only)
 
 
-def _learn_thin(dialer: Dialer, domain: Domain, memory: RevocationMemory, staleness: Staleness) -> None:
+def _learn_thin(dialer: Dialer, domain: Domain, server_path: BlockPath, staleness: Staleness) -> None:
     """The newest list, where the server serves its store as well. A thin client believes its server in all else, but
     not that somebody was never revoked. Raises FsError.
     """
-    view = RevocationView(StoreClient(dialer, domain.server_path.child(STORE_SERVICE)), domain.root, memory)
+    store = StoreClient(dialer, server_path.child(STORE_SERVICE))
+    view = RevocationView(store, domain.root, memory_of(domain))
     before, now = view.confirmed, int(time.time())
     try:
         view.refresh(now)
@@ -253,6 +269,8 @@ def _learn_thin(dialer: Dialer, domain: Domain, memory: RevocationMemory, stalen
         if error.kind not in (Kind.NO_SUCH_TARGET, Kind.FORBIDDEN):
             raise
         staleness.check(domain, before, now, error.message)
+    else:
+        learn(domain, store)
     dialer.recheck()
 
 
@@ -267,7 +285,9 @@ def _local(
         raise
     chosen = msgspec.structs.replace(options or FsOptions(), shared=shared)
     keeper = FileKeeper(domain.data / RECOVERED)
-    return OpenedFs(store, identity, path, pins, chosen, memory_of(domain), keeper)
+    opened = OpenedFs(store, identity, path, pins, chosen, memory_of(domain), keeper)
+    learn(domain, store)
+    return opened
 
 
 def _embedded(domain: Domain, program: str) -> EmbeddedStore:
@@ -280,31 +300,41 @@ def _embedded(domain: Domain, program: str) -> EmbeddedStore:
     return EmbeddedStore(domain.store, program=program)
 
 
-def _server(domain: Domain, server: str | None) -> str:
-    endpoint = server or domain.server
-    if endpoint is None:
-        raise FsError(
-            Kind.INVALID,
-            f"no server is known for the domain {domain.petname}",
-            f"name one: --server HOST:PORT, or set `server` in {domain.settings_file}",
-        )
-    return endpoint
+def _domain_dialer(domain: Domain, identity: Identity, server: str | None, patience: float) -> tuple[Dialer, BlockPath]:
+    """What calls the domain's server, and the path that it proves. Raises FsError where no server is known."""
+    memory = memory_of(domain)
+    places = places_of(domain, server, memory).require()
+    server_path = places.server_path
+    return _dialer(places.dial, str(places), identity, server_path, patience, memory), server_path
+
+
+def _remembered(memory: RevocationMemory | None) -> Revocations:
+    remembered = None if memory is None else memory.load()
+    return NO_REVOCATIONS if remembered is None else remembered.seen.record.effective
+
+
+def _only(endpoint: str) -> DialSome:
+    return lambda dial, timeout: dial(endpoint, timeout)
 
 
 def _dialer(
-    endpoint: str, identity: Identity, server_path: BlockPath, patience: float, memory: RevocationMemory | None
+    dial_some: DialSome,
+    named: str,
+    identity: Identity,
+    server_path: BlockPath,
+    patience: float,
+    memory: RevocationMemory | None,
 ) -> Dialer:
-    """A server that was revoked, by what is remembered, is not spoken with."""
+    """`named`: the endpoints, for messages. A server that was revoked, by what is remembered, is not spoken with."""
 
     def revoked(_root: Principal) -> Revocations:
-        remembered = None if memory is None else memory.load()
-        return NO_REVOCATIONS if remembered is None else remembered.seen.record.effective
+        return _remembered(memory)
 
-    def dial(timeout: float) -> BlockingLink:
+    def dial(endpoint: str, timeout: float) -> BlockingLink:
         root = server_path.root
         return connect(endpoint, identity, root=root, server=server_path, timeout=timeout, revocations=revoked)
 
-    return Dialer(dial, endpoint, patience=patience)
+    return Dialer(lambda timeout: dial_some(dial, timeout), named, patience=patience)
 
 
 __all__ = [
@@ -313,6 +343,7 @@ __all__ = [
     "STORE_SERVICE",
     "OpenedFs",
     "Staleness",
+    "learn",
     "make_domain",
     "memory_of",
     "open_alone",

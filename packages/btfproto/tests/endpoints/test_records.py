@@ -204,7 +204,7 @@ def test_the_longest_prefix_wins(served: list[list[str]], target: list[str]) -> 
     known = records(*(at(*names, endpoint=f"{'-'.join(names) or 'root'}:1") for names in served))
     found = resolve(WORLD.path(*target), known, now=NOW)
     fitting = [names for names in served if target[: len(names)] == names]
-    expected = (f"{'-'.join(max(fitting, key=lambda names: len(names))) or 'root'}:1",) if fitting else ()
+    expected = (f"{'-'.join(max(fitting, key=lambda names: len(list(names)))) or 'root'}:1",) if fitting else ()
     assert found.endpoints == expected
 
 

@@ -24,7 +24,6 @@ from btlib.kinds import Kind
 from btlib.process_keys import for_process
 from btlib.unlocking import unlock_domain
 
-from ._errors import FuseError
 from ._options import MountOptions
 
 PROGRAM = "btfuse"
@@ -49,12 +48,20 @@ def open_source(source: str, options: MountOptions, environ: Mapping[str, str]) 
     """Open what is to be mounted, asking for the passphrase where it is not given. Raises BlocktreeError."""
     where = environ if options.home is None else {**environ, "BLOCKTREE_HOME": str(options.home)}
     domain, path = Home.find(where).resolve(source)
-    server = _server(domain, options)
     identity = _unlock(domain, options, where)
 
     def attach() -> FsProvider:
         chosen = _fs_options(options)
-        return open_files(domain, identity, path, server=server, thin=options.thin, options=chosen, program=PROGRAM)
+        return open_files(
+            domain,
+            identity,
+            path,
+            server=options.endpoint,
+            remote=options.server,
+            thin=options.thin,
+            options=chosen,
+            program=PROGRAM,
+        )
 
     provider = _patiently(attach)
     try:
@@ -71,18 +78,6 @@ def open_source(source: str, options: MountOptions, environ: Mapping[str, str]) 
         remote_locks=options.thin,
         read_only=read_only,
     )
-
-
-def _server(domain: Domain, options: MountOptions) -> str | None:
-    if not options.server:
-        return None
-    if (server := options.endpoint or domain.server) is None:
-        raise FuseError(
-            f"no server is known for the domain {domain.petname}",
-            kind=Kind.INVALID,
-            hint=f"name one: -o server=HOST:PORT, or set `server` in {domain.settings_file}",
-        )
-    return server
 
 
 def _fs_options(options: MountOptions) -> FsOptions:
