@@ -31,7 +31,11 @@ LOOK_SECONDS = 1e-6  #: for each message that waits: an actor looks for deadline
 
 
 class Call(msgspec.Struct, eq=False):
-    """One call of a local actor. (A Struct, since one is made for every call: C fills it.)"""
+    """One call of a local actor.
+
+    A Struct, since one is made for every call and C fills it; but its fields are slow to set, so nothing in it changes
+    while a call takes its ordinary way: whether it is done its `wait` says, and whether it is handled its worker.
+    """
 
     message: object
     target: Cell
@@ -42,8 +46,19 @@ class Call(msgspec.Struct, eq=False):
     caller: Cell | None = None
     parent: Call | None = None  #: the call that its caller handles
     origin: tuple[str, ...] = ()  #: actors of other runtimes that wait for it
-    worker: Worker | None = None  #: while it is handled
-    done: bool = False
+
+    @property
+    def done(self) -> bool:
+        """Whether it is answered, or nobody waits for it any more."""
+        return self.wait.done()
+
+    @property
+    def worker(self) -> Worker | None:
+        """Whoever handles it now."""
+        target = self.target
+        if (worker := target.worker) is not None and worker.call is self:
+            return worker
+        return next((worker for worker in target.reentries or () if worker.call is self), None)
 
     def continue_from(self, parent: Call) -> None:
         """It is made while `parent` is handled: the deadline travels, and so does who waits elsewhere."""
@@ -51,21 +66,10 @@ class Call(msgspec.Struct, eq=False):
         self.origin = parent.origin
         self.deadline = min(self.deadline, parent.deadline)
 
-    def begin(self, worker: Worker) -> None:
-        """A worker handles it now, until it is answered or `raised`."""
-        self.worker = worker
-        worker.call = self
-
     def answer(self, value: object) -> None:
         """Its handler returned."""
-        worker = self.worker
-        if worker is not None:
-            self.worker = worker.call = None
         if not self.done:
-            self.done = True
-            wait = self.wait
-            if not wait.done():
-                wait.set_result(value)
+            self.wait.set_result(value)
 
     def raised(self, error: Exception) -> bool:
         """Its handler raised. Whether that is an answer; else it is the end of this life of the actor."""
@@ -76,14 +80,12 @@ class Call(msgspec.Struct, eq=False):
         else:
             self.died(self.target.reason_of(error), error)
         if (worker := self.worker) is not None:
-            self.worker = worker.call = None
+            worker.call = None
         return isinstance(error, BlocktreeError)
 
     def fail(self, error: BaseException) -> None:
         if not self.done:
-            self.done = True
-            if not self.wait.done():
-                self.wait.set_exception(error)
+            self.wait.set_exception(error)
 
     def died(self, reason: Reason, cause: BaseException | None = None) -> None:
         """The target ended first."""
@@ -101,21 +103,15 @@ class Call(msgspec.Struct, eq=False):
         else:
             what = f"{target.path} still handles {name}"
         hint = "raise the time-out, or look at what the actor waits for: runtime.inspect().blocked"
-        self.done = True
-        if not self.wait.done():
-            self.wait.set_exception(CallTimeoutError(f"no answer after {waited:g} s: {what}", hint=hint))
-        self._cancel_handler()
+        self.fail(CallTimeoutError(f"no answer after {waited:g} s: {what}", hint=hint))
+        self.abandon()
 
     def abandon(self) -> None:
-        """The caller does not wait any more. Never waits."""
-        if not self.done:
-            self.done = True
-            self._cancel_handler()
-
-    def _cancel_handler(self) -> None:
-        if self.worker is not None and not self.shielded:
-            if not self.target.routes[self.message.__class__].shielded:
-                self.worker.cancel()
+        """Nobody waits for it any more: cancel its handler, if there is one. Never waits."""
+        if (worker := self.worker) is None or self.shielded:
+            return
+        if not self.target.routes[self.message.__class__].shielded:
+            worker.cancel()
 
 
 class Look:

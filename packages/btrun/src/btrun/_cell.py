@@ -256,8 +256,7 @@ class Cell(Life):
                         await route.function(actor, message)
                     elif route is not CALLED:
                         route.function(actor, message)
-                    elif not message.done:
-                        message.worker = worker  # as `begin` and `answer`, without two calls for each message
+                    elif not message.wait.done():
                         worker.call = message
                         asked = message.message
                         route = routes[asked.__class__]
@@ -265,13 +264,11 @@ class Cell(Life):
                             result = await route.function(actor, asked)
                         else:
                             result = route.function(actor, asked)
-                        message.worker = worker.call = None
-                        if not message.done:
-                            message.done = True
-                            try:
-                                message.wait.set_result(result)
-                            except InvalidStateError:
-                                pass  # its waiter was cancelled, and has not run since
+                        worker.call = None
+                        try:  # noqa: SIM105 - as `answer` does; to enter a context costs more than all of this
+                            message.wait.set_result(result)
+                        except InvalidStateError:
+                            pass  # nobody waits for it any more
                 done = 0
                 self.handled += TURN
                 if self.room is not None:
@@ -346,7 +343,7 @@ class Reentry:
         worker.cell = cell
         cell.reentries = [*(cell.reentries or ()), worker]
         route = cell.routes[call.message.__class__]
-        call.begin(worker)
+        worker.call = call
         try:
             result = route.function(cell.actor, call.message)
             call.answer(await result if route.is_async else result)

@@ -23,7 +23,9 @@ from ._deadlines import Deadlines
 class Wait(Protocol):
     """Somebody parks on it, once; somebody else wakes him, once. An asyncio future is one."""
 
-    def set_result(self, result: object, /) -> None: ...
+    def set_result(self, result: object, /) -> None:
+        """Raises asyncio.InvalidStateError when it is done."""
+        ...
 
     def set_exception(self, error: BaseException, /) -> None: ...
 
@@ -132,6 +134,8 @@ class AnyioWait:
         self._error: BaseException | None = None
 
     def set_result(self, result: object, /) -> None:
+        if self.done():
+            raise asyncio.InvalidStateError  # as a future does
         self._result = result
         self._event.set()
 
