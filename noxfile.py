@@ -5,6 +5,7 @@
     nox -s bench -- --only serde       benchmarks against named peers; --json FILE for a machine
     nox -s fs-suite -- --modes thin    public file-system suites over real mounts (docs/fuse-compliance.md)
     nox -s faults -- --kills 10        kill -9, power cuts and full disks under real mounts, as root
+    nox -s fuzz -- --seconds 60        every parser under atheris; `-- --list` names them (docs/auditor.md)
 
 Every session installs from requirements.lock, so that it sees the same versions as `tools/dev.py`.
 """
@@ -22,6 +23,9 @@ nox.options.reuse_existing_virtualenvs = True
 
 PACKAGES = ["btserde", "btlib", "bttp", "btrun", "btfproto", "btfsd", "btfuse", "blocktree"]
 PYTHONS = ["3.11", "3.12", "3.13"]
+
+#: The fuzzer. 3.0 is the first that knows Python 3.12 and later.
+ATHERIS = "atheris==3.0.0"
 
 #: Peers that `bench` compares with, as Debian packages: command → package.
 PEERS = {"gocryptfs": "gocryptfs", "securefs": "securefs", "encfs": "encfs", "fio": "fio", "sshfs": "sshfs"}
@@ -89,6 +93,20 @@ def faults(session: nox.Session) -> None:
     """Kills, power cuts, full disks on real mounts, as root; `-- --kills N --cuts N --seed S`: docs/faults.md."""
     install(session)
     session.run("python", "-m", "tests.faults", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Every parser under atheris: `-- --seconds N --only TARGET`; `-- --list`; `-- --only TARGET --input FILE`."""
+    install(session)
+    install_tpm(session)
+    # The one tool that no lock names: it is needed here only, and has wheels for few Pythons. Tests replay without it.
+    session.install(ATHERIS, success_codes=[0, 1])
+    if "--list" not in session.posargs and "--input" not in session.posargs:
+        probe = session.run("python", "-c", "import atheris", success_codes=[0, 1], silent=True)
+        if probe:
+            session.error(f"{ATHERIS} cannot be installed for this Python; it has wheels for 3.11 to 3.13 on Linux")
+    session.run("python", "-m", "tests.fuzz", *session.posargs)
 
 
 @nox.session(name="fs-suite")
