@@ -4,11 +4,17 @@ A call that is lost with its link is repeated on the next one, so only calls tha
 request to a store is idempotent, and file requests carry a number that the server remembers. Waiting between attempts
 grows and is jittered, so that a thousand clients do not come back in the same millisecond. Time, randomness and waiting
 are arguments for the tests.
+
+    link            calls go through
+    lost            callers wait, and one of them dials now and then: for `patience` seconds from the loss on, together
+    given up        calls fail at once; one of them still dials now and then, so that the link comes back
+
+`FOR_EVER` as patience: there is no giving up, and a call that no answer came to in time is sent again.
 """
 
 from __future__ import annotations
 
-import itertools
+import math
 import random as random_module
 import threading
 import time
@@ -17,12 +23,13 @@ from typing import Protocol
 
 from btlib.kinds import Kind
 from btlib.paths import BlockPath
-from bttp.errors import AuthenticationError, BttpError, ConnectionLostError, UnreachableError
+from bttp.errors import AuthenticationError, BttpError, ConnectionLostError, DeadlineError, UnreachableError
 
 FIRST_PAUSE = 0.05  #: seconds before the second attempt: a server that restarts at once is hardly missed
 LONGEST_PAUSE = 2.0  #: seconds between attempts: what a user hardly notices when the server comes back
 PATIENCE = 10.0  #: seconds of trying before a call fails: longer than a restart, shorter than a user's
 CONNECT_SECONDS = 5.0  #: one attempt: a server that takes longer is not well
+FOR_EVER = math.inf
 
 Buffer = bytes | bytearray | memoryview
 
@@ -37,6 +44,18 @@ class Link(Protocol):
     def close(self) -> None: ...
 
 
+class _Outage:
+    """No link since some moment; `again` is when the next attempt is due."""
+
+    __slots__ = ("again", "attempts", "since", "why")
+
+    def __init__(self, since: float, why: str) -> None:
+        self.since = since
+        self.why = why
+        self.attempts = 0
+        self.again = since
+
+
 class Dialer:
     """Calls a server over one link at a time. Thread-safe; many calls share the link."""
 
@@ -49,41 +68,53 @@ class Dialer:
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random_module.random,
     ) -> None:
-        """`connect(timeout)` makes a link or raises BttpError; `endpoint` is for messages."""
+        """`connect(timeout)` makes a link or raises BttpError; `endpoint` is for messages. `patience` may be changed at
+        any time, also for those who wait."""
         self.endpoint = endpoint
         self.patience = patience
         self._connect = connect
         self._clock = clock
         self._jitter = jitter
         self._lock = threading.Lock()
+        self._dialing = threading.Lock()  # taken before the other, and held while a link is being made
         self._link: Link | None = None
+        self._outage: _Outage | None = None
         self._closing = threading.Event()
 
     def call(self, path: BlockPath, body: Sequence[Buffer], *, timeout: float | None) -> memoryview:
         """The reply. Raises BttpError: UnreachableError once patience is at its end, others as the link does."""
-        deadline: float | None = None
-        for attempt in itertools.count():
+        since: float | None = None
+        while True:
             try:
-                return self.link().call(path, body, timeout=timeout)
+                reply = self.link().call(path, body, timeout=timeout)
             except AuthenticationError:
                 raise
+            except DeadlineError:
+                if self.patience < FOR_EVER:
+                    raise
             except (ConnectionLostError, UnreachableError) as error:
-                now = self._clock()
-                deadline = now + self.patience if deadline is None else deadline
-                pause = self._pause(attempt)
-                if now + pause > deadline or self._closing.wait(pause):
-                    raise self._unreachable(error) from error
-        raise AssertionError("unreachable")
+                since = self._clock() if since is None else since
+                outage = self._note(error)
+                self._wait(min(since, outage.since), outage, error)
+            else:
+                self._outage = None
+                return reply
 
     def link(self) -> Link:
         """The link, made anew where the last one is closed. Raises BttpError."""
-        with self._lock:
-            if self._closing.is_set():
-                raise UnreachableError(f"the connection to {self.endpoint} was closed by this side")
-            if self._link is None or self._link.closed:
-                self._drop()
-                self._link = self._connect(CONNECT_SECONDS)
-            return self._link
+        link = self._link
+        if link is not None and not link.closed:
+            return link
+        self._check_open()
+        outage = self._outage
+        given_up = outage is not None and self._clock() >= outage.since + self.patience
+        if not self._dialing.acquire(blocking=not given_up):
+            assert outage is not None
+            raise UnreachableError(outage.why)  # somebody is trying just now
+        try:
+            return self._dial()
+        finally:
+            self._dialing.release()
 
     def recheck(self) -> None:
         """Somebody was revoked: the link ends if that was the other end. The next call says so."""
@@ -96,6 +127,47 @@ class Dialer:
         self._closing.set()
         with self._lock:
             self._drop()
+
+    def _dial(self) -> Link:
+        with self._lock:
+            if self._link is not None and not self._link.closed:
+                return self._link
+            self._drop()
+            outage = self._outage
+        if outage is not None and self._clock() < outage.again:
+            raise UnreachableError(outage.why)
+        try:
+            link = self._connect(min(CONNECT_SECONDS, max(self.patience, FIRST_PAUSE)))
+        except (ConnectionLostError, UnreachableError) as error:
+            outage = self._note(error)
+            outage.again = self._clock() + self._pause(outage.attempts)
+            outage.attempts += 1
+            raise
+        with self._lock:
+            if self._closing.is_set():
+                link.close()
+            else:
+                self._link, self._outage = link, None
+        self._check_open()
+        return link
+
+    def _check_open(self) -> None:
+        if self._closing.is_set():
+            raise UnreachableError(f"the connection to {self.endpoint} was closed by this side")
+
+    def _note(self, error: BttpError) -> _Outage:
+        with self._lock:
+            if self._outage is None:
+                self._outage = _Outage(self._clock(), error.message)
+            self._outage.why = error.message
+            return self._outage
+
+    def _wait(self, since: float, outage: _Outage, error: BttpError) -> None:
+        """Until the next attempt is due. Raises UnreachableError where that is too late."""
+        now = self._clock()
+        pause = max(outage.again - now, 0.0) or self._pause(0)
+        if now + pause > since + self.patience or self._closing.wait(pause):
+            raise self._unreachable(error) from error
 
     def _drop(self) -> None:
         link, self._link = self._link, None

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 
 import pytest
-from btfproto._dial import Dialer
+from btfproto._dial import FOR_EVER, Dialer
 from btfproto.errors import StoreError
 from btfproto.messages import stores
 from btfproto.store import Commit, Committed, StoreStatus
 from btfproto.store.remote import StoreClient
 from btlib import Kind
 from bttp import AuthenticationError, ConnectionLostError, RemoteError, UnreachableError
+from bttp.errors import DeadlineError
 
 from .evil import SERVICE, FakeLink, dialer_to, store_link
 
@@ -123,4 +124,116 @@ def test_after_a_revocation_the_other_end_of_the_link_is_judged_anew() -> None:
     client.status()
     client.dialer.recheck()
     assert link.rechecked == 1
+    client.close()
+
+
+class Unplugged:
+    """A server that may be away, and the clock of the test: every attempt to reach it in vain takes a second."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.away = True
+        self.attempts = 0
+
+    def connect(self, timeout: float) -> FakeLink:
+        self.attempts += 1
+        if self.away:
+            self.now += 1.0
+            raise UnreachableError("cannot connect: Connection refused")
+        return status_link()
+
+    def client(self, patience: float) -> StoreClient:
+        dialer = Dialer(self.connect, "nas:7464", patience=patience, clock=lambda: self.now, jitter=lambda: -1.0)
+        return StoreClient(dialer, SERVICE)
+
+
+def test_an_outage_is_waited_out_once_and_not_by_every_call_anew() -> None:
+    server = Unplugged()
+    client = server.client(patience=10.0)
+    with pytest.raises(StoreError):
+        client.status()
+    given_up = server.now
+    assert 10.0 <= given_up <= 12.0, "the last attempt may begin just before the end"
+    for _ in range(20):
+        with pytest.raises(StoreError, match="Connection refused") as refused:
+            client.status()
+        assert refused.value.kind is Kind.UNREACHABLE
+    assert server.now <= given_up + 20, "each call tried once at the most"
+    server.away = False
+    assert client.status().blocks == 1
+    client.close()
+
+
+def test_the_next_outage_is_waited_out_again() -> None:
+    server = Unplugged()
+    client = server.client(patience=5.0)
+    with pytest.raises(StoreError):
+        client.status()
+    server.away = False
+    link = client.dialer.link()
+    assert client.status().blocks == 1
+    link.close()
+    server.away, server.attempts = True, 0
+    with pytest.raises(StoreError):
+        client.status()
+    assert server.attempts > 2
+    client.close()
+
+
+def test_while_another_dials_a_call_that_has_given_up_fails_at_once() -> None:
+    server, entered, go_on = Unplugged(), threading.Event(), threading.Event()
+    client = server.client(patience=1.0)
+    with pytest.raises(StoreError):
+        client.status()
+
+    def hang(timeout: float) -> FakeLink:
+        entered.set()
+        go_on.wait()
+        return status_link()
+
+    client.dialer._connect = hang
+    found: list[int] = []
+    thread = threading.Thread(target=lambda: found.append(client.status().blocks))
+    thread.start()
+    entered.wait()
+    with pytest.raises(StoreError, match="Connection refused"):
+        client.status()
+    go_on.set()
+    thread.join()
+    assert found == [1]
+    client.close()
+
+
+def test_who_waits_for_ever_has_his_call_repeated_until_it_is_answered() -> None:
+    link = store_link(lambda request: stores.CommitDone(Committed(1)))
+    link.fail = [lost(), DeadlineError("no answer"), *[lost() for _ in range(100)]]
+    dialer = Dialer(lambda timeout: link, "nas:7464", patience=FOR_EVER, jitter=lambda: -1.0)
+    client = StoreClient(dialer, SERVICE)
+    assert client.commit(Commit(request=b"r" * 16, changes=[])) == Committed(1)
+    assert len(link.bodies) == 103
+    client.close()
+
+
+def test_patience_may_end_while_somebody_waits() -> None:
+    entered = threading.Event()
+
+    def connect(timeout: float) -> FakeLink:
+        entered.set()
+        raise UnreachableError("nobody there")
+
+    client = StoreClient(Dialer(connect, "nas:7464", patience=FOR_EVER, jitter=lambda: 0.0), SERVICE)
+    refused: list[StoreError] = []
+
+    def ask() -> None:
+        try:
+            client.status()
+        except StoreError as error:
+            refused.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    entered.wait()
+    client.dialer.patience = 0.0
+    thread.join()
+    assert refused[0].kind is Kind.UNREACHABLE
     client.close()
