@@ -153,7 +153,7 @@ def link_answer(data: bytes) -> None:
 @target("link-opening", "what a server hears before it knows the peer (without TLS)", refuses=())
 def link_opening(data: bytes) -> None:
     core = _fed(_clear_core(), data)
-    assert not core.peer.proofs or PROOF in data, "a peer is somebody who proved nothing"
+    assert not core.peer.proofs or PROOF[-64:] in data, "a peer is somebody whose signature did not come"
     _bounded(core)
 
 
