@@ -31,6 +31,19 @@ class Log(msgspec.Struct, frozen=True, kw_only=True):
     json: Annotated[bool, Meta(description="one JSON object a line instead of text")] = False
 
 
+class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
+    """[endpoints]"""
+
+    publish: Annotated[
+        bool, Meta(description="write endpoint records into the tree, so that others find the server")
+    ] = True
+    names: Annotated[
+        tuple[str, ...],
+        Meta(description="host:port where others reach it, instead of where it listens (behind a router, say)"),
+    ] = ()
+    mdns: Annotated[bool, Meta(description="say in the local network that it is there; needs `btfproto[mdns]`")] = False
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """[limits]"""
 
@@ -81,5 +94,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 5.0
     services: Services = Services()
     log: Log = Log()
+    endpoints: Endpoints = Endpoints()
     limits: Limits = Limits()
     files: Files = Files()
