@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .commands import (
+    accept_restore,
     access,
     agent,
     backup,
@@ -75,6 +76,7 @@ def build_app() -> typer.Typer:
     app.command()(fsck.fsck)
     app.command()(backup.backup)
     app.command()(backup.restore)
+    app.command()(accept_restore.accept_restore)
     app.command()(ps.ps)
     app.add_typer(enroll.build(), name="enroll")
     app.add_typer(access.build(), name="access")

@@ -93,6 +93,13 @@ class FileMemory:
                     fresh.unlink()
                 raise self._failed(error) from error
 
+    def forget(self) -> None:
+        """Believe again whatever the store shows: the user accepted a restored backup. Raises FsError."""
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            raise self._failed(error) from error
+
     def _failed(self, error: Exception) -> FsError:
         return FsError(
             Kind.IO,

@@ -52,3 +52,12 @@ def test_a_damaged_file_is_refused_with_the_next_step(tmp_path: Path) -> None:
     with pytest.raises(FsError, match="move it away") as error:
         FilePins(tmp_path / "pins")
     assert error.value.kind is Kind.IO
+
+
+def test_all_pins_of_a_file_are_listed_also_those_just_noted(tmp_path: Path) -> None:
+    pins = FilePins(tmp_path / "pins")
+    pins.note({OTHER: 7})
+    pins.flush()
+    pins.note({BLOCK: 5, OTHER: 6})
+    assert pins.all() == [(BLOCK, 5), (OTHER, 7)]
+    pins.close()

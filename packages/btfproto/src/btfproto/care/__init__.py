@@ -8,8 +8,16 @@ from ._archive import ArchivedStore
 from ._backup import Copied, CopyMeter, StoreSource, StoreTarget, copy_store, opened_copy
 from ._copies import NOTE_NAME, ArchiveSource, ArchiveTarget, DirectorySource, DirectoryTarget
 from ._files import Usage, inspect_files, measure
+from ._rollback import (
+    LostRevocations,
+    WentBack,
+    accept_rolled_back,
+    find_lost_revocations,
+    find_rolled_back,
+    name_blocks,
+)
 from ._scrub import Damage, Meter, scrub_store
-from ._tree import Unreadable, scrub_tree
+from ._tree import Unreadable, scrub_tree, walk_tree
 
 __all__ = [
     "NOTE_NAME",
@@ -21,15 +29,22 @@ __all__ = [
     "Damage",
     "DirectorySource",
     "DirectoryTarget",
+    "LostRevocations",
     "Meter",
     "StoreSource",
     "StoreTarget",
     "Unreadable",
     "Usage",
+    "WentBack",
+    "accept_rolled_back",
     "copy_store",
+    "find_lost_revocations",
+    "find_rolled_back",
     "inspect_files",
     "measure",
+    "name_blocks",
     "opened_copy",
     "scrub_store",
     "scrub_tree",
+    "walk_tree",
 ]

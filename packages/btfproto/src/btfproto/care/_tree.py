@@ -56,6 +56,22 @@ def scrub_tree(provider: FsProvider, meter: Meter) -> Iterator[Unreadable]:
             provider.forget(inode)
 
 
+def walk_tree(provider: FsProvider) -> Iterator[tuple[tuple[str, ...], Attributes]]:
+    """Everything below the attached directory, with its path; what is damaged is left out. Raises FsError else."""
+    pending = [_Place((), provider.getattr(provider.root))]
+    while pending:
+        place = pending.pop()
+        found: list[_Place] = []
+        try:
+            for _ in _list(provider, place, found):
+                pass  # somebody who wants to hear of damage scrubs
+        except BlocktreeError as error:
+            _unreadable(place.path, place.attributes.inode, error)
+        for child in found:
+            yield child.path, child.attributes
+        pending += [child for child in found if child.attributes.kind is FileKind.DIRECTORY]
+
+
 def read_file(provider: FsProvider, found: Attributes, take: Callable[[int, bytes], object]) -> None:
     """Give all data of a file, without its holes, to `take` as offset and bytes. Raises FsError."""
     handle = provider.open(found.inode, OpenFlags.READ)

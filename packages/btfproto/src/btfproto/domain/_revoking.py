@@ -25,8 +25,8 @@ from btserde import I64, Fixed, Limits, encode
 LIST_LIMITS = Limits(max_depth=8, max_size=4 * 1024 * 1024, max_count=MAX_REVOKED)
 
 ROLLED_BACK = (
-    "do not trust this store: it hides that somebody was revoked. Only if a backup was restored on purpose, move the "
-    "file `revoked` beside the pins away, and revoke again"
+    "do not trust this store: it hides that somebody was revoked. Only if a backup was restored on purpose: "
+    "bt accept-restore, and revoke again"
 )
 
 

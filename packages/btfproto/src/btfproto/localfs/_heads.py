@@ -94,7 +94,7 @@ class Heads:
             raise FsError(
                 Kind.ROLLBACK,
                 f"the store shows version {header.version}, but version {seen} was seen before: it went back in time",
-                "if a backup was restored on purpose, accept it; otherwise do not trust this store",
+                "if a backup was restored on purpose: bt accept-restore; otherwise do not trust this store",
             )
 
     def _check_scope(self, header: Header, above: bytes, kind: FileKind) -> None:

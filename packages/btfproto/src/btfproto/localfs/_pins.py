@@ -106,6 +106,12 @@ class FilePins:
             if len(fresh) >= BATCH:
                 self._write()
 
+    def all(self) -> list[tuple[bytes, int]]:
+        """Every block that was ever seen, in order, with its version."""
+        with self._lock:
+            self._write()
+            return [(bytes(block), version) for block, version in self._run("SELECT * FROM pins ORDER BY block", ())]
+
     def accept(self, versions: Mapping[bytes, int]) -> None:
         with self._lock:
             for block in versions:
