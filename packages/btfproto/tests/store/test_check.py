@@ -17,6 +17,7 @@ from btfproto.domain import (
     scope_block,
 )
 from btfproto.domain import Draft as DomainDraft
+from btfproto.endpoints import RecordSet, SignedRecord, endpoints_block, sign_record
 from btfproto.errors import StoreError
 from btfproto.store import BlockChange, Commit, Committed, MemoryStore, RecordRun
 from btfproto.store.check import MAX_SKEW_SECONDS, CommitChecker
@@ -306,3 +307,46 @@ def test_a_refusal_names_the_block_and_keeps_its_type(server: Server) -> None:
     draft.put_writer(server.scope)
     with pytest.raises(CapabilityError, match="block "):
         server.send(draft)
+
+
+# --- endpoint records
+
+
+def endpoint_record(server: Server, *names: str, who: Identity | None = None, now: int = NOW) -> SignedRecord:
+    identity = who or server.world.machine
+    path = server.world.path(*names)
+    nas = server.world.path("hosts", "nas", "btfsd")
+    return sign_record(identity, path=path, server=nas, endpoints=["nas:1"], now=now, lifetime=DAY)
+
+
+def put_endpoints(server: Server, *records: SignedRecord, previous: Header | None = None) -> DomainDraft:
+    draft = server.draft()
+    block = endpoints_block(server.world.path())
+    draft.put_public(block, server.scope, RecordSet(records=records), previous=previous)
+    return draft
+
+
+def test_a_servers_endpoint_record_passes_and_its_successor_as_well(server: Server) -> None:
+    first = put_endpoints(server, endpoint_record(server))
+    server.send(first)
+    server.send(put_endpoints(server, endpoint_record(server, now=NOW + 1), previous=first.headers[0]))
+
+
+def test_an_endpoint_record_goes_into_its_own_paths_place_and_is_no_older_than_the_one_before(server: Server) -> None:
+    refuse(server, put_endpoints(server, endpoint_record(server, "hosts")), Kind.INTEGRITY, "in another's place")
+    twice = [endpoint_record(server), endpoint_record(server)]
+    refuse(server, put_endpoints(server, *twice), Kind.INVALID, "two endpoint records")
+    first = put_endpoints(server, endpoint_record(server, now=NOW + 10))
+    server.send(first)
+    older = put_endpoints(server, endpoint_record(server), previous=first.headers[0])
+    refuse(server, older, Kind.ROLLBACK, "10 s older")
+
+
+def test_an_endpoint_record_is_signed_by_who_may_serve_there_and_is_not_expired(server: Server) -> None:
+    good = endpoint_record(server)
+    forged = msgspec.structs.replace(good, signer=MALLORY.public)
+    refuse(server, put_endpoints(server, forged), Kind.INTEGRITY, "not signed by")
+    without_right = msgspec.structs.replace(good, chain=Chain())
+    refuse(server, put_endpoints(server, without_right), Kind.FORBIDDEN, "may not serve")
+    server.now = NOW + 3 * DAY
+    refuse(server, put_endpoints(server, good), Kind.EXPIRED, "expired")

@@ -18,10 +18,12 @@ from ._records import (
     RecordSet,
     SignedRecord,
     check_record,
+    check_set,
     check_succession,
     endpoint_fault,
     endpoints_block,
     read_record,
+    read_set,
     sign_record,
 )
 from ._resolve import Found, Known, Refused, Resolution, prefixes, resolve
@@ -41,6 +43,7 @@ __all__ = [
     "Resolution",
     "SignedRecord",
     "check_record",
+    "check_set",
     "check_succession",
     "endpoint_fault",
     "endpoints_block",
@@ -48,6 +51,7 @@ __all__ = [
     "publish_record",
     "read_published",
     "read_record",
+    "read_set",
     "resolve",
     "sign_record",
 ]

@@ -6,7 +6,7 @@ is not checked: each proves itself. Writing needs WRITE in the block's scope, as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 
 from btlib.block import Header
 from btlib.errors import BlocktreeError, CapabilityError, IntegrityError
@@ -14,21 +14,19 @@ from btlib.identity import Identity
 from btlib.kinds import Kind
 from btlib.paths import BlockPath
 from btlib.writecaps import Chain, Rights
-from btserde import SerdeError, decode
 
 from ..domain import DomainReader, Draft, commit_draft
 from ..domain._create import REQUEST_SIZE
 from ..domain._reader import unverified_header
 from ..errors import FsError
 from ._records import (
-    FORMAT,
     MAX_SERVERS,
-    SET_LIMITS,
-    EndpointRecord,
     RecordSet,
     SignedRecord,
+    check_record,
     endpoints_block,
-    read_record,
+    read_set,
+    readable,
 )
 from ._resolve import prefixes
 
@@ -67,7 +65,8 @@ def publish_record(
 ) -> SignedRecord:
     """Put the record that `make(the one before)` gives in the place of the server's last one, durably.
 
-    Expired ones of other servers go. Raises FsError (CONFLICT, LIMIT), CapabilityError (it may not write there).
+    Those of other servers that are not good any more go. Raises FsError (CONFLICT, LIMIT), and CapabilityError where
+    the identity may not write.
     """
     for _ in range(ATTEMPTS - 1):
         try:
@@ -90,9 +89,9 @@ def _publish(
     head = reader.head(endpoints_block(path))
     header = None if head is None else unverified_header(head)
     stored = () if head is None or head.removed else _records(reader.content(head))
-    records = list(_readable(stored))
+    records = list(readable(stored))
     own = [(record.issued, signed) for record, signed in records if record.server == server]
-    others = [signed for record, signed in records if record.server != server and record.expires >= now]
+    others = [signed for record, signed in records if record.server != server and _is_good(reader, path, signed, now)]
     fresh = make(max(own, key=lambda each: each[0])[1] if own else None)
     if len(others) >= MAX_SERVERS:
         raise FsError(Kind.LIMIT, f"{len(others)} servers have endpoint records at {path}; {MAX_SERVERS} is the limit")
@@ -119,18 +118,13 @@ def _scope(reader: DomainReader, identity: Identity, header: Header | None, now:
     raise refusal
 
 
-def _readable(records: Iterable[SignedRecord]) -> Iterator[tuple[EndpointRecord, SignedRecord]]:
-    """Those that are well-formed."""
-    for signed in records:
-        try:
-            yield read_record(signed), signed
-        except FsError:
-            continue
+def _is_good(reader: DomainReader, path: BlockPath, signed: SignedRecord, now: int) -> bool:
+    try:
+        check_record(signed, path=path, now=now, revocations=reader.revocations)
+    except BlocktreeError:
+        return False
+    return True
 
 
 def _records(content: bytes) -> tuple[SignedRecord, ...]:
-    try:
-        stored = decode(content, RecordSet, SET_LIMITS)
-    except (SerdeError, BlocktreeError):
-        return ()
-    return stored.records[:MAX_SERVERS] if stored.format == FORMAT else ()
+    return read_set(content).records[:MAX_SERVERS]

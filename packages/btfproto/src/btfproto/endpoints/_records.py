@@ -11,7 +11,7 @@ So nobody who kept or carried it is trusted. Pure; the time is an argument. `doc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 from btlib.block import derive_block_id
@@ -167,6 +167,43 @@ def check_succession(signed: SignedRecord, record: EndpointRecord, newest: Signe
             f"there are two endpoint records of {record.server} of the same moment",
             "restart that server",
         )
+
+
+def check_set(
+    fresh: RecordSet, block: bytes, *, now: int, stored: RecordSet, revocations: Revocations = NO_REVOCATIONS
+) -> None:
+    """Whether a set may take the place of the stored one: a server's question, who keeps them. Raises FsError."""
+    if fresh.format != FORMAT or not 1 <= len(fresh.records) <= MAX_SERVERS:
+        raise FsError(Kind.INVALID, f"a path has 1 to {MAX_SERVERS} endpoint records, not {len(fresh.records)}")
+    servers: set[BlockPath] = set()
+    for signed in fresh.records:
+        path = read_record(signed).path
+        record = check_record(signed, path=path, now=now, revocations=revocations)
+        if endpoints_block(path) != block:
+            raise FsError(Kind.INTEGRITY, f"the endpoint records of {path} stand in another's place")
+        if record.server in servers:
+            raise FsError(Kind.INVALID, f"there are two endpoint records of {record.server}")
+        servers.add(record.server)
+        for _, before in readable(stored.records):
+            check_succession(signed, record, before)
+
+
+def read_set(content: bytes) -> RecordSet:
+    """What a block says, if it is a set of records; else an empty one."""
+    try:
+        stored = decode(content, RecordSet, SET_LIMITS)
+    except (SerdeError, BlocktreeError):
+        return RecordSet()
+    return stored if stored.format == FORMAT else RecordSet()
+
+
+def readable(records: Iterable[SignedRecord]) -> Iterator[tuple[EndpointRecord, SignedRecord]]:
+    """Those that are well-formed, with what they claim."""
+    for signed in records:
+        try:
+            yield read_record(signed), signed
+        except FsError:
+            continue
 
 
 def _check_signature(signed: SignedRecord, record: EndpointRecord) -> None:

@@ -9,7 +9,8 @@ For each change, in this order; the first that fails refuses the whole commit, w
               block that leaves a scope, over that one too
     HISTORY   key epoch and publicness follow from the header before
     PUBLIC    a public record stands where its content belongs, so nobody can occupy the place of another's; a
-              revocation list is an owner's, follows from the one before, and says of new entries by whom and when
+              revocation list is an owner's, follows from the one before, and says of new entries by whom and when;
+              endpoint records are good ones, and none is older than the one before
     TREE      the records hang together under the header's Merkle root (`check_tree_update`)
 
 Pure: what the store holds comes from a `Facts`, the time is an argument. It does not read sealed bytes, does not
@@ -57,6 +58,7 @@ from btfproto.domain import (
     seen_list,
 )
 
+from ..endpoints import RecordSet, check_set, read_set
 from ..errors import StoreError
 from ._interface import BlockChange, Commit, Found, HeadWant, RecordRef, Store
 
@@ -289,7 +291,15 @@ class _Check:
             if writer.public.principal != self._root or writer.chain.caps:
                 raise CapabilityError(f"the domain record may only be written by {self._root} itself")
         elif not (self._is_scope(change, header) or self._is_grants(change, header)):
+            self._check_endpoints(content, header, old)
+
+    def _check_endpoints(self, content: bytes, header: Header, old: Header | None) -> None:
+        """What is nothing else has to be endpoint records of the path that the block id is made of."""
+        fresh = read_set(content)
+        if not fresh.records:
             raise IntegrityError("it is no public record that belongs at this block id")
+        stored = RecordSet() if old is None or old.removed else read_set(self._stored_content(old))
+        check_set(fresh, header.block, now=self._now, stored=stored, revocations=self._revocations)
 
     def _check_revocation_list(self, content: bytes, header: Header, writer: WriterRecord, old: Header | None) -> None:
         """Here the clock is the server's, and the version before is at hand: so no entry can be dated or signed for
@@ -307,7 +317,10 @@ class _Check:
             raise IntegrityError("a new entry of the revocation list names another author or time than its header")
 
     def _stored_list(self, old: Header) -> RevocationList:
-        return _list_of(b"".join(self._facts.record(old.block, 0, i) or b"" for i in range(old.sector_count)))
+        return _list_of(self._stored_content(old))
+
+    def _stored_content(self, old: Header) -> bytes:
+        return b"".join(self._facts.record(old.block, 0, i) or b"" for i in range(old.sector_count))
 
     def _is_scope(self, change: BlockChange, header: Header) -> bool:
         record = _decoded(change, ScopeRecord)
