@@ -4,6 +4,7 @@ import contextlib
 from pathlib import Path
 
 import pytest
+from btfproto.opening import FOR_EVER
 from btfuse._context import Symlinks
 from btfuse._errors import FuseError
 from btfuse._options import MountOptions, parse_options, split_options
@@ -32,6 +33,12 @@ def test_ours_are_read() -> None:
     assert options.read_only
 
 
+def test_how_long_to_wait_for_a_server() -> None:
+    assert parse_options(["server"]).patience is None
+    assert parse_options(["server,soft=2.5"]).patience == 2.5
+    assert parse_options(["server,soft=2.5,hard"]).patience == FOR_EVER
+
+
 def test_a_later_option_wins() -> None:
     assert parse_options(["binding=fusepy", "binding=mfusepy"]).binding == "mfusepy"
 
@@ -54,6 +61,10 @@ def test_files_are_named_absolutely() -> None:
         ("threads=²", "threads"),
         ("commit=soon", "commit"),
         ("commit=nan", "commit"),
+        ("soft=0", "soft"),
+        ("soft=inf", "soft"),
+        ("soft", "needs a value"),
+        ("hard=1", "hard"),
         ("home=relative", "absolute"),
         ("thin", "server"),
         ("allow_other=1", "allow_other"),
@@ -80,16 +91,16 @@ def test_any_text_is_options_or_a_typed_refusal(text: str) -> None:
 
 def test_the_kernel_always_gets_nosuid_and_nodev() -> None:
     for text in ("suid,dev", "", "ro"):
-        options = parse_options([text]).for_kernel("home:/", major=3)
+        options = parse_options([text]).for_kernel("home:/", major=3, uid=1000)
         assert {"nosuid", "nodev", "default_permissions"} <= set(options)
         assert not {"suid", "dev"} & set(options)
 
 
 def test_a_comma_in_the_source_is_escaped_for_the_kernel() -> None:
-    assert "fsname=home:/a\\,b" in MountOptions().for_kernel("home:/a,b", major=3)
+    assert "fsname=home:/a\\,b" in MountOptions().for_kernel("home:/a,b", major=3, uid=1000)
 
 
 def test_only_libfuse_2_is_told_of_nonempty() -> None:
     options = MountOptions(nonempty=True)
-    assert "nonempty" in options.for_kernel("x", major=2)
-    assert "nonempty" not in options.for_kernel("x", major=3)
+    assert "nonempty" in options.for_kernel("x", major=2, uid=1000)
+    assert "nonempty" not in options.for_kernel("x", major=3, uid=1000)

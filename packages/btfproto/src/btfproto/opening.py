@@ -31,7 +31,7 @@ from btlib.revocations import NO_REVOCATIONS, Revocations
 from btlib.writecaps import Chain
 from bttp.blocking import BlockingLink, connect
 
-from ._dial import PATIENCE, Dialer
+from ._dial import FOR_EVER, PATIENCE, Dialer
 from ._places import learn_endpoints, places_of
 from .domain import create_domain, open_volume
 from .errors import FsError, StoreError
@@ -76,6 +76,10 @@ class Staleness(msgspec.Struct, frozen=True, kw_only=True):
         log.warning("%s", text)
 
 
+def _patience(options: FsOptions) -> float:
+    return PATIENCE if options.patience is None else options.patience
+
+
 class OpenedFs(LocalFs):
     """A `LocalFs` that closes its store and pins when it is shut down."""
 
@@ -98,9 +102,17 @@ class OpenedFs(LocalFs):
             view.refresh(int(time.time()))
             volume = open_volume(store, identity, path, int(time.time()), revocations=view)
             super().__init__(store, identity, volume, options=options, pins=pins, revocations=view, keeper=keeper)
+            self._dialer = store.dialer if isinstance(store, StoreClient) else None
+            self._bear(_patience(options))
             self._owned = stack.pop_all()
 
+    def _bear(self, patience: float) -> None:
+        """How long calls wait for a server that is away. While a tree is being opened, and at the end, not for ever."""
+        if self._dialer is not None:
+            self._dialer.patience = patience
+
     def shutdown(self) -> None:
+        self._bear(min(_patience(self.options), PATIENCE))
         try:
             super().shutdown()
         finally:
@@ -252,8 +264,10 @@ def open_thin(
     except BaseException:
         dialer.close()
         raise
-    read_only = options is not None and options.read_only
-    return FsClient(dialer, server_path.child(FILES_SERVICE), path, read_only=read_only)
+    chosen = options or FsOptions()
+    client = FsClient(dialer, server_path.child(FILES_SERVICE), path, read_only=chosen.read_only)
+    dialer.patience = _patience(chosen)
+    return client
 
 
 def _learn_thin(dialer: Dialer, domain: Domain, server_path: BlockPath, staleness: Staleness) -> None:
@@ -339,6 +353,7 @@ def _dialer(
 
 __all__ = [
     "FILES_SERVICE",
+    "FOR_EVER",
     "RECOVERED",
     "STORE_SERVICE",
     "OpenedFs",

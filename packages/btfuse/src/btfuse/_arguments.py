@@ -30,6 +30,7 @@ mount options (-o, comma-separated; all in docs/btfuse.md):
   home=DIR                  instead of BLOCKTREE_HOME
   commit=SECONDS            how much work a crash may cost where nobody calls fsync
   binding=NAME              auto, mfusepy (libfuse 3) or fusepy (libfuse 2)
+  soft=SECONDS, hard        with server: how long programs wait for one that is away (10)
   lazy_close                with server: a close does not wait for it
   threads=N, writeback, nonempty, log=FILE
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from btfproto.opening import FOR_EVER
 from btlib.kinds import Kind
 
 from ._binding import CHOICES
@@ -17,6 +18,7 @@ from ._context import Symlinks
 from ._errors import FuseError
 
 FSNAME_LIMIT = 1024  #: characters of the source that findmnt shows; mount data has one page in all
+SECONDS_LIMIT = 3600  #: who means longer means for ever
 THREADS_LIMIT = 64  #: more would only wait for each other
 
 #: Options of mount(8) and fstab(5) that ask nothing of a file system. `suid` and `dev` among them: they are what mount
@@ -48,6 +50,7 @@ class MountOptions:
     lazy_close: bool = False
     threads: int | None = None
     commit_seconds: float | None = None
+    patience: float | None = None  #: seconds for which calls wait for a server that is away; FOR_EVER
     home: Path | None = None
     passphrase_file: Path | None = None
     log_file: Path | None = None
@@ -125,6 +128,7 @@ _FLAGS: dict[str, Callable[[MountOptions], MountOptions]] = {
     "default_permissions": lambda options: replace(options, default_permissions=True),
     "nonempty": lambda options: replace(options, nonempty=True),
     "writeback": lambda options: replace(options, write_back=True),
+    "hard": lambda options: replace(options, patience=FOR_EVER),
     "lazy_close": lambda options: replace(options, lazy_close=True),
     "unsafe_symlinks": lambda options: replace(options, symlinks=Symlinks.AS_WRITTEN),
 }
@@ -154,13 +158,21 @@ def _threads(options: MountOptions, value: str) -> MountOptions:
 
 
 def _commit(options: MountOptions, value: str) -> MountOptions:
+    return replace(options, commit_seconds=_seconds("commit", value))
+
+
+def _soft(options: MountOptions, value: str) -> MountOptions:
+    return replace(options, patience=_seconds("soft", value))
+
+
+def _seconds(name: str, value: str) -> float:
     try:
         seconds = float(value)
     except ValueError:
         seconds = -1.0
-    if not 0 < seconds <= 3600:
-        raise _no_value("commit", value, "seconds, up to 3600")
-    return replace(options, commit_seconds=seconds)
+    if not 0 < seconds <= SECONDS_LIMIT:
+        raise _no_value(name, value, f"seconds, up to {SECONDS_LIMIT}")
+    return seconds
 
 
 def _home(options: MountOptions, value: str) -> MountOptions:
@@ -188,6 +200,7 @@ _VALUES = {
     "symlinks": _symlinks,
     "threads": _threads,
     "commit": _commit,
+    "soft": _soft,
     "home": _home,
     "passphrase_file": _passphrase_file,
     "log": _log_file,

@@ -83,7 +83,7 @@ def open_source(source: str, options: MountOptions, environ: Mapping[str, str]) 
 def _fs_options(options: MountOptions) -> FsOptions:
     chosen = FsOptions(read_only=options.read_only)
     seconds = options.commit_seconds or (SHARED_COMMIT_SECONDS if options.server else chosen.commit_interval)
-    return msgspec.structs.replace(chosen, commit_interval=seconds)
+    return msgspec.structs.replace(chosen, commit_interval=seconds, patience=options.patience)
 
 
 def _unlock(domain: Domain, options: MountOptions, environ: Mapping[str, str]) -> Identity:

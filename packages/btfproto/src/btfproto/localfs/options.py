@@ -30,3 +30,4 @@ class FsOptions(msgspec.Struct, frozen=True, kw_only=True):
     inode_limit: int = INODE_LIMIT
     idle_inodes: int = IDLE_INODES
     fresh_seconds: float = FRESH_SECONDS
+    patience: float | None = None  #: seconds for which calls wait for a server that is away (`opening`)

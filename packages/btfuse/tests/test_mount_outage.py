@@ -1,0 +1,201 @@
+"""Mounts through a btfsd that is killed under them and started again: `-o soft`, `-o hard`, what becomes of writes."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+import pytest
+from btfproto.localfs import kept_in
+from btfproto.opening import RECOVERED
+from btlib.home import Domain
+
+pytestmark = pytest.mark.mount
+
+PATIENCE = 30
+
+
+class Machine(Protocol):
+    """What `conftest` gives."""
+
+    domain: Domain
+
+    def environment(self, **changes: str) -> dict[str, str]: ...
+    def foreground(
+        self, *words: str, at: Path | None = None, **changes: str
+    ) -> AbstractContextManager[subprocess.Popen[str]]: ...
+
+
+class Daemon:
+    """A btfsd on a port that stays the same."""
+
+    def __init__(self, machine: Machine) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self.port = probe.getsockname()[1]
+        self._machine = machine
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        words = ["-m", "btfsd", "--domain", "home", "--listen", f"127.0.0.1:{self.port}"]
+        self._process = subprocess.Popen(
+            [sys.executable, *words],
+            env=self._machine.environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        until(self._listens)
+
+    def _listens(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, self._process.communicate()
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+            return True
+        return False
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.communicate(timeout=PATIENCE)
+            self._process = None
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def works(call: Callable[[], object]) -> bool:
+    try:
+        call()
+    except OSError as error:
+        assert error.errno == errno.EHOSTUNREACH  # noqa: PT017 - nothing else is expected
+        return False
+    return True
+
+
+def listing(path: Path) -> Callable[[], object]:
+    return lambda: list(path.iterdir())
+
+
+def sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+@pytest.fixture
+def daemon(machine: Machine) -> Iterator[Daemon]:
+    running = Daemon(machine)
+    yield running
+    running.kill()
+
+
+Mount = Callable[..., Path]
+
+
+@pytest.fixture
+def mount(machine: Machine, daemon: Daemon, tmp_path: Path) -> Iterator[Mount]:
+    with ExitStack() as stack:
+
+        def make(name: str, *options: str) -> Path:
+            path = tmp_path / name
+            path.mkdir()
+            words = ",".join([f"server=127.0.0.1:{daemon.port}", *options])
+            process = stack.enter_context(machine.foreground("-o", words, at=path))
+            assert process.stderr is not None
+            line = process.stderr.readline()
+            assert "is mounted" in line, line
+            threading.Thread(target=process.stderr.read, daemon=True).start()  # the log must not fill its pipe
+            return path
+
+        yield make
+
+
+def test_soft_calls_fail_while_the_server_is_away_and_nothing_written_is_lost(mount: Mount, daemon: Daemon) -> None:
+    path = mount("m", "soft=1")
+    (path / "before").write_bytes(b"before")
+    files = [(path / f"f{number}").open("wb", buffering=0) for number in range(20)]
+    for number, file in enumerate(files):
+        file.write(bytes([number]) * 10_000)
+    daemon.kill()
+    for file in files:
+        with pytest.raises(OSError, match="No route to host") as refused:
+            os.fsync(file.fileno())
+        assert refused.value.errno == errno.EHOSTUNREACH
+    for file in files:
+        with contextlib.suppress(OSError):
+            file.close()
+    daemon.start()
+    until(lambda: works(lambda: sync(path / "f0")))
+    daemon.kill()
+    daemon.start()
+    until(lambda: works(lambda: sync(path / "f0")))
+    assert [(path / f"f{n}").read_bytes() for n in range(20)] == [bytes([n]) * 10_000 for n in range(20)]
+
+
+@pytest.mark.parametrize("mode", ["", "thin"])
+def test_ls_fails_in_a_soft_mount_and_works_again_when_the_server_is_back(
+    mount: Mount, daemon: Daemon, mode: str
+) -> None:
+    path = mount("m", "soft=0.5", *([mode] if mode else []))
+    (path / "d").mkdir()
+    (path / "d/file").write_bytes(b"content")
+    daemon.kill()
+    until(lambda: not works(listing(path / "d")))
+    daemon.start()
+    until(lambda: works(listing(path / "d")))
+    assert (path / "d/file").read_bytes() == b"content"
+
+
+@pytest.mark.parametrize("mode", ["", "thin"])
+def test_in_a_hard_mount_programs_wait_for_the_server(mount: Mount, daemon: Daemon, mode: str) -> None:
+    path = mount("m", "hard", *([mode] if mode else []))
+    (path / "old").write_bytes(b"old")
+    daemon.kill()
+    done = threading.Event()
+
+    def work() -> None:
+        (path / "new").write_bytes(b"new" * 1000)
+        done.set()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert not done.is_set()
+    daemon.start()
+    thread.join()
+    assert done.is_set()
+    assert (path / "new").read_bytes() == b"new" * 1000
+    assert (path / "old").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("patience", ["soft=0.5", "hard"])
+def test_what_is_left_when_a_mount_ends_without_its_server_is_kept(
+    mount: Mount, daemon: Daemon, machine: Machine, tmp_path: Path, patience: str
+) -> None:
+    path = mount("m", patience, "lazy_close")
+    (path / "d").mkdir()
+    (path / "d/file").write_bytes(b"first")
+    sync(path / "d/file")
+    daemon.kill()
+    (path / "d/file").write_bytes(b"second")
+    subprocess.run(
+        [sys.executable, "-m", "btfuse", "-u", str(path)], env=machine.environment(), check=False, timeout=PATIENCE
+    )
+    until(lambda: bool(kept_in(machine.domain.data / RECOVERED)))
+    ((_, kept),) = kept_in(machine.domain.data / RECOVERED)
+    assert msgspec.structs.asdict(kept)["files"] == 1
+    assert (Path(kept.directory or "") / "d/file").read_bytes() == b"second"
