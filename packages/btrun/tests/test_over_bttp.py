@@ -73,6 +73,40 @@ def test_calls_and_sends_arrive(tell: Callable[[Story], None]) -> None:
     tell(story)
 
 
+def test_an_actor_that_serves_is_not_taken_for_the_caller_of_what_comes_in(tell: Callable[[Story], None]) -> None:
+    class Serving(Counter):
+        @handle
+        async def serve(self, done: anyio.Event) -> None:
+            serving = bttp.serve(["127.0.0.1:0"], DOMAIN["nas"], self.runtime.router, roots=[DOMAIN.principal])
+            async with serving as listening:
+                endpoints.append(listening.endpoints[0])
+                await done.wait()
+
+    endpoints: list[str] = []
+
+    async def story(client: Runtime, server: Runtime, link: bttp.Link) -> None:
+        done, serving = anyio.Event(), server.spawn(Serving, name="serving")
+        serving.send(done)
+        while not endpoints:
+            await anyio.sleep(0)
+        async with (
+            bttp.connect(endpoints[0], DOMAIN["alice"], root=DOMAIN.principal) as other,
+            anyio.create_task_group() as group,
+        ):
+            client.attach(other, APP)
+
+            async def call() -> None:
+                await client.at(APP.child("serving")).call(Add(1))
+
+            group.start_soon(call)
+            while server.inspect(below="serving").actors[0].waiting == 0:  # it waits for its turn, and for no cycle
+                await anyio.sleep(0)
+            group.cancel_scope.cancel()
+        done.set()
+
+    tell(story)
+
+
 def test_a_link_that_breaks_makes_calls_unavailable_and_tells_monitors(tell: Callable[[Story], None]) -> None:
     async def story(client: Runtime, server: Runtime, link: bttp.Link) -> None:
         seen: list[Down] = []

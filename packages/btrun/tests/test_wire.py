@@ -45,8 +45,8 @@ def test_heads_give_what_decoding_gives(stream: list[tuple[bytes, int, tuple[str
     heads, known = wire.Heads(), wire.message_type(Echo)
     for value, incarnation, chain in stream:
         data = wire.request_head(wire.Verb.TELL, incarnation, known, chain) + wire.body_of(known.body(Echo(value)))
-        request, body = heads.decode(memoryview(data))
-        assert replace(request, body=body) == wire.decode_request(data)
+        head, body = heads.decode(memoryview(data))
+        assert replace(head.request, body=body) == wire.decode_request(data)
         assert len(heads._known) <= wire.MAX_HEADS
 
 
@@ -67,8 +67,8 @@ def test_heads_refuse_what_decoding_refuses(flips: list[tuple[int, int]], cut: i
         with pytest.raises(SerdeError):
             heads.decode(data)
     else:
-        request, body = heads.decode(data)
-        assert replace(request, body=body) == expected
+        head, body = heads.decode(data)
+        assert replace(head.request, body=body) == expected
 
 
 def test_a_long_head_is_not_kept() -> None:

@@ -25,7 +25,7 @@ from bttp.errors import (
 
 from . import _wire as wire
 from ._calls import chain_of, check_chain
-from ._pool import current_worker
+from ._pool import Worker, current_worker
 from .errors import CallTimeoutError, MailboxFullError, NoLinkError, UnavailableError, UsageError
 from .mailboxes import DEFAULT_LIMIT
 from .reasons import Down, Unreachable
@@ -37,6 +37,18 @@ if TYPE_CHECKING:
     from ._runtime import Runtime
 
 
+class Way:
+    """What all calls of one actor with one class of messages have in common."""
+
+    __slots__ = ("answer", "head", "message")
+
+    def __init__(self, cls: type, incarnation: int) -> None:
+        """Raises DeclarationError."""
+        self.answer = wire.answer_type(cls)
+        self.message = wire.message_type(cls)
+        self.head = wire.request_head(wire.Verb.ASK, incarnation, self.message)
+
+
 class RemoteTarget:
     """The way to one actor."""
 
@@ -45,7 +57,7 @@ class RemoteTarget:
         self._ref = ref
         self._outbox: deque[bytes] = deque()  # sends that wait for room in the link, in order
         self._sending = False
-        self._heads: dict[tuple[wire.Verb, type], bytes] = {}  # what all requests with one class of messages begin with
+        self._ways: dict[type, Way] = {}
         self._known: Carrier | None = None
         self._version = -1
 
@@ -61,23 +73,35 @@ class RemoteTarget:
 
     async def call(self, message: object, *, timeout: float | Unset | None = UNSET, shielded: bool = False) -> object:
         """See Ref.call."""
-        worker = current_worker.get()
-        cell, parent = (None, None) if worker is None else (worker.cell, worker.call)
-        chain = chain_of(cell, parent)
-        check_chain(self._ref.path, chain, message)
-        if len(chain) > wire.MAX_CHAIN:
-            raise UsageError(f"{len(chain)} actors wait for each other: more than calls may be deep ({wire.MAX_CHAIN})")
+        cls: type = message.__class__
+        way = self._ways.get(cls)
+        if way is None:
+            way = self._ways[cls] = Way(cls, self._ref.incarnation)
         if shielded:
             raise UsageError("the caller cannot shield a handler of another runtime", hint="use @handle(shielded=True)")
         if timeout is UNSET:
             timeout = self._runtime.call_timeout
-        if parent is not None and parent.deadline != math.inf:
+        worker = current_worker.get()
+        if worker is None:
+            head = way.head
+        else:
+            head, timeout = self._from_within(worker, way, message, timeout)  # type: ignore[arg-type]
+        reply = await self._ask(head + wire.body_of(way.message.body(message)), timeout)  # type: ignore[arg-type]
+        return way.answer.read(reply)
+
+    def _from_within(
+        self, worker: Worker, way: Way, message: object, timeout: float | None
+    ) -> tuple[bytes, float | None]:
+        """What a call of an actor begins with, and what is left of its time: both follow from the calls before."""
+        chain = chain_of(worker.cell, worker.call)
+        check_chain(self._ref.path, chain, message)
+        if len(chain) > wire.MAX_CHAIN:
+            raise UsageError(f"{len(chain)} actors wait for each other: more than calls may be deep ({wire.MAX_CHAIN})")
+        if (parent := worker.call) is not None and parent.deadline != math.inf:
             left = parent.deadline - self._runtime.loop.now()
-            timeout = left if timeout is None else min(timeout, left)  # type: ignore[type-var]
-        cls: type = message.__class__
-        answer = wire.answer_type(cls)
-        request = self._request(wire.Verb.ASK, message, chain)
-        return answer.read(await self._ask(request, timeout))  # type: ignore[arg-type]
+            timeout = left if timeout is None else min(timeout, left)
+        head = wire.request_head(wire.Verb.ASK, self._ref.incarnation, way.message, chain) if chain else way.head
+        return head, timeout
 
     def stop(self, *, drain: bool = False) -> None:
         self._post(self._request(wire.Verb.DRAIN if drain else wire.Verb.STOP))
@@ -138,19 +162,13 @@ class RemoteTarget:
             self._known, self._version = _carrier_to(self._runtime, self._ref.path), carriers.version
         return self._known
 
-    def _request(self, verb: wire.Verb, message: object = None, chain: tuple[str, ...] = ()) -> bytes:
+    def _request(self, verb: wire.Verb, message: object = None) -> bytes:
         incarnation = self._ref.incarnation
         if message is None:
             return wire.encode_request(wire.Request(verb, incarnation=incarnation))
         cls: type = message.__class__
         known = wire.message_type(cls)
-        if chain:
-            head = wire.request_head(verb, incarnation, known, chain)
-        elif (kept := self._heads.get((verb, cls))) is not None:
-            head = kept
-        else:
-            head = self._heads[verb, cls] = wire.request_head(verb, incarnation, known)
-        return head + wire.body_of(known.body(message))
+        return wire.request_head(verb, incarnation, known) + wire.body_of(known.body(message))
 
     def _post(self, request: bytes) -> None:
         self._outbox.append(request)

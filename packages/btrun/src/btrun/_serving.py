@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from . import _wire as wire
 from ._cell import Cell
 from ._doors import INNER
+from ._pool import current_worker
 from .errors import DeclarationError, NoSuchActorError, UnhandledMessageError, UsageError
 from .reasons import Down, NeverLived
 from .refs import ANYBODY
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from .services import Service
 
 
-SMALL = 1024  #: bytes of a message that are copied once more: decoding bytes costs less than decoding a view
+MAX_NAMES = 256  #: paths whose actor's name is kept: each as long as a path may be, and whoever may call can send them
 
 
 class Incoming(Protocol):
@@ -43,37 +44,41 @@ class RemoteService:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._heads = wire.Heads()
+        self._names: dict[BlockPath, str] = {}
 
     async def __call__(self, incoming: Incoming) -> bytes:
         """Answer one request. Raises BlocktreeError for one that nobody can answer."""
-        path, deadline = incoming.path, incoming.deadline
+        if current_worker.get() is not None:
+            current_worker.set(None)  # an actor made the link or the server, but it is not the one that calls
+        path = incoming.path
         try:
-            request, content = self._heads.decode(incoming.body)
+            head, content = self._heads.decode(incoming.body)
         except SerdeError as error:
             raise self._strange(path, error) from error
+        request = head.request
         cell = self._find(path, request.incarnation)
-        match request.verb:
-            case wire.Verb.ASK:
-                try:
-                    if cell is None:
-                        raise self._absent(path, request)
-                    message = _message(cell, request, content)
-                    timeout = None if deadline is None else max(0.0, deadline - self._runtime.loop.now())
-                    value = await cell.call(message, timeout=timeout, origin=request.chain)
-                    cls: type = message.__class__
-                    return wire.answer_type(cls).reply(value)
-                except BlocktreeError as error:
-                    return wire.encode_reply(wire.failure(error))
-            case wire.Verb.TELL:
-                self._tell(path, cell, request, content)
-            case wire.Verb.WATCH:
-                return wire.encode_ended(await self._watch(cell, request.restarts))
-            case wire.Verb.KILL:
-                if cell is not None:
-                    cell.kill()
-            case _:
-                if cell is not None:
-                    cell.stop(drain=request.verb is wire.Verb.DRAIN)
+        verb = request.verb
+        if verb is ASK:
+            try:
+                if cell is None:
+                    raise self._absent(path, request)
+                message = _message(cell, head, content)
+                if (answer := head.answer) is None:
+                    answer = head.answer = wire.answer_type(head.message.cls)
+                deadline = incoming.deadline
+                timeout = None if deadline is None else max(0.0, deadline - self._runtime.loop.now())
+                return answer.reply(await cell.call(message, timeout=timeout, origin=request.chain))
+            except BlocktreeError as error:
+                return wire.encode_reply(wire.failure(error))
+        if verb is TELL:
+            self._tell(path, cell, head, content)
+        elif verb is wire.Verb.WATCH:
+            return wire.encode_ended(await self._watch(cell, request.restarts))
+        elif cell is not None:
+            if verb is wire.Verb.KILL:
+                cell.kill()
+            else:
+                cell.stop(drain=verb is wire.Verb.DRAIN)
         return b""
 
     def _strange(self, path: BlockPath, error: SerdeError) -> BlocktreeError:
@@ -83,21 +88,29 @@ class RemoteService:
         return UsageError(f"this is no request to the actor {path}: {error}")
 
     def _find(self, path: BlockPath, incarnation: int) -> Cell | Service | None:
+        if (name := self._names.get(path)) is None:
+            name = self._name(path)
         runtime = self._runtime
-        assert runtime.block_path is not None
-        names = path.names[len(runtime.block_path.names) :]
-        if names and names[-1] == INNER:  # the way to an actor whose own path has a door
-            names = names[:-1]
-        name = "/".join(names)
         return runtime.find(name, incarnation) or runtime.find_service(name, incarnation)
 
-    def _tell(self, path: BlockPath, cell: Cell | Service | None, request: wire.Request, content: memoryview) -> None:
-        dead_letters = self._runtime.dead_letters
+    def _name(self, path: BlockPath) -> str:
+        here = self._runtime.block_path
+        assert here is not None
+        names = path.names[len(here.names) :]
+        if names and names[-1] == INNER:  # the way to an actor whose own path has a door
+            names = names[:-1]
+        if len(self._names) == MAX_NAMES:
+            del self._names[next(iter(self._names))]
+        name = self._names[path] = "/".join(names)
+        return name
+
+    def _tell(self, path: BlockPath, cell: Cell | Service | None, head: wire.Head, content: memoryview | bytes) -> None:
+        dead_letters, request = self._runtime.dead_letters, head.request
         if cell is None:
             dead_letters.add(str(path), replace(request, body=content), str(NeverLived()))
             return
         try:
-            cell.send(_message(cell, request, content))
+            cell.send(_message(cell, head, content))
         except BlocktreeError as error:
             dead_letters.add(str(path), replace(request, body=content), error.message)
 
@@ -129,19 +142,29 @@ class RemoteService:
         return wire.Ended(down.reason, down.restarting, cell.restarts + down.restarting)
 
 
-def _message(cell: Cell | Service, request: wire.Request, content: memoryview) -> object:
+def _message(cell: Cell | Service, head: wire.Head, content: memoryview | bytes) -> object:
     """The message, as one of the types that the actor takes. Raises UnhandledMessageError."""
-    actor: type = cell.actor_class
-    known = wire.wire_types(actor)
+    if head.actor is not cell.actor_class:
+        _learn(cell, head)
+    try:
+        return head.message.decode(content)
+    except SerdeError as error:
+        raise DeclarationError(f"{head.request.name} for {cell.path} cannot be decoded: {error}") from error
+
+
+def _learn(cell: Cell | Service, head: wire.Head) -> None:
+    """Which of the actor's types is meant. Raises UnhandledMessageError."""
+    actor, request = cell.actor_class, head.request
+    known = wire.wire_types(actor)  # type: ignore[arg-type]
     found = known.get((request.name, request.schema))
     if found is None:
         same = any(name == request.name for name, _ in known)
         raise UnhandledMessageError(
-            f"{cell.path} ({cell.actor_class.__name__}) has no handler for {request.name}"
+            f"{cell.path} ({actor.__name__}) has no handler for {request.name}"
             + (" as this side declares it: the two runtimes have different versions of it" if same else ""),
             hint=f"from other runtimes it takes {', '.join(sorted(name for name, _ in known)) or 'nothing'}",
         )
-    try:
-        return found.decode(bytes(content) if len(content) < SMALL else content)
-    except SerdeError as error:
-        raise DeclarationError(f"{request.name} for {cell.path} cannot be decoded: {error}") from error
+    head.actor, head.message, head.answer = actor, found, None
+
+
+ASK, TELL = wire.Verb.ASK, wire.Verb.TELL  # looking a member up costs as much as finding the actor

@@ -41,6 +41,7 @@ MAX_CHAIN = 100  #: calls that wait for each other across runtimes; more is a pr
 
 MAX_HEADS = 4  #: looking through more costs as much as decoding
 MAX_HEAD = 1024  #: bytes of one that is kept; nobody else decides how much memory they take
+SMALL = 2048  #: bytes of a request that are copied, since decoding bytes costs less than decoding a view
 FROM_NOW = 2**64 - 1  #: as `restarts`: only what ends after this arrived
 
 
@@ -75,28 +76,44 @@ class Published(msgspec.Struct, frozen=True):
     body: View
 
 
+class Head:
+    """What a request begins with, decoded; and what it means to actors of the class that it reached last."""
+
+    __slots__ = ("actor", "answer", "message", "request")
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.actor: type[Actor] | None = None
+        self.message: MessageType  #: set with `actor`
+        self.answer: AnswerType | None = None  #: that to `message`, once somebody wanted to know
+
+
 class Heads:
     """The beginnings of the last requests, decoded: those of one caller mostly differ in their bodies alone."""
 
     def __init__(self) -> None:
-        self._known: dict[bytes, Request] = {}
+        self._known: dict[bytes, Head] = {}
 
-    def decode(self, data: memoryview | bytes) -> tuple[Request, memoryview]:
-        """A request without its body, and the body. Raises SerdeError."""
-        view = memoryview(data)
-        for head, known in self._known.items():
-            start = len(head)
-            if view[:start] == head and 0 <= (size := len(view) - start - 1) < _SHORT and view[start] == size:
-                return known, view[start + 1 :]
+    def decode(self, data: memoryview | bytes) -> tuple[Head, memoryview | bytes]:
+        """What a request begins with, and its body. Raises SerdeError."""
+        if len(data) <= SMALL:
+            data = bytes(data)  # to compare, cut and decode it costs less than a view of it
+            for start, head in self._known.items():
+                if data.startswith(start) and (at := _body_at(data, len(start))):
+                    return head, data[at:]
+        else:
+            for start, head in self._known.items():
+                if data[: len(start)] == start and (at := _body_at(data, len(start))):
+                    return head, data[at:]
         full = decode_request(data)
         body = memoryview(full.body)
-        request = msgspec.structs.replace(full, body=memoryview(b""))
-        head = bytes(view[: len(view) - len(body) - 1])
-        if len(body) < _SHORT and len(head) <= MAX_HEAD:
+        head = Head(msgspec.structs.replace(full, body=memoryview(b"")))
+        start = bytes(data[: len(data) - len(body) - len(_length(len(body)))])
+        if len(start) <= MAX_HEAD:
             if len(self._known) == MAX_HEADS:
                 del self._known[next(iter(self._known))]
-            self._known[head] = request
-        return request, body
+            self._known[start] = head
+        return head, bytes(body) if len(body) <= SMALL else body
 
 
 class Answered(msgspec.Struct, frozen=True, tag=1):
@@ -229,9 +246,9 @@ class AnswerType:
 
     def read(self, reply: memoryview) -> object:
         """The answer in a reply. Raises what the handler raised, and SerdeError."""
-        size = len(reply) - 2
-        if 0 <= size < _SHORT and reply[0] == _ANSWERED[0] and reply[1] == size:  # as nearly all are: a short body
-            return None if self._decode is None else self._decode(bytes(reply[2:]))  # cheaper than from a view
+        data = bytes(reply) if len(reply) <= SMALL else reply
+        if data[:1] == _ANSWERED and (at := _body_at(data, 1)):  # as nearly all are
+            return None if self._decode is None else self._decode(data[at:])
         answered = decode_reply(reply)
         if isinstance(answered, Failed):
             raise error_of(answered)
@@ -259,13 +276,29 @@ def _declared_answer(message: type) -> object:
 def request_head(verb: Verb, incarnation: int, message: MessageType, chain: tuple[str, ...] = ()) -> bytes:
     """A request but for its body, which is its last field: `request_head(…) + body_of(message.body(…))`."""
     request = Request(verb, incarnation=incarnation, name=message.name, schema=message.schema, chain=chain)
-    return encode_request(request)[: -len(_NOTHING)]
+    return encode_request(request)[:-1]  # without the length of no body
 
 
 def body_of(body: bytes) -> bytes:
     """A body as a field."""
     size = len(body)
-    return _LENGTHS[size] + body if size < _SHORT else _encode_view(memoryview(body))
+    return _LENGTHS[size] + body if size < _SHORT else _length(size) + body
+
+
+def _length(size: int) -> bytes:
+    """The length of a field, as btserde writes it."""
+    if size < _SHORT:
+        return _LENGTHS[size]
+    return b"\xfd" + size.to_bytes(2, "little") if size < 2**16 else b"\xfe" + size.to_bytes(4, "little")
+
+
+def _body_at(data: memoryview | bytes, start: int) -> int:
+    """Where the content of the last field begins, whose length stands at `start`; 0 if that is not its length."""
+    left = len(data) - start
+    if left <= _SHORT:
+        return start + 1 if left > 0 and data[start] == left - 1 else 0
+    width = 3 if left < 2**16 + 3 else 5
+    return start + width if data[start : start + width] == _length(left - width) else 0
 
 
 def encode_published(message: object) -> bytes:
@@ -275,9 +308,7 @@ def encode_published(message: object) -> bytes:
     return _PUBLISHED.encode(Published(known.name, known.schema, memoryview(known.body(message))))
 
 
-_encode_view = Encoder[memoryview](View).encode
-_SHORT = 128  # below it a length is one byte
-_LENGTHS = tuple(_encode_view(memoryview(bytes(size)))[:1] for size in range(_SHORT))
-_NOTHING = _LENGTHS[0]
+_SHORT = 253  # below it a length is one byte
+_LENGTHS = tuple(bytes([size]) for size in range(_SHORT))
 _NO_ANSWER = encode_reply(Answered(memoryview(b"")))
-_ANSWERED = _NO_ANSWER[: -len(_NOTHING)]  # one byte, the tag; the body is the last field
+_ANSWERED = _NO_ANSWER[:1]  # the tag; the body is the last field
