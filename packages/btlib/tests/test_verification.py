@@ -24,13 +24,13 @@ from btlib import (
 )
 from btlib._p256 import ORDER as P256_ORDER
 from btlib.testing import ROOT_SCOPE, make_keys, serial_of
+from btlib.testing._forging import BOTH, NOON, Terms, append, forge, signed
 from btlib.testing.strategies import chains, names
 from btlib.verification import Stage, VerifiedLinks
 from btserde import encode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from .forging import BOTH, NOON, Terms, append, forge, signed
 from .slow_curve import ORDER as ED25519_ORDER
 
 ROOT, ALICE, BOB, CAROL, EVE = (make_keys(name) for name in ("root", "alice", "bob", "carol", "eve"))

@@ -10,10 +10,9 @@ import msgspec
 from btlib import BlockPath, Chain, Label, Principal, Revocations, Rights, Writecap, verify_chain
 from btlib.errors import SignatureError
 from btlib.testing import make_keys
+from btlib.testing._forging import Terms, append
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
-
-from .forging import Terms, append
 
 PEOPLE = [make_keys(name) for name in ("root", "alice", "bob")]
 SCOPES = [b"scope number one", b"scope number two"]

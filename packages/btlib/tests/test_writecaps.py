@@ -11,12 +11,11 @@ import msgspec
 import pytest
 from btlib import BlockPath, CapabilityError, Chain, Label, Rights, Suite, Writecap, issue_writecap
 from btlib.testing import ROOT_SCOPE, make_domain_identities, make_keys, serial_of
+from btlib.testing._forging import NOON, Terms, forge
 from btlib.testing.strategies import chains
 from btlib.writecaps import MAX_CAPS
 from btserde import DecodeError, decode, encode
 from hypothesis import given, settings
-
-from .forging import NOON, Terms, forge
 
 ROOT, ALICE, BOB = make_keys("root"), make_keys("alice"), make_keys("bob")
 HOME = BlockPath(ROOT.public.principal)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import msgspec
-from btlib import BlockPath, Chain, KeyPair, Label, Rights, Writecap
-from btlib.testing import ROOT_SCOPE, make_keys, serial_of
+
+from ..key_pairs import KeyPair
+from ..labels import Label
+from ..paths import BlockPath
+from ..writecaps import Chain, Rights, Writecap
+from ._identities import ROOT_SCOPE, make_keys, serial_of
 
 NOON = 1_000_000
 BOTH = Rights.WRITE | Rights.EXECUTE
@@ -25,8 +30,8 @@ class Terms:
     may_delegate: bool = True
     scope: bytes = ROOT_SCOPE
 
-    def but(self, **changes: object) -> Terms:
-        return replace(self, **changes)  # type: ignore[arg-type]
+    def but(self, **changes: Any) -> Terms:
+        return replace(self, **changes)
 
 
 def forge(holders: list[KeyPair], terms: list[Terms]) -> Chain:
@@ -38,6 +43,7 @@ def forge(holders: list[KeyPair], terms: list[Terms]) -> Chain:
 
 
 def append(chain: Chain, signer: KeyPair, subject: KeyPair, terms: Terms, number: int) -> Chain:
+    """The chain with one more cap."""
     unsigned = Writecap(
         issuer=signer.public,
         subject=subject.public.principal,
@@ -54,5 +60,6 @@ def append(chain: Chain, signer: KeyPair, subject: KeyPair, terms: Terms, number
 
 
 def signed(parent: Chain, cap: Writecap, signer: KeyPair) -> Writecap:
+    """The cap, truly signed as the next of `parent`."""
     signature = signer.sign(Label.WRITECAP, parent.id + cap.terms)
     return msgspec.structs.replace(cap, signature=signature)
