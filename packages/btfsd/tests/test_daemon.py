@@ -193,6 +193,7 @@ def test_services_that_are_switched_off_do_not_answer(machine: Machine) -> None:
     with pytest.raises(BlocktreeError) as refused:
         open_thin(machine.domain, machine.identity, machine.domain.root_path, server=endpoint(machine))
     assert refused.value.kind is Kind.NO_SUCH_TARGET
+    assert "switched off here (services.files)" in str(refused.value)
     assert machine.stop(process)[0] == 0
 
 

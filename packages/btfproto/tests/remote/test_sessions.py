@@ -419,3 +419,12 @@ class TestLosses:
             client.getattr(client.root)
         assert refused.value.kind is Kind.STALE
         assert len(net.files.sessions) == 0
+
+
+def test_the_server_counts_what_its_sessions_hold(net: Net) -> None:
+    client = net.client()
+    _, handle = client.create(client.root, "file", 0o644, ME, READ_WRITE)
+    client.lock(handle, Lock(kind=LockKind.WRITE, start=0, end=1, owner=1))
+    assert net.files.figures() == {"sessions": 1, "open files": 1, "lock owners": 1}
+    client.close(handle)
+    assert net.files.figures() == {"sessions": 1, "open files": 0, "lock owners": 0}

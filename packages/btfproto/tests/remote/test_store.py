@@ -24,6 +24,7 @@ from btfproto.store import (
     Release,
 )
 from btfproto.store.check import CommitChecker
+from btfproto.store.remote import StoreServer
 from btfproto.testing import STORE_CHECKS, StoreCheck
 from btfproto.testing._store_tools import block_id, change, commit_of, must_commit, run
 from btfproto.testing.domains import person
@@ -238,3 +239,18 @@ def test_anybody_who_may_not_reach_the_service_is_refused(net: Net) -> None:
     with pytest.raises(StoreError) as refused:
         net.store_client(person(77)).status()
     assert refused.value.kind in (Kind.FORBIDDEN, Kind.UNAUTHENTICATED)
+
+
+def test_leases_are_counted_and_released_when_the_service_ends(net: Net) -> None:
+    one, two = net.store_client(), net.store_client(net.member(7))
+    assert isinstance(one.lease(Acquire(KEY, ME, 60_000)), LeaseHeld)
+    assert net.stores.figures()["leases"] == 1
+    assert isinstance(two.lease(Acquire(KEY, YOU, 60_000)), LeaseBusy)
+    net.stores.close()
+    assert net.stores.figures() == {"leases": 0, "watches": 0}
+    assert isinstance(two.lease(Acquire(KEY, YOU, 60_000)), LeaseHeld)
+
+
+def test_a_store_that_is_observed_already_is_served_as_it_is(net: Net) -> None:
+    observed = net.stores.store
+    assert StoreServer(observed, lambda commit: None).store is observed

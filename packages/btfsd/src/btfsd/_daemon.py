@@ -1,9 +1,10 @@
 """The daemon: serves until it is told to stop, and then stops in time with everything committed.
 
 The main thread only waits: for a signal, and for the moments at which the service manager wants a sign of life. The
-server has a thread with an event loop, and workers. On SIGTERM or SIGINT: no new requests, those under way end, thin
-clients' changes are committed, the store is closed. Should that take longer than `stop_seconds`, the process ends
-anyway; the store is safe in any case, but what thin clients had not synced is lost, and the exit code says so.
+server (see `_serving`) has a thread with an event loop, and workers. On SIGTERM or SIGINT: no new requests, those
+under way end, thin clients' changes are committed, the store is closed. Should that take longer than `stop_seconds`,
+the process ends anyway; the store is safe in any case, but what thin clients had not synced is lost, and the exit code
+says so.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from bttp import Limits, ServerLimits
-from bttp.blocking import BlockingServer, serve
+from bttp.blocking import BlockingServer
 
 from . import __version__
+from ._endpoints import Publisher, in_the_local_network, reachable
 from ._host import Host
 from ._notify import Notifier
-from ._services import Services
+from ._serving import serving
 from ._settings import Settings
 from ._speaker import Speaker
 
@@ -36,38 +37,20 @@ def run_daemon(settings: Settings, host: Host, environ: Mapping[str, str]) -> No
     """Serve until a signal comes. Raises BlocktreeError where it cannot start, or not commit at the end."""
     notifier = Notifier(environ, os.getpid())
     speaker = Speaker(host.identity, host.path, time.time)
-    with _signals_kept(), _closing(Services(host, settings)) as services:
-        endpoints = [*settings.listen, *([services.socket] if services.socket else [])]
-        if services.socket is None:
-            log.warning(
-                "%s is too deep for a Unix socket beside the store: this machine connects as others do", host.store
-            )
-        with serve(
-            endpoints,
-            speaker.identity,
-            services.router,
-            policy=services.policy,
-            limits=Limits(max_calls=settings.limits.max_calls),
-            server_limits=_server_limits(settings),
-        ) as server:
-            services.on_revocation(server.recheck)
-            _announce(server, host, settings, notifier)
-            _wait(notifier, speaker, server)
-            began = time.monotonic()
-            notifier.stopping()
-            _insist(settings.stop_seconds)
-            log.info("stopping", extra={"fields": {"event": "stopping"}})
-            services.drain()
-            server.drain(settings.stop_seconds * DRAIN_SHARE)
+    with _signals_kept(), serving(settings, host, speaker.identity) as served:
+        endpoints = reachable(served.server.endpoints, settings.endpoints)
+        published = endpoints if settings.endpoints.publish else ()
+        publisher = Publisher(served.reader, host.identity, host.path, published, time.time)
+        publisher.look()
+        with in_the_local_network(host.domain.root, endpoints, settings.endpoints):
+            _announce(served.server, host, settings, notifier)
+            _wait(notifier, speaker, publisher, served.server)
+        began = time.monotonic()
+        notifier.stopping()
+        _insist(settings.stop_seconds)
+        log.info("stopping", extra={"fields": {"event": "stopping"}})
+        served.drain(settings.stop_seconds * DRAIN_SHARE)
     log.info("stopped, everything is committed", extra={"fields": {"event": "stopped", "seconds": _since(began)}})
-
-
-@contextmanager
-def _closing(services: Services) -> Iterator[Services]:
-    try:
-        yield services
-    finally:
-        services.close()
 
 
 @contextmanager
@@ -101,12 +84,15 @@ def _announce(server: BlockingServer, host: Host, settings: Settings, notifier: 
     notifier.ready(f"listening on {listening}")
 
 
-def _wait(notifier: Notifier, speaker: Speaker, server: BlockingServer) -> None:
+def _wait(notifier: Notifier, speaker: Speaker, publisher: Publisher, server: BlockingServer) -> None:
     """Return when a stop signal comes. A second one ends the process at once, as its sender wants."""
-    periods = [seconds for seconds in (notifier.watchdog_seconds, speaker.interval) if seconds is not None]
+    periods = [
+        seconds for seconds in (notifier.watchdog_seconds, speaker.interval, publisher.interval) if seconds is not None
+    ]
     while not _stop_signal(min(periods, default=None)):
         notifier.alive()
         speaker.look(server.renew)
+        publisher.look()
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
@@ -132,13 +118,3 @@ def _insist(seconds: float) -> None:
 
 def _since(began: float) -> float:
     return round(time.monotonic() - began, 3)
-
-
-def _server_limits(settings: Settings) -> ServerLimits:
-    limits = settings.limits
-    return ServerLimits(
-        max_links=limits.max_links,
-        max_handshakes=limits.max_handshakes,
-        max_handshakes_per_address=limits.max_handshakes_per_address,
-        max_workers=limits.max_workers,
-    )

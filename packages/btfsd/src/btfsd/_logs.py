@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Mapping
 
-LOGGERS = ("btfsd", "btfproto", "bttp")
+LOGGERS = ("btfsd", "btfproto", "btrun", "bttp")
 _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import msgspec
@@ -9,26 +10,55 @@ from btlib.paths import BlockPath
 from btlib.principals import Principal
 from btlib.revocations import NO_REVOCATIONS, Revocations
 from btlib.verification import Decision, Stage
+from btlib.writecaps import Rights
 from bttp import Peer, RootPolicy
 
+INNER_ADVICE = "what runs in a server is shown to its own machine and to who may write at its path"
+INNER = ".bt"  #: names that belong to the runtime, not to services
 ENROLL = "ask an owner to enrol this machine: bt enroll"
 JOIN_ANEW = "if that was a mistake, let it join anew with new keys: bt enroll request"
 
 
 class ServerPolicy(RootPolicy):
-    """Members of the domain, each to where it has EXECUTE; a refusal names the next step."""
+    """Members of the domain, each to where it has EXECUTE; a refusal names the next step.
 
-    def __init__(self, root: Principal, revocations: Callable[[], Revocations] = lambda: NO_REVOCATIONS) -> None:
+    What looks into the runtime or stops something in it (paths with the name `.bt`) is for the machine itself, and for
+    those who may also WRITE at the server's path: every member has EXECUTE on all machines, to use them.
+    """
+
+    def __init__(
+        self,
+        root: Principal,
+        server: BlockPath,
+        own: Principal,
+        revocations: Callable[[], Revocations] = lambda: NO_REVOCATIONS,
+    ) -> None:
         super().__init__([root], revocations=lambda _root: revocations())
+        self._server = server
+        self._own = own
+        self._known = revocations
 
     def admit(self, peer: Peer, now: int) -> Decision:
         return _advised(super().admit(peer, now), ENROLL)
 
     def authorize(self, peer: Peer, path: BlockPath, now: int) -> Decision:
         who = peer.principals[0] if peer.principals else "PRINCIPAL"
-        return _advised(
+        decision = _advised(
             super().authorize(peer, path, now), f"ask an owner to renew the membership of {who}: bt enroll sign"
         )
+        if not decision.allowed or not self._is_inner(path) or self._own in peer.principals:
+            return decision
+        may_write = peer.decide(Rights.WRITE, self._server, now, revocations=self._known())
+        if not may_write.allowed:
+            return msgspec.structs.replace(may_write, reason=f"{may_write.reason}; {INNER_ADVICE}")
+        return min(decision, may_write, key=_end)
+
+    def _is_inner(self, path: BlockPath) -> bool:
+        return self._server.is_prefix_of(path) and INNER in path.names[len(self._server.names) :]
+
+
+def _end(decision: Decision) -> float:
+    return math.inf if decision.not_after is None else decision.not_after
 
 
 def _advised(decision: Decision, advice: str) -> Decision:

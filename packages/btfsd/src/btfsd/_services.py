@@ -1,4 +1,4 @@
-"""The services of one store: what listens at which path, who may reach it, and how all of it ends.
+"""The services of one store: their actors in a runtime, who may reach them, and what is open as long as they live.
 
 The revocation list is asked for after every commit, before whoever committed it is answered: so from the moment at
 which `bt revoke` has its answer, nothing of a revoked principal is served or taken here.
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from btfproto.domain import DomainReader
@@ -19,11 +19,14 @@ from btfproto.remote import FsServer, SessionLimits, VolumeAttacher
 from btfproto.revocations import MEMORY_FILE, FileMemory, RevocationView
 from btfproto.store import EmbeddedStore
 from btfproto.store.check import CommitChecker
-from btfproto.store.remote import StoreServer
+from btfproto.store.remote import ObservedStore, StoreServer
 from btlib.errors import BlocktreeError
+from btlib.kinds import Kind
 from btlib.revocations import Revocations
-from bttp import Router
+from btrun import Backoff, Ref, Restart, Runtime, Supervision
+from bttp import Request
 
+from ._actors import FileService, StoreService
 from ._host import Host
 from ._policy import ServerPolicy
 from ._settings import Settings
@@ -35,42 +38,74 @@ SOCKET_NAME = "btfsd.sock"
 MAX_SOCKET_PATH = 107  #: bytes of a Unix socket's path on Linux
 MIB = 1 << 20
 
+RESTART = Restart.TRANSIENT  #: one that an operator stopped stays away
+#: A defect that comes again and again makes a service slow to come back; it never ends the daemon, whose other service
+#: has no part in it.
+SUPERVISION = Supervision(intensity=1_000_000, backoff=Backoff(first=0.05, most=5.0))
+
 
 class Services:
-    """Opened on construction. `drain`, then `close`: everything is committed when `close` returns."""
+    """What they share, opened on construction. `start` puts them into a runtime; when that has ended, `close`."""
 
     def __init__(self, host: Host, settings: Settings) -> None:
         """Raises StoreError (BUSY: another process has the store), FsError (no such domain in it), IntegrityError."""
         root = host.domain.root
-        self._own = host.identity.principal
-        self.policy = ServerPolicy(root, self._revoked)
-        self.router = Router()
+        self._host = host
+        self._settings = settings
+        self._failures: list[BlocktreeError] = []
+        self.policy = ServerPolicy(root, host.path, host.identity.principal, self._revoked)
         self.socket = socket_endpoint(host.store)
         with ExitStack() as stack:
             store = EmbeddedStore(host.store, program=PROGRAM, endpoint=self.socket)
             stack.callback(store.close)
             self._view = RevocationView(store, root, FileMemory(host.domain.data / MEMORY_FILE))
-            reader = DomainReader(store, root, self._view)
-            reader.domain()
+            self._reader = DomainReader(store, root, self._view)
+            self._reader.domain()
             self._learn()
-            self._stores = StoreServer(store, CommitChecker(store, reader, root, time.time, self._revoked))
-            self._stores.store.listen(self._learn)
-            attacher = VolumeAttacher(
-                self._stores.store, host.identity, options=_options(settings), revocations=self._view
-            )
-            stack.callback(attacher.close)
-            self._files = FsServer(
-                attacher,
-                limits=_limits(settings),
-                workers=settings.limits.max_workers,
-                revocations=self._revoked,
-            )
-            stack.callback(self._files.close)
-            if settings.services.store:
-                self._stores.add_to(self.router, host.path.child(STORE_SERVICE))
-            if settings.services.files:
-                self._files.add_to(self.router, host.path.child(FILES_SERVICE))
+            self._store = ObservedStore(store)
+            self._store.listen(self._learn)
             self._owned = stack.pop_all()
+
+    @property
+    def reader(self) -> DomainReader:
+        """Reads and verifies the public records of the store."""
+        return self._reader
+
+    def start(self, runtime: Runtime) -> list[Ref]:
+        """Spawn those that are switched on, at their names below the runtime. In its thread."""
+        on = self._settings.services
+        started = []
+        if on.store:
+            started.append(runtime.spawn(StoreService, self._serve_store, name=STORE_SERVICE, restart=RESTART))
+        else:
+            runtime.router.add(self._host.path.child(STORE_SERVICE), _switched_off("services.store"), inline=True)
+        if on.files:
+            making = self._serve_files, self._kept
+            started.append(runtime.spawn(FileService, *making, name=FILES_SERVICE, restart=RESTART))
+        else:
+            runtime.router.add(self._host.path.child(FILES_SERVICE), _switched_off("services.files"), inline=True)
+        return started
+
+    def _serve_store(self) -> StoreServer:
+        check = CommitChecker(self._store, self._reader, self._host.domain.root, time.time, self._revoked)
+        return StoreServer(self._store, check)
+
+    def _serve_files(self) -> tuple[FsServer, VolumeAttacher]:
+        settings = self._settings
+        attacher = VolumeAttacher(self._store, self._host.identity, options=_options(settings), revocations=self._view)
+        server = FsServer(
+            attacher, limits=_limits(settings), workers=settings.limits.max_workers, revocations=self._revoked
+        )
+        return server, attacher
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        """Keep the error of a last commit: an actor that ends can only log it, and the exit code must tell it."""
+        try:
+            yield
+        except BlocktreeError as error:
+            self._failures.append(error)
+            raise
 
     def on_revocation(self, recheck: Callable[[], None]) -> None:
         """Call it when the list has changed, so that links are judged by it; in a thread that may wait."""
@@ -93,18 +128,22 @@ class Services:
             log.info(
                 "revocation list %d: %d principals, %d writecaps", known.version, *counts, extra={"fields": fields}
             )
-            own = known.revoked(self._own, int(time.time()))
+            own = known.revoked(self._host.identity.principal, int(time.time()))
             if own is not None:
                 log.error("this machine itself is out, whoever knows does not speak with it: %s", own)
 
-    def drain(self) -> None:
-        """Let nobody wait for events any more, so that all requests come to their end."""
-        self._stores.drain()
-        self._files.drain()
-
     def close(self) -> None:
-        """End sessions, commit what thin clients wrote, close the store; idempotent. Raises the first error of it."""
+        """Close the store; idempotent. Raises the first error of the services' last commits, and of its own."""
         self._owned.close()
+        if self._failures:
+            raise self._failures[0]
+
+
+def _switched_off(setting: str) -> Callable[[Request], bytes]:
+    def refuse(request: Request) -> bytes:
+        raise BlocktreeError(f"{request.path} is switched off here ({setting})", kind=Kind.NO_SUCH_TARGET)
+
+    return refuse
 
 
 def socket_endpoint(store: Path) -> str | None:

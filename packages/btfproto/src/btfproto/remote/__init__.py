@@ -7,7 +7,7 @@ an `Attacher`; `VolumeAttacher` is the one that goes by the grants of a domain.
 from ._attachment import Attacher, Attachment
 from ._client import FsClient
 from ._limits import SessionLimits
-from ._server import FsServer
+from ._server import CHANGES, FsServer
 from ._volumes import VolumeAttacher
 
-__all__ = ["Attacher", "Attachment", "FsClient", "FsServer", "SessionLimits", "VolumeAttacher"]
+__all__ = ["CHANGES", "Attacher", "Attachment", "FsClient", "FsServer", "SessionLimits", "VolumeAttacher"]

@@ -15,7 +15,7 @@ from btlib.paths import BlockPath
 from btserde import SerdeError
 from bttp.errors import BttpError
 
-from btfproto._dial import Dialer
+from btfproto._dial import Dialer, Doubt
 from btfproto.errors import FsError
 from btfproto.messages import MessageError, decode_fs_reply, encode_fs_call, files, printable
 
@@ -29,10 +29,14 @@ Reply = TypeVar("Reply", bound=msgspec.Struct)
 
 
 class SessionLostError(FsError):
-    """The server does not know the session any more. The client attaches again."""
+    """The server does not know the session any more. The client attaches again.
 
-    def __init__(self) -> None:
+    `in_doubt`: the request had gone out before, over a link that was lost, and may have taken effect.
+    """
+
+    def __init__(self, *, in_doubt: bool = False) -> None:
         super().__init__(Kind.STALE, "the server has forgotten this session")
+        self.in_doubt = in_doubt
 
 
 class FsSession:
@@ -89,19 +93,20 @@ class FsSession:
         self, session: bytes, request: files.FsRequest, expected: type[Reply], path: BlockPath, seconds: float
     ) -> Reply:
         call = files.FsCall(session=session, number=next(self._numbers), request=request)
+        doubt = Doubt()
         try:
             message = encode_fs_call(call)
         except SerdeError as error:
             raise FsError(Kind.INVALID, f"a request that no server can answer: {error}") from error
         try:
-            body = self._dialer.call(path, message, timeout=seconds)
+            body = self._dialer.call(path, message, timeout=seconds, doubt=doubt)
             reply = decode_fs_reply(body)
         except MessageError as error:
             raise FsError(error.kind, f"{self._dialer.endpoint}: {error.message}") from error
         except BttpError as error:
             raise FsError(error.kind, printable(error.message), error.hint) from error
         if isinstance(reply, files.NoSession):
-            raise SessionLostError
+            raise SessionLostError(in_doubt=doubt.sent)
         if not isinstance(reply, expected):
             raise lie(f"{type(reply).__name__} where {expected.__name__} belongs")
         return reply

@@ -83,6 +83,10 @@ class FsServer:
         self.sessions.end_all()
         self._workers.shutdown()
 
+    def figures(self) -> dict[str, int]:
+        """How much it has to remember, for people."""
+        return self.sessions.figures()
+
     async def handle(self, request: Request) -> Parts:
         """Everything but `Changes`."""
         return await asyncio.get_running_loop().run_in_executor(self._workers, self._respond, request)

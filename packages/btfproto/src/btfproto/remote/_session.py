@@ -136,6 +136,15 @@ class Session:
 
     # --- open files
 
+    @property
+    def open_files(self) -> int:
+        return len(self._files)
+
+    @property
+    def lock_owners(self) -> int:
+        """Who may hold locks in it, counted for each file."""
+        return sum(len(file.owners) for file in self._files.copy().values())
+
     def opened(self, handle: Handle, inode: Inode) -> int:
         """The session's number for a provider's handle; closes it where there are too many."""
         with self._lock:

@@ -47,6 +47,15 @@ class SessionTable:
     def __len__(self) -> int:
         return len(self._places)
 
+    def figures(self) -> dict[str, int]:
+        """How many sessions there are, without a link too, and what they have open."""
+        sessions = [place.session for place in self._places.copy().values()]
+        return {
+            "sessions": len(sessions),
+            "open files": sum(session.open_files for session in sessions),
+            "lock owners": sum(session.lock_owners for session in sessions),
+        }
+
     def open(
         self, attachment: Attachment, request: Request, *, read_only: bool = False, standing: Standing = NO_STANDING
     ) -> Session:

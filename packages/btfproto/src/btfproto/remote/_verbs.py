@@ -288,7 +288,8 @@ MUTATING: frozenset[type] = frozenset(
 )
 
 #: Verbs whose repetition must not act again (beside the mutating ones): the first reply is kept and given again.
-ONCE: frozenset[type] = MUTATING | {files.Open, files.Close, files.SetLock}
+#: A failure of the background is reported once: its repetition must not be a success.
+ONCE: frozenset[type] = MUTATING | {files.Open, files.Close, files.SetLock, files.Flush, files.FSync}
 
 
 def needs_write(request: files.FsRequest) -> bool:

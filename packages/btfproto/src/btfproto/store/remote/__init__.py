@@ -3,6 +3,6 @@
 from ._client import StoreClient
 from ._desk import LeaseDesk
 from ._observed import ObservedStore
-from ._server import CommitCheck, StoreServer
+from ._server import WATCH, CommitCheck, StoreServer
 
-__all__ = ["CommitCheck", "LeaseDesk", "ObservedStore", "StoreClient", "StoreServer"]
+__all__ = ["WATCH", "CommitCheck", "LeaseDesk", "ObservedStore", "StoreClient", "StoreServer"]

@@ -67,13 +67,23 @@ class LeaseDesk:
                     return Fenced(key, taken.fence)
         return None
 
+    def __len__(self) -> int:
+        return len(self._taken)
+
     def link_closed(self, link: int) -> None:
         """Release what was taken over a link."""
         with self._lock:
-            mine = {key: taken for key, taken in self._taken.items() if taken.link == link}
-            for key, taken in mine.items():
-                del self._taken[key]
-                self._store.lease(Release(key, taken.holder))
+            self._release([key for key, taken in self._taken.items() if taken.link == link])
+
+    def release_all(self) -> None:
+        """Release everything."""
+        with self._lock:
+            self._release(list(self._taken))
+
+    def _release(self, keys: Sequence[bytes]) -> None:
+        for key in keys:
+            taken = self._taken.pop(key)
+            self._store.lease(Release(key, taken.holder))
 
     def _check_count(self, key: bytes, link: int) -> None:
         if key not in self._taken and sum(taken.link == link for taken in self._taken.values()) >= MAX_LEASES:

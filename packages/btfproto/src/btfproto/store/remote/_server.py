@@ -44,11 +44,12 @@ CommitCheck = Callable[[Commit], None]
 
 
 class StoreServer:
-    """The store service. Thread-safe. It does not close the store that it serves."""
+    """The store service. Thread-safe. It does not close the store that it serves; `close` ends what clients hold."""
 
     def __init__(self, store: Store, check: CommitCheck, *, clock: Callable[[], float] = time.monotonic) -> None:
         """`check` raises BlocktreeError for a commit that must not be applied."""
-        self.store = ObservedStore(store)  #: for whoever uses the same store in this process
+        #: for whoever uses the same store in this process
+        self.store = store if isinstance(store, ObservedStore) else ObservedStore(store)
         self._check = check
         self._clock = clock
         self._desk = LeaseDesk(self.store)
@@ -66,6 +67,14 @@ class StoreServer:
         """Answer all long polls now, and later ones at once: the server is about to stop. From any thread."""
         self._draining = True
         self.store.tell()
+
+    def close(self) -> None:
+        """Release the leases that clients hold; idempotent. They ask anew at whoever serves the store next."""
+        self._desk.release_all()
+
+    def figures(self) -> dict[str, int]:
+        """How much it has to remember, for people."""
+        return {"leases": len(self._desk), "watches": sum(self._watches.copy().values())}
 
     def handle(self, request: Request) -> Parts:
         """Everything but `Watch`."""
