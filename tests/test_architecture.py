@@ -111,6 +111,7 @@ SHELLS: dict[str, list[str]] = {
         "_sockets.py",
         "_stream.py",
         "_workers.py",
+        "tapping.py",  # a file of frames
         "blocking/*",
         "sealed/_keeper.py",  # new keys need randomness
         "sealed/_links.py",

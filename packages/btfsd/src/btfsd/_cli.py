@@ -12,6 +12,7 @@ import msgspec
 import typer
 from btlib.errors import BlocktreeError
 from btlib.exits import ExitCode, exit_code
+from bttp.tapping import tap_from_environment
 
 from . import __version__
 from ._configuration import Configuration, Key, dotted, known_keys, load_configuration
@@ -75,6 +76,7 @@ def serve(
         options["log", "json"] = True
     settings = load_configuration(config, os.environ, options).settings
     start_logging(settings.log.level, as_json=settings.log.json, environ=os.environ)
+    tap_from_environment(os.environ)
     run_daemon(settings, unlock(settings, os.environ), os.environ)
 
 

@@ -23,6 +23,7 @@ from btlib.identity import Identity
 from btlib.kinds import Kind
 from btlib.process_keys import for_process
 from btlib.unlocking import unlock_domain
+from bttp.tapping import tap_from_environment
 
 from ._options import MountOptions
 
@@ -47,6 +48,7 @@ class Opened:
 def open_source(source: str, options: MountOptions, environ: Mapping[str, str]) -> Opened:
     """Open what is to be mounted, asking for the passphrase where it is not given. Raises BlocktreeError."""
     where = environ if options.home is None else {**environ, "BLOCKTREE_HOME": str(options.home)}
+    tap_from_environment(environ)
     domain, path = Home.find(where).resolve(source)
     identity = _unlock(domain, options, where)
 

@@ -30,6 +30,13 @@ log = logging.getLogger("bttp")
 
 _numbers = itertools.count(1)
 _shells: weakref.WeakSet[ShellBase] = weakref.WeakSet()
+_observers: list[Callable[[ShellBase], None]] = []
+
+
+def observe_links(observe: Callable[[ShellBase], None]) -> Callable[[], None]:
+    """Show it every link that begins in this process from now on, at either end; the result forgets it."""
+    _observers.append(observe)
+    return lambda: _observers.remove(observe)
 
 
 class ShellBase:
@@ -54,6 +61,8 @@ class ShellBase:
         self._unfinished = 0  # handlers of calls and streams that still run
         self._tally = Tally()  # the same, of all links that share it
         _shells.add(self)
+        for observe in tuple(_observers):
+            observe(self)
 
     @property
     def peer(self) -> Peer:
