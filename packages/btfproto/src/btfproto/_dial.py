@@ -23,7 +23,14 @@ from typing import Protocol
 
 from btlib.kinds import Kind
 from btlib.paths import BlockPath
-from bttp.errors import AuthenticationError, BttpError, ConnectionLostError, DeadlineError, UnreachableError
+from bttp.errors import (
+    AuthenticationError,
+    BttpError,
+    ConnectionLostError,
+    DeadlineError,
+    NotSentError,
+    UnreachableError,
+)
 
 FIRST_PAUSE = 0.05  #: seconds before the second attempt: a server that restarts at once is hardly missed
 LONGEST_PAUSE = 2.0  #: seconds between attempts: what a user hardly notices when the server comes back
@@ -42,6 +49,15 @@ class Link(Protocol):
     def call(self, path: BlockPath, body: Buffer | Sequence[Buffer], *, timeout: float | None) -> memoryview: ...
     def recheck(self) -> None: ...
     def close(self) -> None: ...
+
+
+class Doubt:
+    """What became of a call before it was answered: `sent` where an earlier attempt may have taken effect."""
+
+    __slots__ = ("sent",)
+
+    def __init__(self) -> None:
+        self.sent = False
 
 
 class _Outage:
@@ -81,8 +97,13 @@ class Dialer:
         self._outage: _Outage | None = None
         self._closing = threading.Event()
 
-    def call(self, path: BlockPath, body: Sequence[Buffer], *, timeout: float | None) -> memoryview:
-        """The reply. Raises BttpError: UnreachableError once patience is at its end, others as the link does."""
+    def call(
+        self, path: BlockPath, body: Sequence[Buffer], *, timeout: float | None, doubt: Doubt | None = None
+    ) -> memoryview:
+        """The reply. Raises BttpError: UnreachableError once patience is at its end, others as the link does.
+
+        `doubt` is told whether what is answered is a repetition.
+        """
         since: float | None = None
         while True:
             try:
@@ -92,7 +113,11 @@ class Dialer:
             except DeadlineError:
                 if self.patience < FOR_EVER:
                     raise
+                if doubt is not None:
+                    doubt.sent = True
             except (ConnectionLostError, UnreachableError) as error:
+                if doubt is not None and isinstance(error, ConnectionLostError):
+                    doubt.sent = doubt.sent or not isinstance(error, NotSentError)
                 since = self._clock() if since is None else since
                 outage = self._note(error)
                 self._wait(min(since, outage.since), outage, error)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from btfproto.errors import FsError
@@ -26,6 +28,7 @@ from btfproto.provider import (
 from btfproto.remote import FsClient, SessionLimits
 from btfproto.testing.provider import write_file
 from btlib import Kind
+from bttp import ConnectionLostError
 
 from .conftest import MakeNet, Net
 
@@ -428,3 +431,106 @@ def test_the_server_counts_what_its_sessions_hold(net: Net) -> None:
     assert net.files.figures() == {"sessions": 1, "open files": 1, "lock owners": 1}
     client.close(handle)
     assert net.files.figures() == {"sessions": 1, "open files": 0, "lock owners": 0}
+
+
+class TestDoubt:
+    """The reply is lost with the link, and the server is started anew before the request is repeated."""
+
+    @pytest.fixture
+    def shaken(self, net: Net) -> tuple[Net, FsClient, Callable[[], None]]:
+        client = net.client()
+
+        def lose_the_next_reply() -> None:
+            link = client._session._dialer.link()
+            call = link.call
+
+            def answered_in_vain(*arguments: Any, **named: Any) -> memoryview:
+                call(*arguments, **named)
+                link.close()
+                net.files.sessions.end_all()
+                raise ConnectionLostError("lost")
+
+            link.call = answered_in_vain  # type: ignore[method-assign]
+
+        return net, client, lose_the_next_reply
+
+    def test_what_was_made_is_made_once(self, shaken: tuple[Net, FsClient, Callable[[], None]]) -> None:
+        net, client, lose = shaken
+        root = client.root
+        inode = write_file(client, root, "old", b"old")
+        for make in (
+            lambda: client.mkdir(root, "directory", 0o755, ME),
+            lambda: client.symlink(root, "link", "target", ME),
+            lambda: client.mknod(root, "fifo", FileKind.FIFO, 0o644, ME),
+            lambda: client.link(inode, root, "again"),
+        ):
+            lose()
+            make()
+        lose()
+        _, handle = client.create(root, "new", 0o644, ME, READ_WRITE | OpenFlags.EXCLUSIVE)
+        client.close(handle)
+        names = sorted(entry.name for entry in net.fs.readdir(net.fs.root, 0, 100))
+        assert names == ["again", "directory", "fifo", "link", "new", "old"]
+
+    def test_what_was_removed_is_removed_once(self, shaken: tuple[Net, FsClient, Callable[[], None]]) -> None:
+        net, client, lose = shaken
+        write_file(client, client.root, "file", b"")
+        client.mkdir(client.root, "directory", 0o755, ME)
+        lose()
+        client.unlink(client.root, "file")
+        lose()
+        client.rmdir(client.root, "directory")
+        assert net.fs.readdir(net.fs.root, 0, 100) == []
+
+    @pytest.mark.parametrize("flags", [RenameFlags.NONE, RenameFlags.EXCHANGE])
+    def test_what_was_moved_is_moved_once(
+        self, shaken: tuple[Net, FsClient, Callable[[], None]], flags: RenameFlags
+    ) -> None:
+        net, client, lose = shaken
+        one, two = write_file(client, client.root, "one", b"1"), write_file(client, client.root, "two", b"2")
+        lose()
+        client.rename(client.root, "one", client.root, "two", flags)
+        found = {entry.name: entry.inode for entry in net.fs.readdir(net.fs.root, 0, 100)}
+        assert found == ({"two": one} if flags is RenameFlags.NONE else {"two": one, "one": two})
+
+    def test_what_may_have_been_appended_twice_is_reported(
+        self, shaken: tuple[Net, FsClient, Callable[[], None]]
+    ) -> None:
+        _, client, lose = shaken
+        handle = client.open(write_file(client, client.root, "log", b""), OpenFlags.WRITE | OpenFlags.APPEND)
+        lose()
+        client.write(handle, 0, b"line")
+        with pytest.raises(FsError, match="started anew"):
+            client.fsync(handle)
+        client.close(handle)
+
+    def test_a_request_that_never_went_out_fails_as_it_must(self, net: Net) -> None:
+        client = net.client()
+        client.mkdir(client.root, "there", 0o755, ME)
+        net.files.sessions.end_all()
+        with pytest.raises(FsError) as refused:
+            client.mkdir(client.root, "there", 0o755, ME)
+        assert refused.value.kind is Kind.EXISTS
+        net.files.sessions.end_all()
+        with pytest.raises(FsError) as refused:
+            client.unlink(client.root, "absent")
+        assert refused.value.kind is Kind.NOT_FOUND
+
+    def test_a_failure_is_reported_although_its_first_report_was_lost(self, net: Net) -> None:
+        client = net.client()
+        inode = write_file(client, client.root, "file", b"")
+        handle = client.open(inode, READ_WRITE)
+        client.write(handle, 0, b"x")
+        net.fs.table[inode].error = FsError(Kind.IO, "the disk failed")
+        link = client._session._dialer.link()
+        call = link.call
+
+        def answered_in_vain(*arguments: Any, **named: Any) -> memoryview:
+            call(*arguments, **named)
+            link.close()
+            raise ConnectionLostError("lost")
+
+        link.call = answered_in_vain  # type: ignore[method-assign]
+        with pytest.raises(FsError, match="the disk failed"):
+            client.flush(handle)
+        client.close(handle)

@@ -37,6 +37,7 @@ from btfproto.provider import (
 )
 
 from ._checks import check_attributes, check_entries, check_target, check_xattr_names, lie
+from ._doubt import Doubted
 from ._feed import ChangeFeed
 from ._link import FsSession, SessionLostError
 from ._memory import KEPT_FLAGS, Handles, OpenHandle, bad_handle, lost
@@ -278,16 +279,18 @@ class FsClient:
     def _inode_call_in(self, request: files.FsRequest, expected: type[Reply], *inodes: Inode) -> tuple[Reply, int]:
         """A call about some inodes, and the generation in which it was answered."""
 
+        calls = Doubted(self._session, request, expected, self._places)
+
         def attempt(generation: int) -> Reply:
             for inode in inodes:
                 self._places.introduce(inode, generation)
             try:
-                return self._session.call(request, expected, generation)
+                return calls.send(generation)
             except FsError as error:
                 lost_one = error.kind is Kind.STALE and not isinstance(error, SessionLostError)
                 if not lost_one or not self._places.look_again(inodes, generation):
                     raise
-            return self._session.call(request, expected, generation)
+            return calls.send(generation)
 
         return self._renewing(attempt)
 
@@ -303,7 +306,12 @@ class FsClient:
 
         def attempt(generation: int) -> Reply:
             self._reopen(file, generation)
-            return self._session.call(request(file.remote), expected, generation)
+            try:
+                return self._session.call(request(file.remote), expected, generation)
+            except SessionLostError as gone:
+                if dirty and gone.in_doubt and file.flags & OpenFlags.APPEND:
+                    file.lost = True  # it may be there twice
+                raise
 
         reply, _ = self._renewing(attempt)
         if dirty:

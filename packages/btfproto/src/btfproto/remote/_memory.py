@@ -51,6 +51,9 @@ class Names:
         if other is not None:
             self.learn(parent, name, other)
 
+    def inode(self, parent: Inode, name: str) -> Inode | None:
+        return self._inodes.get((parent, name))
+
     def inodes(self) -> list[Inode]:
         return list(self._places)
 

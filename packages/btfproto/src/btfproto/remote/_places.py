@@ -55,6 +55,11 @@ class Places:
         with self._lock:
             self._names.moved(parent, name, new_parent, new_name, exchange=exchange)
 
+    def inode(self, parent: Inode, name: str) -> Inode | None:
+        """What was last seen under a name."""
+        with self._lock:
+            return self._names.inode(parent, name)
+
     def inodes(self) -> list[Inode]:
         """All that have a name."""
         with self._lock:
