@@ -86,7 +86,18 @@ class RemoteTarget:
             head = way.head
         else:
             head, timeout = self._from_within(worker, way, message, timeout)  # type: ignore[arg-type]
-        reply = await self._ask(head + wire.body_of(way.message.body(message)), timeout)  # type: ignore[arg-type]
+        body = way.message.body(message)
+        size = len(body)
+        request = head + (wire.LENGTHS[size] + body if size < wire.SHORT else wire.body_of(body))
+        try:  # as `_ask`, without one more coroutine
+            carrier = self._carrier()
+            while self._outbox:
+                await self._runtime.loop.pause()
+            reply = await carrier.call(self._ref.path, request, timeout=timeout)  # type: ignore[arg-type]
+        except BttpError as error:
+            if (told := _as_of_actors(error, self._ref.path, timeout)) is None:  # type: ignore[arg-type]
+                raise
+            raise told from error
         return way.answer.read(reply)
 
     def _from_within(
