@@ -1,8 +1,8 @@
 """`Doubted`: a request that may have taken effect before the server was started anew.
 
 A server answers a repetition from its record of replies. Where that was lost with the session, the repetition is
-carried out again, and may fail *because* the first attempt succeeded: the name to be made exists, the one to be removed does
-not. Such a failure is then the success it hides. A request of which no earlier attempt went out is not touched.
+carried out again, and may fail *because* the first attempt succeeded: the name to be made exists, the one to be removed
+does not. Such a failure is then the success it hides. A request of which no earlier attempt went out is not touched.
 """
 
 from __future__ import annotations
