@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -115,6 +116,7 @@ def test_the_environment_says_where_to(tmp_path: Path) -> None:
     file = tmp_path / "frames.tap"
     tap_from_environment({})()
     end = tap_from_environment({"BLOCKTREE_TAP": str(file), "BLOCKTREE_TAP_BODIES": "1"})
+    gc.collect()  # it lasts until it is ended, and not only as long as somebody holds something
     call(b"in the environment")
     end()
     assert b"in the environment" in file.read_bytes()

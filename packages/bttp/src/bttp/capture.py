@@ -153,7 +153,7 @@ class CaptureLines:
     def payload(self, record: Captured) -> str:
         """The body, as much as was kept and is fit to be shown; empty where there is none."""
         body = record.body
-        if not body or record.what is What.REMARK or _FIXED.get(_inner(record.kind, record.kept)) is None:
+        if not body or record.what is What.REMARK or _inner(record.kind, record.kept) not in _FIXED:
             return ""
         more = f" … {len(body) - MAX_SHOWN} more" if len(body) > MAX_SHOWN else ""
         return f"{ascii(body[:MAX_SHOWN])[1:]}{more}"

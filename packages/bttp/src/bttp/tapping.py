@@ -11,7 +11,6 @@ writing is for looking, not for proof: it stops at a limit, and an error of the 
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import stat
@@ -24,8 +23,9 @@ from pathlib import Path
 from btlib.kinds import Kind
 
 from ._core import Direction
+from ._frames import FrameKind
 from ._shell_base import ShellBase, observe_links
-from .capture import MAGIC, WHAT, Captured, FrameCutter, FrameKind, What, encode_record, kept_of
+from .capture import MAGIC, WHAT, Captured, FrameCutter, What, encode_record, kept_of
 from .errors import BttpError
 
 VARIABLE = "BLOCKTREE_TAP"
@@ -108,16 +108,26 @@ class TapFile:
                 self._descriptor = -1
 
 
-@contextmanager
-def tapped(file: Path, *, bodies: bool = False) -> Iterator[None]:
-    """Write down the frames of all links that open in this process until the block ends. Raises BttpError."""
+def tap_links(file: Path, *, bodies: bool = False) -> Callable[[], None]:
+    """Write down the frames of all links that open in this process; the result ends that. Raises BttpError."""
     tap = TapFile(file, bodies=bodies)
     forget = observe_links(tap.observe)
+
+    def end() -> None:
+        forget()
+        tap.close()
+
+    return end
+
+
+@contextmanager
+def tapped(file: Path, *, bodies: bool = False) -> Iterator[None]:
+    """The same until the block ends."""
+    end = tap_links(file, bodies=bodies)
     try:
         yield
     finally:
-        forget()
-        tap.close()
+        end()
 
 
 def tap_from_environment(environ: Mapping[str, str]) -> Callable[[], None]:
@@ -125,11 +135,10 @@ def tap_from_environment(environ: Mapping[str, str]) -> Callable[[], None]:
     name = environ.get(VARIABLE)
     if not name:
         return lambda: None
-    stack = contextlib.ExitStack()
     bodies = environ.get(BODIES_VARIABLE, "") not in ("", "0")
-    stack.enter_context(tapped(Path(name), bodies=bodies))
+    end = tap_links(Path(name), bodies=bodies)
     log.warning("the frames of all links are written into %s%s", name, ", bodies as well" if bodies else "")
-    return stack.close
+    return end
 
 
 def _open_private(file: Path) -> int:
