@@ -21,6 +21,7 @@ from .commands import (
     init,
     key,
     mounting,
+    net,
     protocol,
     ps,
     recover,
@@ -28,6 +29,7 @@ from .commands import (
     revoke,
     scrub,
     status,
+    transfer,
 )
 
 HELP = """One tree of names for files, machines and messages.
@@ -64,6 +66,8 @@ def build_app() -> typer.Typer:
     app.command()(files.ls)
     app.command()(files.cat)
     app.command()(copying.cp)
+    app.command("import")(transfer.import_tree)
+    app.command("export")(transfer.export_tree)
     app.command()(files.mkdir)
     app.command()(files.rm)
     app.command()(mounting.mount)
@@ -82,5 +86,6 @@ def build_app() -> typer.Typer:
     app.add_typer(access.build(), name="access")
     app.add_typer(key.build(), name="key")
     app.add_typer(agent.build(), name="agent")
+    app.add_typer(net.build(), name="net")
     app.add_typer(protocol.build(), name="protocol")
     return app

@@ -17,7 +17,7 @@ from ._rollback import (
     name_blocks,
 )
 from ._scrub import Damage, Meter, scrub_store
-from ._tree import Unreadable, scrub_tree, walk_tree
+from ._tree import Unreadable, scrub_tree, stretches, walk_tree
 
 __all__ = [
     "NOTE_NAME",
@@ -46,5 +46,6 @@ __all__ = [
     "opened_copy",
     "scrub_store",
     "scrub_tree",
+    "stretches",
     "walk_tree",
 ]
