@@ -20,7 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "btspeed": set(),
     "btserde": {"btspeed", "msgspec"},
     "btlib": {"btspeed", "btserde", "msgspec", "cryptography", "mnemonic", "shamir_mnemonic", "keyring", "tpm2_pytss"},
-    "bttp": {"btserde", "btlib", "msgspec", "cryptography", "anyio", "uvloop"},
+    "bttp": {"btspeed", "btserde", "btlib", "msgspec", "cryptography", "anyio", "uvloop"},
     "btrun": {"btserde", "btlib", "bttp", "msgspec", "anyio"},
     "btfproto": {"btserde", "btlib", "bttp", "msgspec", "anyio", "cryptography", "zeroconf"},
     "btfsd": {"btserde", "btlib", "bttp", "btrun", "btfproto", "msgspec", "anyio", "typer"},

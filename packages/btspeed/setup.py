@@ -44,6 +44,12 @@ setup(
             py_limited_api=True,
         ),
         Extension(
+            "btspeed._frames",
+            sources=["src/btspeed/_frames.c"],
+            extra_compile_args=COMPILE,
+            py_limited_api=True,
+        ),
+        Extension(
             "btspeed._waiting",
             sources=["src/btspeed/_waiting.c"],
             extra_compile_args=COMPILE,

@@ -183,7 +183,7 @@ def test_limits_of_the_peer_are_refused_here_by_name() -> None:
 def test_more_calls_than_announced_are_answered_with_the_limit() -> None:
     pair = opened(server_limits=Limits(max_calls=1))
     inject(pair.client, ROUTE, wire.call_frame(1, 1, 0, 0, b""), wire.call_frame(3, 1, 0, 0, b""))
-    pair.client._exchange._calling[3] = "token"
+    pair.client._exchange.calling[3] = "token"
     pair.run()
     (failed,) = pair.client_events
     assert isinstance(failed, CallFailed)

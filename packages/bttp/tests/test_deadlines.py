@@ -41,4 +41,4 @@ def test_memory_follows_what_is_pending() -> None:
     for number in range(10_000):
         deadlines.add(number, 30.0)
         deadlines.discard(number)
-    assert len(deadlines._heap) <= _SLACK + 2
+    assert len(deadlines.heap) <= _SLACK + 2

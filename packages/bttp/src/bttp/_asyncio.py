@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from math import inf
 from time import monotonic
 from typing import cast
 
@@ -30,6 +31,8 @@ from ._workers import Workers
 from .errors import BttpError, ConnectionLostError
 
 HIGH_WATER = 128 * 1024  # of the transport's own buffer; a larger one halves the throughput of bulk
+PIECE = 256  # messages that wait when they leave though the turn is not over: the peer works while more are said
+ALONE = 4  # calls in a row that were alone, after which the next one does not wait for others of its turn
 LINGER = 2.0  # seconds that the last words of a closed link may take to leave
 
 
@@ -52,7 +55,11 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._paused = False
         self._flushing = False  # a flush is due this turn
+        self._heap = core.deadlines.heap
+        self._frames, self._lined_up, self._calling = core.outbox.frames, core.outbox.lined_up, core.calling
         self._timer: asyncio.TimerHandle | None = None
+        self._wakes = inf  # when it rings
+        self._alone = 0  # so many calls in a row had the link to themselves
         self._lingering: asyncio.TimerHandle | None = None  # an ended link's last words are on their way
         self._tasks: dict[int, asyncio.Task[None]] = {}  # by call
         self._all_tasks = tasks  # the owner's: it ends them
@@ -81,8 +88,12 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
             fields = encode_fields(key, trace, repeat)
             number = self._core.call(path, body, waiter, timeout, monotonic(), fields)
         if not self._flushing:
-            self._flushing = True
-            self._loop.call_soon(self._flush)
+            if self._alone >= ALONE:
+                self._alone -= 1
+                self._flush()
+            else:
+                self._flushing = True
+                self._loop.call_soon(self._flush)
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -101,6 +112,8 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
         if not self._flushing:
             self._flushing = True
             self._loop.call_soon(self._flush)
+        elif len(self._frames) >= PIECE and not self._paused:
+            self._flush()
 
     def stream(
         self,
@@ -161,14 +174,21 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
         self._transport = transport
         transport.set_write_buffer_limits(high=HIGH_WATER)
         self._flush()
+        self._look_at_clock()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._core.receive_data(self._buffer[:nbytes], monotonic())
-        self.handle_events()
-        self._flush()
+        core = self._core
+        self._alone = self._alone + 1 if len(self._calling) == 1 else 0
+        core.receive_data(self._buffer[:nbytes], monotonic())
+        if core.events:
+            self.handle_events()
+        if self._frames or self._lined_up or core.unsent or self._ended:
+            self._flush()
+        elif ((heap := self._heap) and heap[0][0] < self._wakes) or core.admitted_until < self._wakes:
+            self._look_at_clock()
 
     def eof_received(self) -> None:
         self._core.receive_eof()
@@ -200,30 +220,38 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
 
     def _flush(self) -> None:
         """Write what the network takes, act on what that sets free, and set the timer."""
-        core, transport = self._core, self._transport
+        core, transport, events = self._core, self._transport, self._core.events
         self._flushing = False
-        self.handle_events()
-        while not self._paused and core.has_output and (data := core.data_to_send()):
+        if events:
+            self.handle_events()
+        while (self._frames or self._lined_up or core.unsent) and not self._paused:
+            data = core.data_to_send()
+            if not data:
+                break
             if transport is not None:
                 transport.write(data)
-            self.handle_events()
+            if events:
+                self.handle_events()
         if self._ended and transport is not None and not self._paused:
             transport.close()
-        self._set_timer()
+        # The time for a PING only moves away: what may come sooner than the timer are deadlines and the end of rights.
+        if ((heap := self._heap) and heap[0][0] < self._wakes) or core.admitted_until < self._wakes or self._ended:
+            self._look_at_clock()
 
-    def _set_timer(self) -> None:
+    def _look_at_clock(self) -> None:
         when = self._core.next_timeout()
-        timer = self._timer
-        if timer is not None:
-            if when is not None and timer.when() <= when:
-                return  # it fires early and looks again: cheaper than a new timer for every call
-            timer.cancel()
+        if when is not None and when >= self._wakes:
+            return  # the timer rings early and looks again: cheaper than a new one for every call
+        if self._timer is not None:
+            self._timer.cancel()
         self._timer = None if when is None else self._loop.call_at(when, self._on_timer)
+        self._wakes = inf if when is None else when
 
     def _on_timer(self) -> None:
-        self._timer = None
+        self._timer, self._wakes = None, inf
         self._core.handle_timeout(monotonic())
         self._flush()
+        self._look_at_clock()
 
     # --- handlers
 

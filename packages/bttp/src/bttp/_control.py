@@ -44,7 +44,7 @@ class Control:
     _exchange: Receiver
     _introduction: Introduction
     _proofs: Proofs
-    _admitted_until: float
+    admitted_until: float
     _answered: bool
 
     def _move(self, what: Step) -> None:
@@ -82,7 +82,7 @@ class Control:
 
     def stands(self, seconds: float | None) -> None:
         """The peer is admitted for so many seconds from `now`; its rights to paths are looked up anew."""
-        self._admitted_until = inf if seconds is None else self._exchange.now + seconds
+        self.admitted_until = inf if seconds is None else self._exchange.now + seconds
         self._exchange.judge_anew()
 
     def set_time(self, now: float) -> None:

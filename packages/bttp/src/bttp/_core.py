@@ -81,19 +81,16 @@ class LinkCore(Control):
         self._limits = limits
         self._introduction = Introduction(role, keys.certificate, identities, limits, instance)
         self._proofs = Proofs(self._introduction)
-        self._admitted_until = inf
+        self.admitted_until = inf  #: on the clock of `now`
         self.events: deque[Event] = deque()  #: what `next_event` takes from
         self._exchange = exchange = Receiver(role, limits, self.statistics, self.events)
         # What an open link does, is the exchange's; a call less matters here.
         self.call, self.send, self.cancel = exchange.call, exchange.send, exchange.cancel
-        self.reply, self.fail, self.hold, self.consumed = (
-            exchange.reply,
-            exchange.fail,
-            exchange.hold,
-            exchange.consumed,
-        )
+        self.reply, self.fail, self.hold = exchange.reply, exchange.fail, exchange.hold
+        self.consumed = exchange.consumed
         self.max_calls, self.max_queued = limits.max_calls, limits.max_queued
         self.outbox, self.park = exchange.outbox, exchange.park
+        self.deadlines, self.calling = exchange.deadlines, exchange.calling
         self.open, self.streams, self.limit_stream = exchange.open, exchange.streams, exchange.limit_stream
         self._reader = FrameReader(self._exchange.bodies.place)
         self._tls: TlsPump | None = None
@@ -101,7 +98,9 @@ class LinkCore(Control):
         self._clear = b""  # what leaves unencrypted, before TLS
         self._peer_certificate = b""  # from the preface; servers only
         self._began = self._heard = now
-        self._written = False  # TLS holds output that did not come from the exchange
+        self.unsent = (
+            True  #: there may be something to send that the outbox does not show; always until the link is open
+        )
         self._pings = 0
         self._received = 0
         self._tap: Tap | None = None
@@ -147,18 +146,16 @@ class LinkCore(Control):
 
     def data_to_send(self) -> bytes:
         """Ciphertext for the network; empty if there is none now. Fetch it only as the network takes it."""
-        if self._clear:
+        if self._clear or self._tls is None:
             data, self._clear = self._clear, b""
             return data
-        if self._tls is None:
-            return b""
         if self._talking:
             try:
                 self._encrypt()
             except BttpError as error:
                 self._fail(error)
         data = self._tls.take()
-        self._written = False
+        self.unsent = not self._talking
         self.statistics.bytes_sent += len(data)
         return data
 
@@ -175,10 +172,12 @@ class LinkCore(Control):
         if not self._talking:
             return self._began + self._limits.handshake_seconds
         due = self._heard + self._limits.ping_seconds * (self._pings + 1)
-        if self._admitted_until < due:
-            due = self._admitted_until
-        deadline = self._exchange.deadlines.next()
-        return due if deadline is None or due < deadline else deadline
+        if self.admitted_until < due:
+            due = self.admitted_until
+        deadlines = self.deadlines
+        if deadlines.heap and deadlines.heap[0][0] < due:
+            return min(due, deadlines.next() or due)
+        return due
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due by `now`. Calling it early does no harm."""
@@ -190,8 +189,8 @@ class LinkCore(Control):
             self._fail(UnreachableError(f"the link was not open after {seconds:g} s ({self.state.value})"))
             return
         self._exchange.expire(now)
-        if now >= self._admitted_until:
-            self._admitted_until = inf
+        if now >= self.admitted_until:
+            self.admitted_until = inf
             self.events.append(AdmissionDue())
         if now >= self._heard + self._limits.ping_seconds * (self._pings + 1):
             self._ping(now)
@@ -239,7 +238,7 @@ class LinkCore(Control):
     @property
     def has_output(self) -> bool:
         """Whether `data_to_send` would give something."""
-        return bool(self._exchange.outbox) or self._written or not self._talking
+        return bool(self.outbox) or self.unsent
 
     @property
     def held(self) -> int:
@@ -268,6 +267,8 @@ class LinkCore(Control):
     def _move(self, what: Step) -> None:
         self.state = step(self.state, what)
         self._talking = self.state in TALKING
+        self.unsent = True
+        self._reader.plain = self._exchange.take_plain if self._talking else None
 
     def _take_in(self, data: Buffer) -> None:
         if self.state is State.PREFACE:
@@ -325,8 +326,7 @@ class LinkCore(Control):
             if count:
                 if self._tap is not None:
                     self._show(bytes(space[:count]))
-                reader.filled(count)
-                for kind, stream, start, stop in reader.frames():
+                for kind, stream, start, stop in reader.frames() if reader.filled(count) else ():
                     if self._talking and (handler := handlers.get(kind)) is not None:
                         handler(stream, buffer, start, stop)
                     else:
@@ -368,7 +368,7 @@ class LinkCore(Control):
     def _write(self, *frames: bytes) -> None:
         """Encrypt at once: for what is said while the link is not (or no longer) open."""
         if self._tls is not None:
-            self._written = True
+            self.unsent = True
             with contextlib.suppress(RemoteProtocolError):  # TLS itself failed: the peer cannot be told
                 self._tls.write(b"".join(frames))
 

@@ -15,14 +15,14 @@ class Deadlines:
     """When each numbered thing runs out. A number has one deadline at a time."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int]] = []
+        self.heap: list[tuple[float, int]] = []  #: what is pending is in it; to look at the first
         self.live: dict[int, float] = {}  #: by number; to look and to remove
 
     def __len__(self) -> int:
         return len(self.live)
 
     def add(self, number: int, when: float) -> None:
-        live, heap = self.live, self._heap
+        live, heap = self.live, self.heap
         live[number] = when
         heappush(heap, (when, number))
         if len(heap) > 2 * len(live) + _SLACK:
@@ -35,7 +35,7 @@ class Deadlines:
 
     def next(self) -> float | None:
         """The earliest one."""
-        heap = self._heap
+        heap = self.heap
         while heap and self.live.get(heap[0][1]) != heap[0][0]:
             heappop(heap)
         return heap[0][0] if heap else None
@@ -44,7 +44,7 @@ class Deadlines:
         """Those that ran out, earliest first; they are forgotten."""
         out = []
         while (when := self.next()) is not None and when <= now:
-            number = heappop(self._heap)[1]
+            number = heappop(self.heap)[1]
             del self.live[number]
             out.append(number)
         return out

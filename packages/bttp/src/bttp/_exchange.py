@@ -4,8 +4,8 @@ Streams of the client are odd, those of the server even; a number returns only a
 lives from its CALL frame to the first of REPLY, ERROR, CANCEL (each side forgets it at once; what comes late is dropped
 and counted). Small bodies travel in the frame that announces them, larger ones in DATA frames.
 
-This module is what this side says; `_receiver` is what the peer's frames do. Calls, messages and replies pass through
-both a hundred thousand times a second, so their methods spare calls that elsewhere would be made.
+This module is what this side says; `_receiver` is what the peer's frames do. Both run some hundred thousand times a
+second: they spare calls that elsewhere would be made.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Exchange:
         self._events = events
         self._first = 1 if role is Role.CLIENT else 2
         self._stream = self._first
-        self._calling: dict[int, object] = {}  # by stream: the caller's token
+        self.calling: dict[int, object] = {}  #: calls of this side that wait for their answers: the caller's tokens
         self._serving: set[int] = set()
         self.streams = Streams(
             limits, statistics, events, self.outbox, self.bodies, self.deadlines, self._answer, self._stream_over
@@ -67,6 +67,7 @@ class Exchange:
         self._handled = 0  # to be given back to the peer
         self._closed: Callable[[], BttpError] | None = _not_open  # why nothing can be sent
         self._backlog = 0  # bytes that waited when the network last brought or took something
+        self._timeout = 0.0, 1  # the last one in seconds, and as it travels: most are like the one before
         self._blocked = False  # a `send` was refused and waits for Writable
 
     def begin(self, hello: Hello) -> None:
@@ -81,7 +82,7 @@ class Exchange:
 
     @property
     def idle(self) -> bool:
-        return not (self._calling or self._serving or self.streams.live or len(self.bodies) or self.outbox)
+        return not (self.calling or self._serving or self.streams.live or len(self.bodies) or self.outbox)
 
     @property
     def held(self) -> int:
@@ -108,22 +109,19 @@ class Exchange:
         """
         if self._closed is not None:
             raise self._closed()
-        if len(self._calling) >= self._peer_calls:
+        if len(self.calling) >= self._peer_calls:
             raise self._too_many_calls()
         route = self._routes_out.get(path) or self._new_route(path)
         stream = self._stream
         self._stream = stream + 2
-        if stream >= _LAST_STREAM or stream in self._calling or stream in self.streams.live:
+        if stream >= _LAST_STREAM or stream in self.calling or stream in self.streams.live:
             stream = self._free_stream()
-        milliseconds = 0
-        if timeout is not None:
-            milliseconds = min(max(1, ceil(timeout * 1000)), _MAX_TIMEOUT)
-            self.deadlines.add(stream, now + timeout)
+        milliseconds = 0 if timeout is None else self._watch(stream, timeout, now)
         if type(body) is bytes and (size := len(body)) <= CHUNK and not fields:
             self._frames.append(_CALL(size + 12 << 8 | 17, stream, route, milliseconds, size) + body)
         else:
             self._announce(wire.call_frame, stream, (route, milliseconds), body, fields)
-        self._calling[stream] = token
+        self.calling[stream] = token
         self._statistics.calls_sent += 1
         return stream
 
@@ -161,16 +159,13 @@ class Exchange:
         """
         if self._closed is not None:
             raise self._closed()
-        if self._peer_calls <= len(self._calling):
+        if self._peer_calls <= len(self.calling):
             raise self._too_many_calls()
         if (size := memoryview(body).nbytes) > CHUNK:
             raise LimitError(f"a stream opens with at most {CHUNK} bytes, not {size}", hint="send the rest as items")
         route = self._routes_out.get(path) or self._new_route(path)
         stream = self._free_stream()
-        milliseconds = 0
-        if timeout is not None:
-            milliseconds = min(max(1, ceil(timeout * 1000)), _MAX_TIMEOUT)
-            self.deadlines.add(stream, now + timeout)
+        milliseconds = 0 if timeout is None else self._watch(stream, timeout, now)
         opening = wire.open_frame(stream, route, milliseconds, body)
         self._frames.append(extended(opening, fields) if fields else opening)
         self._peer_calls -= 1  # a stream takes the place of a call until it is over
@@ -204,7 +199,7 @@ class Exchange:
 
     def cancel(self, number: int) -> None:
         """Stop waiting for a call of this side; the peer is told to stop working on it. No event follows."""
-        if number in self._calling:
+        if number in self.calling:
             self._give_up(number)
 
     def _give_up(self, number: int) -> object:
@@ -232,14 +227,21 @@ class Exchange:
 
     def _too_many_calls(self) -> LimitError:
         return LimitError(
-            f"{len(self._calling)} calls are under way, beside streams all that the peer takes (max_calls)",
+            f"{len(self.calling)} calls are under way, beside streams all that the peer takes (max_calls)",
             hint="wait for some, or open another link",
         )
+
+    def _watch(self, number: int, timeout: float, now: float) -> int:
+        """Keep the deadline of a call or stream; the time-out as it travels."""
+        self.deadlines.add(number, now + timeout)
+        if timeout != self._timeout[0]:
+            self._timeout = timeout, min(max(1, ceil(timeout * 1000)), _MAX_TIMEOUT)
+        return self._timeout[1]
 
     def _free_stream(self) -> int:
         """A number that no call of this side has; they start again when all were used."""
         stream = self._stream
-        while stream in self._calling or stream in self.streams.live or stream > _LAST_STREAM:
+        while stream in self.calling or stream in self.streams.live or stream > _LAST_STREAM:
             stream = stream + 2 if stream < _LAST_STREAM else self._first
         self._stream = stream + 2
         return stream
@@ -257,7 +259,7 @@ class Exchange:
         return number
 
     def _forget_call(self, number: int) -> object:
-        token = self._calling.pop(number)
+        token = self.calling.pop(number)
         self.deadlines.discard(number)
         self.bodies.drop(number)
         self.outbox.drop_body(number)
@@ -322,7 +324,7 @@ class Exchange:
         for number in self.deadlines.expired(now):
             if number in self.streams.live:
                 self.streams.expire(number)
-            elif number in self._calling:
+            elif number in self.calling:
                 self._statistics.deadlines_passed += 1
                 error = DeadlineError("no answer before the deadline")
                 self._events.append(CallFailed(self._give_up(number), error))
@@ -332,7 +334,12 @@ class Exchange:
 
     def take(self, limit: int) -> bytes:
         """Plaintext to send. Wakes what waited for room."""
-        plaintext = self.outbox.take(limit)
+        outbox, frames = self.outbox, self._frames
+        if outbox.lined_up:
+            plaintext = outbox.take(limit)
+        else:  # mostly
+            plaintext = b"".join(frames)
+            frames.clear()
         if self._parked:
             self._backlog = self.outbox.bulk
             self._make_room()
@@ -343,7 +350,7 @@ class Exchange:
     def arriving(self, now: float) -> None:
         """Frames of the peer follow. What waits now, waits because the network does not take it."""
         self.now = now
-        self._backlog = self.outbox.queued
+        self._backlog = self.outbox.queued if self._frames else self.outbox.bulk
 
     def _make_room(self) -> None:
         while self._parked and self._backlog <= self._max_queued:
@@ -369,9 +376,9 @@ class Exchange:
         lost = ConnectionLostError(f"no answer: {text}", kind=None if error is None else error.kind)
         self._serving.difference_update(self.streams.live)
         self.streams.end(ConnectionLostError(f"the stream was cut off: {text}", kind=lost.kind))
-        self._events.extend(CallFailed(token, lost) for token in self._calling.values())
+        self._events.extend(CallFailed(token, lost) for token in self.calling.values())
         self._events.extend(CallCancelled(number) for number in sorted(self._serving))
-        self._calling.clear()
+        self.calling.clear()
         self._serving.clear()
         return self.outbox.messages
 

@@ -169,19 +169,23 @@ def printable(text: str) -> str:
 class FrameReader:
     """Cuts plaintext into frames, in place.
 
-    Fill `space()`, say how much with `filled(n)`, then exhaust `frames()`; repeat. Payloads are stretches of `buffer`,
-    valid until the next `space()`. A DATA frame that is still arriving is offered to `sink(stream, length)`; where that
-    gives a view of `length` bytes, the rest is read straight into it and the frame comes as PLACED, without payload.
+    Fill `space()`, say how much with `filled(n)`, then, if that is True, exhaust `frames()`; repeat. Payloads are
+    stretches of `buffer`, valid until the next `space()`. A DATA frame that is still arriving is offered to
+    `sink(stream, length)`; where that gives a view of `length` bytes, the rest is read straight into it and the frame
+    comes as PLACED, without payload. Where it is set, `plain(buffer, start, end)` comes first, and again before a CALL,
+    SEND or REPLY: it may take any number of whole frames from `start` on, and tells where the first begins that it
+    left.
     """
 
     def __init__(self, sink: Callable[[int, int], memoryview | None]) -> None:
         self._sink = sink
         self.buffer = bytearray(READ_SIZE)
         self._view = memoryview(self.buffer)
-        self._end = 0  # bytes of the buffer that are filled
+        self._start = self._end = 0  # the stretch of the buffer that is filled and not taken
         self._target: memoryview | None = None  # where the DATA frame under way goes
         self._target_stream = 0
         self._placed = 0  # bytes of the target that are filled
+        self.plain: Callable[[bytearray, int, int], int] | None = None
 
     def space(self) -> memoryview:
         """Where the next plaintext goes; never empty."""
@@ -195,11 +199,20 @@ class FrameReader:
             return b"", len(self._target) - self._placed
         return bytes(self._view[: self._end]), 0
 
-    def filled(self, count: int) -> None:
+    def filled(self, count: int) -> bool:
+        """So much came. Whether `frames` has to look at it."""
         if self._target is not None:
             self._placed += count
-        else:
-            self._end += count
+            return True
+        end = self._end + count
+        self._end = end
+        if self.plain is not None:
+            start = self.plain(self.buffer, 0, end)
+            if start == end:
+                self._end = 0
+                return False
+            self._start = start
+        return True
 
     def frames(self) -> Iterator[tuple[int, int, int, int]]:
         """Kind, stream, and where in `buffer` the payload starts and stops, of every complete frame.
@@ -212,18 +225,23 @@ class FrameReader:
             self._target = None
             yield PLACED, self._target_stream, 0, 0
         buffer, end, unpack = self.buffer, self._end, HEAD.unpack_from
-        start = 0
+        start, self._start = self._start, 0
         while end - start >= 8:
             word, stream = unpack(buffer, start)
-            start += 8
-            stop = start + (word >> 8)
+            kind = word & 0xFF
+            if 17 <= kind <= 19 and self.plain is not None and (after := self.plain(buffer, start, end)) > start:
+                start = after
+                continue
+            stop = start + 8 + (word >> 8)
             if stop > end:
-                start -= 8
                 self._check(word)
                 break
-            yield word & 0xFF, stream, start, stop
+            yield kind, stream, start + 8, stop
             start = stop
-        self._keep(start)
+        if start == end:
+            self._end = 0
+        else:
+            self._keep(start)
 
     def _check(self, word: int) -> None:
         if word >> 8 > MAX_PAYLOAD:

@@ -76,16 +76,18 @@ class Outbox:
         self.frames: list[bytes] = []  #: small frames; append to it
         self.bulk = 0  #: bytes of bodies that wait
         self.streaming = 0  #: bytes of streams that wait
-        self._bodies: deque[_Body | _Lane] = deque()
+        self.lined_up: deque[_Body | _Lane] = (
+            deque()
+        )  #: bodies and streams that take turns; to look whether there are any
         self._lanes: dict[int, _Lane] = {}
 
     def __bool__(self) -> bool:
-        return bool(self.frames) or bool(self._bodies)
+        return bool(self.frames) or bool(self.lined_up)
 
     @property
     def messages(self) -> int:
         """Frames and bodies that wait."""
-        return len(self.frames) + len(self._bodies)
+        return len(self.frames) + len(self.lined_up)
 
     @property
     def queued(self) -> int:
@@ -94,7 +96,7 @@ class Outbox:
 
     def put_body(self, stream: int, parts: Sequence[Buffer], size: int) -> None:
         """Queue the DATA frames of a body of more than CHUNK bytes, already announced."""
-        self._bodies.append(_Body(stream, parts, size))
+        self.lined_up.append(_Body(stream, parts, size))
         self.bulk += size
 
     def put_item(self, stream: int, frame: bytes, cost: int, body: bytes = b"") -> None:
@@ -102,7 +104,7 @@ class Outbox:
         lane = self._lanes.get(stream)
         if lane is None:
             lane = self._lanes[stream] = _Lane(stream)
-            self._bodies.append(lane)
+            self.lined_up.append(lane)
         lane.queue.append((frame, cost))
         if body:
             lane.queue.append(_Body(stream, (body,), len(body)))
@@ -119,15 +121,15 @@ class Outbox:
         lane = self._lanes.pop(stream, None)
         if lane is None:
             return 0
-        self._bodies.remove(lane)
+        self.lined_up.remove(lane)
         self.streaming -= lane.left
         return sum(entry[1] for entry in lane.queue if not isinstance(entry, _Body))
 
     def drop_body(self, stream: int) -> bool:
         """Stop sending a body; the peer is told by other means. Whether it was under way."""
-        for body in self._bodies:
+        for body in self.lined_up:
             if body.stream == stream and isinstance(body, _Body):
-                self._bodies.remove(body)
+                self.lined_up.remove(body)
                 self.bulk -= body.left
                 return True
         return False
@@ -140,12 +142,12 @@ class Outbox:
         """
         plain = b"".join(self.frames)
         self.frames.clear()
-        if not self._bodies:
+        if not self.lined_up:
             return plain
         pieces: list[Buffer] = [plain]
         room = max(1, limit - len(plain))
-        while self._bodies and room > 0:
-            body = self._bodies.popleft()
+        while self.lined_up and room > 0:
+            body = self.lined_up.popleft()
             sent = body.chunk(pieces)
             room -= sent
             if isinstance(body, _Lane):
@@ -155,5 +157,5 @@ class Outbox:
             else:
                 self.bulk -= sent
             if body.left:
-                self._bodies.append(body)
+                self.lined_up.append(body)
         return b"".join(pieces)

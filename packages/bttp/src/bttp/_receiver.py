@@ -21,6 +21,7 @@ from ._exchange import Exchange
 from ._fields import parse_extended
 from ._frames import CHUNK, FrameKind
 from ._limits import MAX_ROUTES, SEND_COST, Limits
+from ._plain import make_places, take_plain
 from ._statistics import LinkStatistics
 from .errors import LimitError, RemoteError, RemoteProtocolError
 
@@ -48,6 +49,21 @@ class Receiver(Exchange):
             FrameKind.RESET.value: self.streams.on_reset,
             FrameKind.EXTENDED.value: self._on_extended,
         }
+        self._places = make_places(
+            self.calling, self._dues, self._serving, self._routes_in, self._first & 1, self._max_calls
+        )
+
+    def take_plain(self, buffer: bytearray, start: int, end: int) -> int:
+        """Take the frames at `start` that need no more than `_plain` knows; where the first begins that does."""
+        if self.outbox.bulk or self._backlog > self._max_queued:
+            return start
+        start, events, calls, sends, self._window = take_plain(self._places, buffer, start, end, self._window, self.now)
+        self._events.extend(events)
+        if calls:
+            self._statistics.calls_received += calls
+        if sends:
+            self._statistics.sends_received += sends
+        return start
 
     def _on_extended(self, stream: int, buffer: bytearray, start: int, stop: int) -> None:
         kind, self._fields, begin = parse_extended(buffer, start, stop)
@@ -154,7 +170,7 @@ class Receiver(Exchange):
         if stop - start < 4:
             raise RemoteProtocolError("a REPLY is too short")
         total = wire.REPLY.unpack_from(buffer, start)[0]
-        if stream not in self._calling:
+        if stream not in self.calling:
             self._statistics.late_replies += 1
         elif total > CHUNK:
             self._announced(stop - start - 4, total)
@@ -169,7 +185,7 @@ class Receiver(Exchange):
             self._dues.pop(stream, None)
             if self.outbox.bulk:  # an answer may come before all of the request has left
                 self.outbox.drop_body(stream)
-            self._events.append(ReplyReceived(self._calling.pop(stream), memoryview(buffer[start + 4 : stop])))
+            self._events.append(ReplyReceived(self.calling.pop(stream), memoryview(buffer[start + 4 : stop])))
 
     def _answered(self, stream: int, body: memoryview) -> None:
         self._events.append(ReplyReceived(self._forget_call(stream), body))
@@ -187,7 +203,7 @@ class Receiver(Exchange):
 
     def _on_error(self, stream: int, buffer: bytearray, start: int, stop: int) -> None:
         kind, text = wire.parse_text(buffer[start:stop])
-        if stream not in self._calling:
+        if stream not in self.calling:
             self._statistics.late_replies += 1
             return
         self._events.append(CallFailed(self._forget_call(stream), RemoteError(text, kind=kind)))

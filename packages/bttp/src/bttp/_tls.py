@@ -23,12 +23,11 @@ class TlsPump:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=server_side)
+        self.feed: Callable[[bytes | bytearray | memoryview], object] = self._incoming.write  #: ciphertext that came
+        #: Ciphertext for the network; empty if there is none.
+        self.take: Callable[[], bytes] = self._outgoing.read
         self._read = cast(Callable[[int, memoryview], int], self._tls.read)  # with a buffer it gives a count
         self.ended = False  #: the peer said that nothing more comes
-
-    def feed(self, data: bytes | bytearray | memoryview) -> None:
-        """Take ciphertext from the network."""
-        self._incoming.write(data)
 
     def handshake(self) -> bool:
         """Go on with the handshake; True once it is done. Look at `take()` after each call."""
@@ -53,7 +52,7 @@ class TlsPump:
         try:
             # The counters spare an exception for "no more", which costs as much as a small record.
             while count < size and (self._incoming.pending or self._tls.pending()):
-                got = read(size - count, space[count:] if count else space)
+                got = read(size - count, space[count:]) if count else read(size, space)
                 if not got:
                     self.ended = True
                     break
@@ -70,10 +69,6 @@ class TlsPump:
             self._tls.write(plaintext)
         except ssl.SSLError as error:
             raise RemoteProtocolError(f"TLS failed: {error.reason or error}") from error
-
-    def take(self) -> bytes:
-        """Ciphertext for the network; empty if there is none."""
-        return self._outgoing.read()
 
     def finish(self) -> None:
         """Say that nothing more comes (close_notify)."""
