@@ -162,7 +162,7 @@ class Dialer:
         if outage is not None and self._clock() < outage.again:
             raise UnreachableError(outage.why)
         try:
-            link = self._connect(min(CONNECT_SECONDS, max(self.patience, FIRST_PAUSE)))
+            link = self._connect(CONNECT_SECONDS)
         except (ConnectionLostError, UnreachableError) as error:
             outage = self._note(error)
             outage.again = self._clock() + self._pause(outage.attempts)

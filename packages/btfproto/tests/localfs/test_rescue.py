@@ -181,7 +181,7 @@ def test_the_user_hears_of_it(
     assert (note.files, note.directory, path.stat().st_mode & 0o777) == (1, None, 0o600)
     assert note.tree is not None
     assert note.tree.startswith(f"/{RECOVERED}/")
-    assert f"1 files that could not be saved are kept in {note.tree}" in caplog.text
+    assert f"1 objects that could not be saved are kept in {note.tree}" in caplog.text
 
 
 def test_where_the_tree_cannot_be_written_they_are_kept_on_this_machine(

@@ -63,22 +63,19 @@ class Rescue:
         self.top = top
         self.place = top.path.rstrip("/")
         self.owner = Owner(top.uid, top.gid)
+        self.count = 0  #: without the directories that only lead to them
         self._found: dict[Path, Rescued] = {}
 
     @property
     def objects(self) -> list[Rescued]:
         return sorted(self._found.values(), key=lambda found: (len(found.path), found.path))
 
-    @property
-    def files(self) -> int:
-        """How many of them are more than a directory."""
-        return sum(found.kind is not FileKind.DIRECTORY for found in self._found.values())
-
     def add(self, inode: Inode, way: list[Inode]) -> None:
         """`way`: from the top, which is not in it, down to the object."""
         for depth, step in enumerate(way[:-1], 1):
             path = tuple(above.name for above in way[:depth])
             self._found.setdefault(path, Rescued(step, path))
+        self.count += 1
         path = tuple(step.name for step in way)
         if path in self._found and inode.kind is not FileKind.DIRECTORY:  # two that were last seen in one place
             path = (*path[:-1], f"{inode.number:x}")

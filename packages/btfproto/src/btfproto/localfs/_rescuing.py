@@ -88,7 +88,9 @@ class Rescuing(Lease):
         try:
             place = self._keeper.keep(name, rescue.objects, self._base_of)
         except (BlocktreeError, OSError) as error:
-            log.error("%d changed files in %s are lost: %s; %s", rescue.files, rescue.place or "/", lost.message, error)
+            log.error(
+                "%d changed objects in %s are lost: %s; %s", rescue.count, rescue.place or "/", lost.message, error
+            )
             return
         self._report_kept(rescue, lost, name, directory=place)
 
@@ -96,10 +98,10 @@ class Rescuing(Lease):
         self, rescue: Rescue, lost: FsError, name: str, *, tree: str | None = None, directory: str | None = None
     ) -> None:
         log.warning(
-            "%d files that could not be saved are kept in %s: %s", rescue.files, tree or directory, lost.message
+            "%d objects that could not be saved are kept in %s: %s", rescue.count, tree or directory, lost.message
         )
         moment = self.clock() // NANOSECONDS
-        kept = Kept(name=name, time=moment, reason=lost.message, files=rescue.files, tree=tree, directory=directory)
+        kept = Kept(name=name, time=moment, reason=lost.message, files=rescue.count, tree=tree, directory=directory)
         try:
             self._keeper.note(kept)
         except OSError as error:
