@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from btlib.errors import BlocktreeError
 from btlib.exits import ExitCode, exit_code
 from btlib.kinds import Kind
+from bttp.tapping import tap_from_environment
 
 from .app import build_app
 from .errors import CommandError
@@ -29,7 +30,7 @@ def run(words: Sequence[str]) -> int:
     """Run one command and give its exit code."""
     as_json = "--json" in words
     try:
-        build_app()(args=list(words), prog_name="bt", standalone_mode=True)
+        _command(words)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else ExitCode.FAILURE
     except KeyboardInterrupt:
@@ -46,6 +47,14 @@ def run(words: Sequence[str]) -> int:
         # The last resort of a process: a defect is said to be one, and not shown as if the user could help.
         return _failed(_defect(error), as_json)
     return ExitCode.OK
+
+
+def _command(words: Sequence[str]) -> None:
+    end_tap = tap_from_environment(os.environ)
+    try:
+        build_app()(args=list(words), prog_name="bt", standalone_mode=True)
+    finally:
+        end_tap()
 
 
 def _failed(error: BlocktreeError, as_json: bool) -> int:

@@ -32,7 +32,8 @@ from btlib.writecaps import Chain
 from bttp.blocking import BlockingLink, connect
 
 from ._dial import FOR_EVER, PATIENCE, Dialer
-from ._places import learn_endpoints, places_of
+from ._places import book_of, learn_endpoints, places_of
+from ._race import first_link
 from .domain import create_domain, open_volume
 from .errors import FsError, StoreError
 from .localfs import FileKeeper, FilePins, FsOptions, Keeper, LocalFs, Pins, empty_directory_attributes
@@ -199,6 +200,33 @@ def learn(domain: Domain, store: Store) -> None:
         learn_endpoints(domain, store, domain.server_path, _remembered(memory_of(domain)))
 
 
+def connect_at(
+    domain: Domain, identity: Identity, path: BlockPath, *, named: str | None = None, timeout: float
+) -> BlockingLink:
+    """A link to what proves to be at a path: at the endpoint `named`, or where records and settings say.
+
+    Raises BttpError; FsError where no endpoint is known.
+    """
+    memory = memory_of(domain)
+    endpoints = places_of(domain, named, memory).serving(path)
+    if not endpoints:
+        raise FsError(
+            Kind.INVALID, f"no endpoint is known for {path}", f"look at: bt net resolve {domain.petname}:, or name one"
+        )
+
+    def dial(endpoint: str, timeout: float) -> BlockingLink:
+        return connect(
+            endpoint,
+            identity,
+            root=domain.root,
+            server=path,
+            timeout=timeout,
+            revocations=lambda _root: _remembered(memory),
+        )
+
+    return first_link(endpoints, dial, timeout)
+
+
 def open_files(
     domain: Domain,
     identity: Identity,
@@ -358,6 +386,8 @@ __all__ = [
     "STORE_SERVICE",
     "OpenedFs",
     "Staleness",
+    "book_of",
+    "connect_at",
     "learn",
     "make_domain",
     "memory_of",

@@ -13,10 +13,11 @@ from itertools import islice
 from typing import Annotated
 
 import typer
+from btfproto.errors import FsError
+from btfproto.opening import connect_at
 from btlib.paths import BlockPath
 from btrun.inspection import ActorView, BlockedCall, Inspection
 from btrun.inspector import Handled, How, Inspector
-from bttp.blocking import connect
 from msgspec.structs import asdict
 
 from ..errors import CommandError
@@ -25,8 +26,8 @@ from ..output import Json as Document
 from ..output import give, say, visible
 from ..session import PATIENCE, Session
 
-HEADINGS = ("NAME", "CLASS", "STATE", "WAITING", "BUSY", "HANDLED", "RESTARTS")
-TEXTS = 3  #: the first columns are text, the others numbers
+HEADINGS = ("NAME", "CLASS", "STATE", "WAITING", "BUSY", "HANDLED", "RESTARTS", "HOLDS")
+NUMBERS = slice(3, 7)  #: which columns are numbers; the others are text
 
 Name = Annotated[
     str,
@@ -37,7 +38,7 @@ At = Annotated[
     typer.Option(
         "--at",
         metavar="ENDPOINT",
-        help="Where the program listens: unix:/PATH, HOST:PORT, [V6]:PORT. By default the domain's server.",
+        help="Where the program listens: unix:/PATH, HOST:PORT, [V6]:PORT. By default where bt net resolve finds it.",
     ),
 ]
 Trace = Annotated[bool, typer.Option("--trace", help="Show each message as it is handled, until Ctrl-C or --count.")]
@@ -95,13 +96,16 @@ def _check(name: str, trace: bool, count: int | None, hows: list[How], *, json: 
 @contextmanager
 def _inspector(session: Session, text: str, at: str | None) -> Iterator[Inspector]:
     domain, path = session.home.resolve(text)
-    endpoint = at or domain.server
-    if endpoint is None:
-        raise CommandError(
-            f"{domain.petname} has no server: where does the program listen?", hint="give its endpoint: --at unix:/PATH"
-        )
+    place = _place(path)
     identity = session.unlock(domain)
-    with connect(endpoint, identity, root=domain.root, server=_place(path), timeout=PATIENCE) as link:
+    try:
+        link = connect_at(domain, identity, place, named=at, timeout=PATIENCE)
+    except FsError as error:
+        raise CommandError(
+            f"{domain.petname} has no server that is known here: where does the program listen?",
+            hint="give its endpoint: --at unix:/PATH",
+        ) from error
+    with link:
         yield Inspector(link, path)
 
 
@@ -133,15 +137,16 @@ def _row(runtime: BlockPath, view: ActorView) -> tuple[str, ...]:
         _seconds(view.busy_seconds) if view.busy_seconds else "",
         str(view.handled),
         str(view.restarts),
+        visible(", ".join(f"{count} {what}" for what, count in view.figures.items() if count)),
     )
 
 
 def _say_table(rows: list[tuple[str, ...]]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        texts = [cell.ljust(width) for cell, width in zip(row[:TEXTS], widths[:TEXTS], strict=True)]
-        numbers = [cell.rjust(width) for cell, width in zip(row[TEXTS:], widths[TEXTS:], strict=True)]
-        say("  ".join([*texts, *numbers]).rstrip())
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        cells[NUMBERS] = [cell.strip().rjust(len(cell)) for cell in cells[NUMBERS]]
+        say("  ".join(cells).rstrip())
 
 
 def _remarks(found: Inspection) -> Iterator[str]:
