@@ -81,7 +81,7 @@ def test_actors_are_listed_with_what_they_did(nas: Machine, program: Program) ->
     program.add("counter", 1)
     program.add("counter", 1)
     lines = ps(nas, program).splitlines()
-    assert lines[0].split() == ["NAME", "CLASS", "STATE", "WAITING", "BUSY", "HANDLED", "RESTARTS"]
+    assert lines[0].split() == ["NAME", "CLASS", "STATE", "WAITING", "BUSY", "HANDLED", "RESTARTS", "HOLDS"]
     assert [line.split() for line in lines[1:]] == [
         ["counter", "Counter", "running", "0", "2", "0"],
         ["pool/one", "Counter", "running", "0", "0", "0"],
@@ -97,6 +97,7 @@ def test_programs_get_a_document(nas: Machine, program: Program) -> None:
     assert [actor["name"] for actor in actors] == ["counter", "pool/one"]
     assert set(actors[0]) == {
         "path", "name", "kind", "state", "waiting", "busy_seconds", "oldest_call_seconds", "handled", "restarts",
+        "figures",
     }  # fmt: skip
     assert (found["dead_letters"], found["left_off"], found["blocked"]) == (0, 0, [])
 

@@ -169,3 +169,15 @@ def test_a_mount_end_to_end_and_thin(served: Machine, laptop: Machine, port: int
         finally:
             laptop("umount", place)
         assert served("cat", "home:/notes/new.txt").out == " ".join(options)
+
+
+def test_the_services_of_the_server_are_listed_with_what_they_hold(served: Machine, port: int) -> None:
+    at = f"127.0.0.1:{port}"
+    lines = [line.split() for line in served("ps", "home:/hosts/nas/btfsd", "--at", at).out.splitlines()[1:]]
+    assert [line[:4] for line in lines] == [
+        ["store", "StoreService", "running", "0"],
+        ["fs", "FileService", "running", "0"],
+    ]
+    actors = served("ps", "home:/hosts/nas/btfsd", "--at", at, "--json").document["actors"]
+    assert isinstance(actors, list)
+    assert actors[1]["figures"] == {"lock owners": 0, "open files": 0, "sessions": 0, "under way": 0}
