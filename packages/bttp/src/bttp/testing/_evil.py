@@ -114,11 +114,11 @@ class Evil:
     def introduce(self, proof: bytes, hello: Hello = HELLO) -> None:
         self.say(hello_frame(hello), frame(FrameKind.AUTH, 0, proof))
 
-    def hear(self, until: FrameKind | None = None) -> list[Frame]:
-        """All frames until one of this kind, or the end."""
+    def hear(self, *until: FrameKind) -> list[Frame]:
+        """All frames until one of these kinds, or the end."""
         out: list[Frame] = []
         while True:
-            if until is not None and any(kind == until for kind, _ in out):
+            if any(kind in until for kind, _ in out):
                 return out
             if count := self.tls.read_into(self.reader.space()):
                 self.reader.filled(count)
