@@ -16,9 +16,7 @@ from btfproto.localfs import LocalFs
 from btfproto.opening import open_thin, store_at
 from btfproto.provider import OpenFlags, Owner
 from btfproto.store import Acquire, EmbeddedStore, HeadWant, LeaseHeld
-from btfsd import Settings
-from btfsd._host import Host
-from btfsd._serving import Served, serving
+from btfsd import Host, Served, Settings, serving
 from btlib import Identity
 from btlib.kinds import Kind
 from btrun import Actor, Ask, Runtime, handle

@@ -5,11 +5,20 @@ from __future__ import annotations
 import threading
 
 import pytest
+from btlib.testing import DomainIdentities, make_domain_identities
 from btrun import DiedError, EscalationError, Restart, Runtime, Supervision
 from btrun.blocking import open_runtime
+from btrun.inspector import Inspector
 from btrun.reasons import Stopped
+from bttp.blocking import connect
+from bttp.errors import BttpError
 
 from .test_actor import Add, Break, Counter, Total
+
+
+@pytest.fixture(scope="module")
+def domain() -> DomainIdentities:
+    return make_domain_identities("nas", "alice")
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
@@ -46,3 +55,24 @@ def test_an_escalation_raises_out_of_the_context() -> None:
         counter = rt.spawn(Counter, restart=Restart.PERMANENT)
         counter.send(Break())
         counter.wait_down()
+
+
+def test_a_runtime_in_a_thread_is_reached_by_links(domain: DomainIdentities) -> None:
+    app = domain.path.child("hosts").child("nas").child("app")
+    with open_runtime(Runtime(domain["nas"], app)) as rt:
+        rt.spawn(Counter, name="counter")
+        with (
+            rt.serve(["127.0.0.1:0"], domain["nas"], roots=[domain.principal]) as server,
+            connect(server.endpoints[0], domain["alice"], root=domain.principal) as link,
+        ):
+            (view,) = Inspector(link, app).look().actors
+            assert (view.path, view.kind) == (f"{app}/counter", "Counter")
+            assert server.drain(5)
+
+
+def test_a_runtime_listens_only_where_it_can(domain: DomainIdentities) -> None:
+    app = domain.path.child("app")
+    with open_runtime(Runtime(domain["nas"], app)) as rt:
+        serving = rt.serve(["no endpoint"], domain["nas"], roots=[domain.principal])
+        with pytest.raises(BttpError), serving:
+            raise AssertionError
