@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
-from btlib import BlockPath, Chain, Identity, Label, Revocations, Rights, Suite, issue_writecap
+from btlib import BlockPath, Chain, Identity, Label, Revocations, Rights, Suite, issue_writecap, seal_readcap
 from btlib.kinds import Kind
 from btlib.testing import make_domain_identities, make_keys
 from btserde import encode
 from bttp.sealed import TopicKeeper, TopicKeyError
 from bttp.sealed._bundle import KeyBundle, Member, Terms, issue_bundle, open_bundle
-from bttp.sealed._group_keys import GroupKey
+from bttp.sealed._group_keys import GroupKey, topic_id
 from bttp.sealed._ring import MAX_KEYS, KeyRing
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -122,6 +122,15 @@ def test_a_seal_of_another_topic_or_epoch_does_not_open() -> None:
             open_bundle(signed_anew(bundle, moved), TOPIC, ALICE.opener, NOW)
     with pytest.raises(TopicKeyError, match="another topic"):
         open_bundle(bundle, TOPIC.child("a"), ALICE.opener, NOW)
+
+
+def test_a_seal_that_names_another_place_is_none_of_this_topic() -> None:
+    """A key of something else, resealed by who holds it under this topic's number."""
+    bundle, block = bundle_of("alice"), topic_id(TOPIC)[:16]
+    readcap = seal_readcap(ALICE.public, block=block, key_epoch=7, key=key_of().key, path=TOPIC.child("a"))
+    moved = msgspec.structs.replace(bundle.terms, members=(Member(subject=ALICE.principal, sealed=readcap.sealed),))
+    with pytest.raises(TopicKeyError, match="is another's"):
+        open_bundle(signed_anew(bundle, moved), TOPIC, ALICE.opener, NOW)
 
 
 def test_keys_have_their_time() -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import bttp
 import bttp.blocking
 import pytest
-from btlib import BlockPath, Identity, Rights
+from btlib import BlockPath, Identity, Principal, Revocations, Rights
 from btlib.errors import CapabilityError
 from btlib.kinds import Kind
 from btlib.process_keys import ProcessKeys
@@ -160,6 +160,33 @@ def test_a_publisher_whose_chain_has_expired_is_refused(shell: Shell) -> None:
             others.publish(b"in time")
             assert read(reads).body == b"in time"
             assert reads.refusals == {Kind.EXPIRED: 1}
+
+
+def test_a_revoked_publisher_reaches_nobody_who_knows_and_no_broker_that_checks(shell: Shell) -> None:
+    def revoked(_root: Principal) -> Revocations:
+        return Revocations(version=1, principals={DOMAIN["sensor"].principal: 1})
+
+    knows = sealed.SealedTopic(WARM, DOMAIN["display"], revocations=revoked)
+    with playing(shell, EvilBroker(), ("sensor", "display", "keeper")) as play:
+        knows.take_keys(play.keeper.bundle)
+        with (
+            shell.subscriber(play.endpoint, DOMAIN["display"], knows) as reads,
+            shell.publisher(play.endpoint, DOMAIN["sensor"], play.topic("sensor")) as publishes,
+            shell.publisher(play.endpoint, DOMAIN["keeper"], play.topic("keeper")) as others,
+        ):
+            publishes.publish(b"revoked")
+            others.publish(b"true")
+            assert read(reads).body == b"true"
+            assert reads.refusals == {Kind.FORBIDDEN: 1}
+        own = sealed.SealedTopic(WARM, DOMAIN["sensor"], play.keeper.bundle, revocations=revoked)
+        with pytest.raises(CapabilityError, match="was revoked"):
+            own.session().seal(b"x")
+    with (
+        playing(shell, bttp.Broker(check=sealed.broker_check(revoked))) as play,
+        shell.publisher(play.endpoint, DOMAIN["sensor"], play.topic("sensor")) as publishes,
+        pytest.raises(bttp.RemoteError, match="was revoked"),
+    ):
+        publishes.publish(b"x")
 
 
 def test_who_was_removed_reads_no_more_and_the_others_read_on(shell: Shell) -> None:
