@@ -132,10 +132,13 @@ SHELLS: dict[str, list[str]] = {
         "_supervisor.py",
         "blocking.py",
         "dead_letters.py",  # a log line
+        "protocol/_gathering.py",
         "protocol/_handles.py",
+        "protocol/_joining.py",  # does not wait for ever for the other side
         "protocol/_memory.py",
         "protocol/_session.py",
         "protocol/_streams.py",
+        "protocol/_versions.py",  # as joining
         "protocol/examples/*",
         "services.py",
         "testing/*",
@@ -148,6 +151,7 @@ SHELLS: dict[str, list[str]] = {
         "_revocation_memory.py",  # a file of what was revoked
         "care/_archive.py",  # reads a backup
         "care/_backup.py",  # copies a store
+        "care/_collection.py",  # fresh request ids
         "care/_copies.py",  # the files of a copy
         "care/_files.py",  # reads the files of a store
         "endpoints/discovery.py",  # multicast DNS
@@ -158,6 +162,7 @@ SHELLS: dict[str, list[str]] = {
         "localfs/_fs.py",
         "localfs/_keeper.py",  # files and notes of what could not be saved
         "localfs/_lease.py",
+        "localfs/_locking.py",  # one question about locks at once
         "localfs/_new_directory.py",
         "localfs/_pins.py",  # a file of pins
         "localfs/_reading.py",  # the thread that reads ahead

@@ -8,7 +8,6 @@ ending, being watched) is in `_life`.
 from __future__ import annotations
 
 import math
-from asyncio import InvalidStateError
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from btlib.errors import BlocktreeError
 from ._calls import Call, Look, check_chain, check_cycle
 from ._handlers import CALLED, Route, find_route
 from ._life import Life
+from ._loops import InvalidStateError
 from ._notices import INTERRUPT, ExitNotice, StopRequest
 from ._pool import TURN, Worker, current_worker
 from ._states import State
@@ -77,8 +77,7 @@ class Cell(Life):
             timeout = runtime.call_timeout
         deadline = math.inf if timeout is None else began + timeout  # type: ignore[operator]
         call = Call(message, self, loop.make_wait(), began, deadline, shielded)
-        caller = None
-        again = False
+        caller, again = None, False
         worker = current_worker.get()
         if worker is not None:
             caller = worker.cell
@@ -267,8 +266,8 @@ class Cell(Life):
                         worker.call = None
                         try:  # noqa: SIM105 - as `answer` does; to enter a context costs more than all of this
                             message.wait.set_result(result)
-                        except InvalidStateError:
-                            pass  # nobody waits for it any more
+                        except InvalidStateError:  # nobody waits for it any more
+                            pass
                 done = 0
                 self.handled += TURN
                 if self.room is not None:

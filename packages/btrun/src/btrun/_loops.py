@@ -19,12 +19,14 @@ import anyio.lowlevel
 
 from ._deadlines import Deadlines
 
+InvalidStateError = asyncio.InvalidStateError
+
 
 class Wait(Protocol):
     """Somebody parks on it, once; somebody else wakes him, once. An asyncio future is one."""
 
     def set_result(self, result: object, /) -> None:
-        """Raises asyncio.InvalidStateError when it is done."""
+        """Raises InvalidStateError when it is done."""
         ...
 
     def set_exception(self, error: BaseException, /) -> None: ...
@@ -135,7 +137,7 @@ class AnyioWait:
 
     def set_result(self, result: object, /) -> None:
         if self.done():
-            raise asyncio.InvalidStateError  # as a future does
+            raise InvalidStateError  # as a future does
         self._result = result
         self._event.set()
 

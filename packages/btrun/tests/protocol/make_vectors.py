@@ -13,9 +13,10 @@ import json
 import sys
 from pathlib import Path
 
-from btlib import Kind
+from btlib import Kind, Principal
 from btrun.protocol import Protocol
 from btrun.protocol._fingerprint import description
+from btrun.protocol._joining import Joining, Player
 from btrun.protocol._versions import Versions
 from btrun.protocol._wire import pack, pack_close
 from btrun.protocol.examples.chat import Chat
@@ -33,6 +34,19 @@ MESSAGES: dict[str, tuple[str, Struct]] = {
     "write": ("a message with content", Write(offset=70_000, content=b"abc")),
     "quit": ("a message without fields has an empty body", Quit()),
     "versions": ("the first message of each side", Versions(fingerprints=(Files.fingerprint, 7))),
+    "joining": (
+        "the first message of each side, among more than two",
+        Joining(
+            fingerprint=TwoPhase.fingerprint,
+            session=bytes(range(16)),
+            sender="coordinator",
+            receiver="first",
+            players=(
+                Player(role="first", principal=Principal(b"\x01" * 32)),
+                Player(role="second", principal=Principal(b"\x02" * 32)),
+            ),
+        ),
+    ),
 }
 
 ENDS: dict[str, tuple[str, Kind | None, str]] = {

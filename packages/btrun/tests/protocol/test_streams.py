@@ -11,7 +11,7 @@ import bttp
 import pytest
 from btlib import Kind, Principal, Rights
 from btlib.testing import DomainIdentities, make_domain_identities
-from btrun.protocol import Channel, Program, any_version, channel_pair, open_channel, serve_sessions
+from btrun.protocol import Channel, Gathering, Program, any_version, channel_pair, open_channel, serve_sessions
 from btrun.protocol._versions import Versions
 from btrun.protocol._wire import pack, pack_close
 from btrun.protocol.errors import SessionEndedError, VersionError, ViolationError
@@ -24,6 +24,7 @@ from btrun.protocol.examples.transfer import Ask, Commit, Leave, Moved, Refused,
 from btrun.protocol.examples.transfer_handles import as_bank, as_client
 from btrun.protocol.examples.votes import Participant, coordinate
 
+from .test_joining import Parties, Ring
 from .test_versions import Go, OldLeft, new_left, old_left, old_right
 
 Run = Callable[[Callable[[], Any]], None]
@@ -143,6 +144,34 @@ def test_three_roles_agree_over_two_links(run: Run) -> None:
             async with world.talk(link, "first") as one, world.talk(other, "unable") as two:
                 assert not await coordinate(one, two, b"y")
         assert (first.committed, second.committed, unable.committed) == ([b"x"], [b"x"], [])
+
+    tell(run, story)
+
+
+def test_three_that_all_talk_to_each_other_are_in_one_session_over_three_links(run: Run) -> None:
+    async def story(world: World) -> None:
+        served = Parties()
+
+        async def second(channel: Channel) -> None:
+            async with world.connect("nas") as link, world.talk(link, "third") as third:
+                await served.second({"first": channel, "third": third})
+
+        world.serve(second, "second")
+        world.serve(Gathering(Ring, "third", ["first", "second"], served.third).serve, "third")
+        begun = [Parties() for _ in range(3)]
+        async with world.connect() as link, anyio.create_task_group() as group:
+
+            async def begin(parties: Parties) -> None:
+                async with world.talk(link, "second") as second, world.talk(link, "third") as third:
+                    await parties.first({"second": second, "third": third})
+
+            for parties in begun:
+                group.start_soon(begin, parties)
+        assert [each.heard for each in begun] == [[3]] * 3
+        assert all(each.errors == {} for each in (*begun, served))
+        numbers = sorted(number for each in begun for number in each.numbers)
+        assert len(set(numbers)) == 3
+        assert sorted(served.numbers) == sorted(numbers * 2)
 
     tell(run, story)
 

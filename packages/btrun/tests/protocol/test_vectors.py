@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from btrun.protocol import UnexpectedMessageError
+from btrun.protocol._joining import Joining
 from btrun.protocol._versions import Versions
 from btrun.protocol._wire import pack, unpack
 from btrun.protocol.errors import SessionEndedError
@@ -19,7 +20,7 @@ from msgspec import Struct
 
 HERE = Path(__file__).parent
 FILES = sorted((HERE / "vectors").glob("*.json"))
-ACCEPTS: dict[str, type[Struct]] = {"Quit": Quit, "Write": Write, "Versions": Versions}
+ACCEPTS: dict[str, type[Struct]] = {"Quit": Quit, "Write": Write, "Versions": Versions, "Joining": Joining}
 
 
 def read(path: Path) -> Any:

@@ -143,15 +143,17 @@ def test_a_side_that_leaves_before_it_names_a_version_ends_the_opening(run: Run,
 
 
 def test_a_side_that_says_no_version_is_not_waited_for(run: Run, pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("btrun.protocol._handles.AGREE_SECONDS", 0.0)
+    monkeypatch.setattr("btrun.protocol._versions.AGREE_SECONDS", 0.0)
     ours, theirs = pair
 
     async def main() -> None:
-        with pytest.raises(StateTimeoutError, match="said no version of Old within 0 seconds") as error:
+        with pytest.raises(
+            StateTimeoutError, match="did not say within 0 seconds which version of Old it speaks"
+        ) as error:
             await old_left(ours).__aenter__()
         assert error.value.kind is Kind.DEADLINE
         await theirs.receive({})
-        with pytest.raises(SessionEndedError, match="said no version") as told:
+        with pytest.raises(SessionEndedError, match="which version of Old it speaks") as told:
             await theirs.receive({})
         assert told.value.kind is Kind.DEADLINE
 

@@ -9,8 +9,10 @@ texts for people (`show`, `diagram`, `diff`). It does not authenticate and does 
 from ._channel import Accepts, Channel, UnexpectedMessageError
 from ._declaration import END, Protocol, Role, State
 from ._diff import Change, changes, diff
+from ._gathering import Gathering
 from ._generate import handles_source
 from ._handles import Ended, Handle, Side, Taking, any_version
+from ._joining import SESSION_BYTES
 from ._memory import MemoryChannel, channel_pair
 from ._show import diagram, show
 from ._streams import Program, open_channel, serve_sessions
@@ -19,10 +21,12 @@ from ._wire import Packets, WireChannel
 
 __all__ = [
     "END",
+    "SESSION_BYTES",
     "Accepts",
     "Change",
     "Channel",
     "Ended",
+    "Gathering",
     "Handle",
     "MemoryChannel",
     "Packets",

@@ -56,6 +56,11 @@ class Graph(Struct, frozen=True, kw_only=True):
     def roles(self) -> tuple[str, ...]:
         return tuple(party.name for party in self.parties)
 
+    @property
+    def first_role(self) -> str:
+        """Who speaks first; a graph without lint has one."""
+        return self.nodes[self.start].moves[0].sender
+
     def moves(self) -> Iterator[tuple[Node, Move]]:
         for node in self.nodes.values():
             for move in node.moves:

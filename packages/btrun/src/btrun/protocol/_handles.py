@@ -7,6 +7,7 @@ used twice, one that never came to the end) is seen when it runs.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Coroutine, Mapping, Sequence
 from types import TracebackType
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar, cast
@@ -15,22 +16,20 @@ import anyio
 from btlib import Kind
 from msgspec import Struct
 
+from ..errors import UsageError
 from ._channel import Channel
 from ._declaration import Protocol
 from ._graph import END_NAME
+from ._joining import SESSION_BYTES, Joiner, nearest_to
 from ._projection import project
 from ._session import Session
 from ._table import Table
 from ._versions import agree
 from ._violations import ViolationCounts
-from .errors import ConsumedHandleError, DeclarationError, ProtocolError, StateTimeoutError
+from .errors import ConsumedHandleError, DeclarationError, ProtocolError
 
 H_co = TypeVar("H_co", bound="Handle", covariant=True)
 T = TypeVar("T")
-
-#: How long the other side may take to say which versions it speaks: it costs a round trip and no thought, so one that
-#: opens sessions and is silent does not hold them for ever.
-AGREE_SECONDS = 10.0
 
 #: What a step gives when it is awaited. Not an `Awaitable`, so that checkers find a step that nobody awaits.
 Taking: TypeAlias = Coroutine[Any, Any, T]
@@ -45,6 +44,13 @@ class Handle:
 
     def __init__(self, session: Session) -> None:
         self._session: Session | None = session
+
+    @property
+    def session_number(self) -> bytes:
+        """The same at all sides of a session among more than two, for logs and traces; empty between two."""
+        if self._session is None:
+            raise self._consumed()
+        return self._session.monitor.session
 
     def give_back(self, session: Session) -> None:
         """Undo a step that was refused before anything left."""
@@ -100,18 +106,33 @@ class Side(Generic[H_co]):
         self.violations = ViolationCounts()
         handles: tuple[type[Handle], ...] = (start, *others)
         self._table = _fitted(project(protocol.graph, role), {handle.state: handle for handle in handles})
+        self.among_two = len(protocol.tables) == 2
+        self._towards = nearest_to(protocol.graph.first_role, protocol.tables).get(role)
 
     @property
     def fingerprint(self) -> int:
         return self.protocol.fingerprint
 
-    def __call__(self, channels: Channel | Mapping[str, Channel]) -> Opening[H_co]:
-        """A session as an async context manager, over the channel to the other role or one to each by name."""
-        return Opening((self,), channels)
+    def __call__(self, channels: Channel | Mapping[str, Channel], *, session: bytes | None = None) -> Opening[H_co]:
+        """A session as an async context manager, over the channel to the other role or one to each by name.
 
-    def begin(self, channels: Mapping[str, Channel]) -> Session:
-        """A session whose version is agreed already."""
-        return Session(self._table, channels, self.violations)
+        `session`: the number of a session among more than two, of SESSION_BYTES, if the program knows it; otherwise
+        the role that speaks first makes one, and the others learn it.
+        """
+        if session is not None and (self.among_two or len(session) != SESSION_BYTES):
+            raise UsageError(f"{self.protocol.__name__} cannot be joined as the session {session.hex() or 'nothing'}")
+        return Opening((self,), channels, session)
+
+    def begin(self, channels: Mapping[str, Channel], number: bytes = b"") -> Session:
+        """A session whose version and number are agreed already."""
+        return Session(self._table, channels, self.violations, number)
+
+    async def join(self, channels: Mapping[str, Channel], session: bytes | None) -> Session:
+        """One among more than two, begun. Raises JoiningError, VersionError, StateTimeoutError."""
+        joiner = Joiner(self._table, self.fingerprint, channels)
+        if session is None and self._towards is None:
+            session = secrets.token_bytes(SESSION_BYTES)
+        return self.begin(joiner.channels, await joiner.join(session, self._towards))
 
     def channels(self, given: Channel | Mapping[str, Channel]) -> Mapping[str, Channel]:
         """Channels by role. Raises LookupError when one is missing or too many."""
@@ -125,35 +146,32 @@ class Side(Generic[H_co]):
 class Opening(Generic[H_co]):
     """Opens a session on entry and leaves it on exit, telling the other side if it was not at its end."""
 
-    def __init__(self, sides: Sequence[Side[H_co]], channels: Channel | Mapping[str, Channel]) -> None:
+    def __init__(
+        self, sides: Sequence[Side[H_co]], channels: Channel | Mapping[str, Channel], number: bytes | None = None
+    ) -> None:
         self._sides = {side.fingerprint: side for side in sides}
         self._channels = sides[0].channels(channels)
+        self._number = number
         self._session: Session | None = None
 
     async def __aenter__(self) -> H_co:
         try:
-            chosen = await self._agree()
+            self._session = await self._begin()
         except ProtocolError as error:
             self._refuse(error.kind, error.message)
             raise
         except BaseException:
             self._refuse(Kind.CANCELLED, "the session was not begun")
             raise
-        self._session = self._sides[chosen].begin(self._channels)
         return cast(H_co, self._session.handle())
 
-    async def _agree(self) -> int:
-        """The version that is spoken. Raises VersionError, and StateTimeoutError where the other side says none."""
-        name, chosen = next(iter(self._sides.values())).protocol.__name__, 0
-        for channel in self._channels.values():
-            with anyio.move_on_after(AGREE_SECONDS) as scope:
-                chosen = await agree(channel, name, tuple(self._sides))
-            if scope.cancelled_caught:
-                raise StateTimeoutError(
-                    f"{channel.peer} said no version of {name} within {AGREE_SECONDS:g} seconds",
-                    hint="look whether a program serves sessions there",
-                )
-        return chosen
+    async def _begin(self) -> Session:
+        first = next(iter(self._sides.values()))
+        if not first.among_two:
+            return await first.join(self._channels, self._number)
+        (channel,) = self._channels.values()
+        chosen = await agree(channel, first.protocol.__name__, tuple(self._sides))
+        return self._sides[chosen].begin(self._channels)
 
     def _refuse(self, kind: Kind, reason: str) -> None:
         for channel in self._channels.values():

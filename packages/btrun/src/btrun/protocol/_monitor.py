@@ -18,9 +18,11 @@ from .errors import LocalViolationError, SessionEndedError, Violation, Violation
 class Monitor:
     """Follows one role through its table. `number` counts the messages so far, in both directions."""
 
-    __slots__ = ("_ended", "number", "peers", "row", "table")
+    __slots__ = ("_ended", "number", "peers", "row", "session", "table")
 
-    def __init__(self, table: Table, peers: Mapping[str, Principal]) -> None:
+    def __init__(self, table: Table, peers: Mapping[str, Principal], session: bytes = b"") -> None:
+        """`session`: its number, for errors; empty between two."""
+        self.session = session
         self.table = table
         self.peers = peers
         self.row: Row = table.start
@@ -75,4 +77,5 @@ class Monitor:
             number=self.number + 1,
             principal=self.peers.get(role),
             detail=detail,
+            session=self.session.hex(),
         )

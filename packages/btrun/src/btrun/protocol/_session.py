@@ -1,8 +1,8 @@
 """One end of a running session: the monitor, a channel to each other role, and a deadline where a state has one.
 
-A session begins when both sides agree on a version, and is over at its end, at a violation, a time-out, or when either
-side leaves. Whoever is left gets a `SessionEndedError` at its next step. Steps of one session are taken by one task at
-a time. This is the only part of protocols that touches the clock, and only in states with a time-out.
+A session begins when its sides agree on version and number, and is over at its end, at a violation, a time-out, or when
+either side leaves. Whoever is left gets a `SessionEndedError` at its next step. Steps of one session are taken by one
+task at a time. Only states with a time-out touch the clock.
 """
 
 from __future__ import annotations
@@ -37,8 +37,10 @@ class Session:
         table: Table,
         channels: Mapping[str, Channel],
         counts: ViolationCounts,
+        number: bytes = b"",
     ) -> None:
-        self.monitor = Monitor(table, {role: channel.peer for role, channel in channels.items()})
+        """`number`: the same for all sides of a session among more than two; empty between two."""
+        self.monitor = Monitor(table, {role: channel.peer for role, channel in channels.items()}, number)
         self._channels = channels
         self._counts = counts
         self._deadline = _deadline(table.start.timeout)

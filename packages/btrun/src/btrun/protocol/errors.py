@@ -43,6 +43,7 @@ class Violation(Struct, frozen=True, kw_only=True):
     number: int  #: the message's number in the session, counted from 1 over both directions
     principal: Principal | None  #: who proved to be behind the role; None where it is our own program
     detail: str = ""  #: why a message with an allowed label was refused
+    session: str = ""  #: the number of a session among more than two, in hexadecimal
 
     def sentence(self) -> str:
         """The violation as one sentence, for the errors of both sides."""
@@ -51,7 +52,7 @@ class Violation(Struct, frozen=True, kw_only=True):
         fault = f": {self.detail}" if self.detail else f", where the {self.role} may send {allowed}"
         return (
             f"{who}, as the {self.role} of {self.protocol}, sent {self.got} in the state {self.state}{fault}"
-            f" (message {self.number} of the session)"
+            f" (message {self.number} of the session{self.session and ' ' + self.session})"
         )
 
 
@@ -91,6 +92,10 @@ class VersionError(RemoteProtocolError):
     """The two sides have no version of the protocol in common. Compare them with `bt protocol diff`."""
 
     default_kind = Kind.NOT_SUPPORTED
+
+
+class JoiningError(RemoteProtocolError):
+    """The sides of a session among more than two do not mean the same session, or not the same roles or principals."""
 
 
 class StateTimeoutError(RemoteProtocolError):
