@@ -65,7 +65,8 @@ class SealedTopic:
     @property
     def epoch(self) -> int:
         """Of the newest group key that it holds; 0: it holds none."""
-        return self._ring.epoch
+        with self._lock:
+            return self._ring.epoch
 
     def take_keys(self, bundle: Buffer) -> int:
         """Seal under the key of this bundle from now on; its epoch. Raises TopicKeyError; nothing changes then."""
@@ -103,8 +104,12 @@ class Session:
         self._sender = Sender(topic.path, topic.identity, secrets.token_bytes(SESSION_SIZE))
 
     def seal(self, body: Buffer, at: BlockPath | None = None) -> bytes:
-        """The message to the topic (or `at` one below). Raises CapabilityError where this member may not publish,
-        TopicKeyError where it has no key that lasts, CredentialError."""
+        """The message to the topic (or `at` one below). It is signed here: an identity in a chip, which takes long, has
+        process keys for that (`btlib.process_keys.for_process`).
+
+        Raises CapabilityError where this member may not publish, TopicKeyError where it has no key that lasts,
+        CredentialError.
+        """
         return self.topic._seal(self._sender, body, at or self.topic.path)
 
 
