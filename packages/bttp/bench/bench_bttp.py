@@ -1,17 +1,20 @@
-"""bttp against a bare TLS pump with the same framing (`bttp-pump`) and against gRPC (`bttp-peers`).
+"""bttp against a bare TLS pump with the same framing (`bttp-pump`) and against others' messages (`bttp-peers`).
 
 Client and server are processes of their own, over loopback, on asyncio's own loop. For `bttp-pump` the handler runs
-inline, as the pump's does; for `bttp-peers` it is `async def` on both sides.
+inline, as the pump's does; for `bttp-peers` it is `async def` on both sides, except for messages: there the peers take
+one after the other in one task, which is what an inline handler does. A peer that is not installed is left out.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 
-from packages.bttp.bench.contenders import Client, running
+from packages.bttp.bench.contenders import running
+from packages.bttp.bench.peers import Client, missing
 from tests.bench.harness import Measurement, Result, compare
 
 NAMES = ("bttp-pump", "bttp-peers")
@@ -47,13 +50,20 @@ async def few_of_many_in_flight(client: Client) -> float:
 
 
 async def fire_and_forget(client: Client) -> float:
+    return await _messages(client, 50_000)
+
+
+async def _messages(client: Client, count: int) -> float:
     """Messages a second, until the last has arrived."""
-    count = 50_000
     began = time.perf_counter()
     for _ in range(count):
         await client.send(SMALL)
     await client.call(SMALL)
     return count / (time.perf_counter() - began)
+
+
+async def few_messages(client: Client) -> float:
+    return await _messages(client, 10_000)
 
 
 async def bulk(client: Client) -> float:
@@ -72,6 +82,8 @@ PEER_JOBS: dict[str, tuple[str, Job]] = {
     "64 B calls, 64 in flight": ("calls/s", few_of_many_in_flight),
     "1 MiB bodies": ("MB/s", bulk),
 }
+MESSAGES: dict[str, tuple[str, Job]] = {"64 B messages": ("messages/s", few_messages)}
+PEERS = {"websockets": "websockets", "ZeroMQ CURVE": "zeromq", "NATS TLS": "nats"}
 
 
 def run(rounds: int, only: str | None = None) -> list[Result]:
@@ -80,8 +92,19 @@ def run(rounds: int, only: str | None = None) -> list[Result]:
     if only in (None, "bttp-pump"):
         results += _compare("bttp-pump", "link", {"bare TLS pump": "pump"}, PUMP_JOBS, rounds)
     if only in (None, "bttp-peers"):
-        results += _compare("bttp-peers", "link-async", {"gRPC aio": "grpc"}, PEER_JOBS, rounds)
+        peers = dict(_present())
+        results += _compare("bttp-peers", "link-async", {"gRPC aio": "grpc", **peers}, PEER_JOBS, rounds)
+        if peers:
+            results += _compare("bttp-peers", "link", peers, MESSAGES, rounds)
     return results
+
+
+def _present() -> Iterator[tuple[str, str]]:
+    for peer, label in PEERS.items():
+        if (reason := missing(label)) is None:
+            yield peer, label
+        else:
+            print(f"left out: {peer}: {reason}", file=sys.stderr)
 
 
 def _compare(

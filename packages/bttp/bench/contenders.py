@@ -6,15 +6,13 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
-import ipaddress
 import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from base64 import b64decode, b64encode
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,25 +24,13 @@ from btlib import BlockPath, KeyPair, Suite
 from btlib.identity import Identity
 from btlib.writecaps import Chain, Rights, issue_writecap
 from bttp._certificates import EphemeralKeys
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from packages.bttp.bench import peers
+from packages.bttp.bench.peers import Client
 from packages.bttp.bench.pump import Pump
 
 ROOT = Path(__file__).resolve().parents[3]
 _OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-
-
-@dataclass(frozen=True)
-class Client:
-    """What is measured."""
-
-    #: A round trip; a small body comes back, a large one is only acknowledged.
-    call: Callable[[bytes], Awaitable[object]]
-    #: Fire and forget.
-    send: Callable[[bytes], Awaitable[None]]
 
 
 def _key(number: int) -> KeyPair:
@@ -82,31 +68,31 @@ async def _echo_async(request: bttp.Request) -> memoryview | None:
 
 
 @asynccontextmanager
-async def _serve_link(handler: Callable[[bttp.Request], Any], inline: bool) -> AsyncIterator[int]:
+async def _serve_link(handler: Callable[[bttp.Request], Any], inline: bool) -> AsyncIterator[tuple[int, str]]:
     router = bttp.Router()
     router.add(_ECHO, handler, inline=inline)
     async with bttp.serve(["127.0.0.1:0"], _identity(2), router, roots=[_DOMAIN.public.principal]) as server:
-        yield int(server.endpoints[0].rpartition(":")[2])
+        yield int(server.endpoints[0].rpartition(":")[2]), ""
 
 
 @asynccontextmanager
-async def connect_link(port: int) -> AsyncIterator[Client]:
+async def connect_link(port: int, _keys: str = "") -> AsyncIterator[Client]:
     async with bttp.connect(f"127.0.0.1:{port}", _identity(3), root=_DOMAIN.public.principal) as link:
         yield Client(partial(link.call, _ECHO, timeout=30), partial(link.send, _ECHO))
 
 
 @asynccontextmanager
-async def _serve_pump() -> AsyncIterator[int]:
+async def _serve_pump() -> AsyncIterator[tuple[int, str]]:
     keys = EphemeralKeys()
     context = keys.server_context(keys.certificate)  # both ends hold the same key here; no identities, only cost
     context.verify_mode = ssl.CERT_NONE
     server = await asyncio.get_running_loop().create_server(lambda: Pump(context, True), "127.0.0.1", 0)
     async with server:
-        yield server.sockets[0].getsockname()[1]
+        yield server.sockets[0].getsockname()[1], ""
 
 
 @asynccontextmanager
-async def connect_pump(port: int) -> AsyncIterator[Client]:
+async def connect_pump(port: int, _keys: str = "") -> AsyncIterator[Client]:
     loop = asyncio.get_running_loop()
     context = EphemeralKeys().client_context()
     _, pump = await loop.create_connection(lambda: Pump(context, False), "127.0.0.1", port)
@@ -115,40 +101,25 @@ async def connect_pump(port: int) -> AsyncIterator[Client]:
     pump.close()
 
 
-def _grpc_certificate() -> tuple[bytes, bytes]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bench")])
-    now = datetime.datetime.now(datetime.UTC)
-    day = datetime.timedelta(days=1)
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    builder = builder.serial_number(1).not_valid_before(now - day).not_valid_after(now + day)
-    certificate = builder.add_extension(address, critical=False).sign(key, hashes.SHA256())
-    pem = serialization.Encoding.PEM
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return certificate.public_bytes(pem), private
-
-
 @asynccontextmanager
-async def _serve_grpc() -> AsyncIterator[int]:
+async def _serve_grpc() -> AsyncIterator[tuple[int, str]]:
     async def echo(request: bytes, _context: object) -> bytes:
         return request if len(request) <= 64 * 1024 else b""
 
-    certificate, private = _grpc_certificate()
+    certificate, private = peers.make_certificate()
     server = grpc.aio.server(options=_OPTIONS)
     methods = {"echo": grpc.unary_unary_rpc_method_handler(echo)}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bench", methods),))
     credentials = grpc.ssl_server_credentials([(private, certificate)])
     port = server.add_secure_port("127.0.0.1:0", credentials)
     await server.start()
-    print(certificate.decode().replace("\n", "|"))
-    yield port
+    yield port, b64encode(certificate).decode()
     await server.stop(None)
 
 
 @asynccontextmanager
-async def connect_grpc(port: int, certificate: bytes) -> AsyncIterator[Client]:
-    credentials = grpc.ssl_channel_credentials(certificate)
+async def connect_grpc(port: int, certificate: str) -> AsyncIterator[Client]:
+    credentials = grpc.ssl_channel_credentials(b64decode(certificate))
     async with grpc.aio.secure_channel(f"127.0.0.1:{port}", credentials, options=_OPTIONS) as channel:
         yield Client(channel.unary_unary("/bench/echo"), _no_send)
 
@@ -157,11 +128,15 @@ async def _no_send(body: bytes) -> None:
     raise NotImplementedError("gRPC has no such message")
 
 
-SERVERS: dict[str, Callable[[], Any]] = {
-    "link": lambda: _serve_link(_echo, True),
-    "link-async": lambda: _serve_link(_echo_async, False),
-    "pump": _serve_pump,
-    "grpc": _serve_grpc,
+#: By name: a server, which yields its port and what a client must know of its keys; and a client of it.
+CONTENDERS: dict[str, tuple[Callable[[], Any], Callable[[int, str], Any]]] = {
+    "link": (lambda: _serve_link(_echo, True), connect_link),
+    "link-async": (lambda: _serve_link(_echo_async, False), connect_link),
+    "pump": (_serve_pump, connect_pump),
+    "grpc": (_serve_grpc, connect_grpc),
+    "websockets": (peers.serve_websockets, peers.connect_websockets),
+    "zeromq": (peers.serve_zeromq, peers.connect_zeromq),
+    "nats": (peers.serve_nats, peers.connect_nats),
 }
 
 
@@ -173,15 +148,8 @@ async def running(name: str) -> AsyncIterator[Client]:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        certificate = process.stdout.readline().replace("|", "\n").encode() if name == "grpc" else b""
-        port = int(process.stdout.readline())
-        async with AsyncExitStack() as stack:
-            if name == "grpc":
-                client = await stack.enter_async_context(connect_grpc(port, certificate))
-            elif name == "pump":
-                client = await stack.enter_async_context(connect_pump(port))
-            else:
-                client = await stack.enter_async_context(connect_link(port))
+        port, _, keys = process.stdout.readline().strip().partition(" ")
+        async with CONTENDERS[name][1](int(port), keys) as client:
             yield client
     finally:
         process.stdin.close()
@@ -191,8 +159,8 @@ async def running(name: str) -> AsyncIterator[Client]:
 
 async def _serve(name: str) -> None:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    async with SERVERS[name]() as port:
-        print(port, flush=True)
+    async with CONTENDERS[name][0]() as (port, keys):
+        print(port, keys, flush=True)
 
         def wait_for_end() -> None:
             sys.stdin.read()

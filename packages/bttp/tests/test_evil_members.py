@@ -196,6 +196,27 @@ def test_calls_that_are_cancelled_at_once_do_not_pile_up_behind_busy_handlers() 
             release.set()
 
 
+def test_handlers_that_were_cancelled_before_they_began_do_not_count_for_ever() -> None:
+    async def slow(_request: bttp.Request) -> None:
+        await anyio.sleep(0)
+
+    async def stream(_stream: bttp.Stream) -> None:
+        await anyio.sleep(0)
+
+    router = bttp.Router()
+    router.add(DOMAIN.path, slow)
+    router.add_stream(DOMAIN.path, stream)
+    with serving(bttp.Limits(max_calls=8), router) as server, Evil(server, KEYS) as evil:
+        evil.open(ALICE, frame(FrameKind.ROUTE, 2, str(DOMAIN.path).encode()))
+        call = wire.call_frame(1, 2, 0, 0, b"") + frame(FrameKind.CANCEL, 1)
+        opening = wire.open_frame(1, 2, 0, b"") + wire.text_frame(FrameKind.RESET, 1, Kind.CANCELLED, "")
+        for _ in range(20):
+            evil.say(call + opening, frame(FrameKind.PING, 0, bytes(8)))
+            evil.hear(FrameKind.PONG)
+        evil.say(wire.call_frame(3, 2, 0, 0, b""))
+        assert [kind for kind, _ in evil.hear(FrameKind.REPLY) if kind == FrameKind.ERROR] == []
+
+
 def test_handlers_of_links_that_were_closed_count_for_their_principal() -> None:
     """A new link for each few calls that nobody waits for does not help."""
     started, release = threading.Semaphore(0), threading.Event()

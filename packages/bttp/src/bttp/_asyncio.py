@@ -260,14 +260,14 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
             assert self._workers is not None
             self._workers.run(work, self)
             return
-        task = self._loop.create_task(self._run(work))
-        self._all_tasks.add(task)
-        task.add_done_callback(self._all_tasks.discard)
-        if work.number:
-            self._tasks[work.number] = task
+        self._all_tasks.add(self._loop.create_task(self._run(work)))
 
     async def _run(self, work: Work) -> None:
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        self._tasks[work.number] = task  # not before: one that is cancelled sooner would never come here
         try:
+            if work.request.cancelled:
+                raise CANCELLED
             answer = await work.destination.handler(work.request)  # type: ignore[misc]
         except asyncio.CancelledError:
             self._finish_failed(work, CANCELLED)
@@ -278,6 +278,7 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
             self._finish(work, answer)
         finally:
             self._tasks.pop(work.number, None)
+            self._all_tasks.discard(task)
             self._flush_soon()
 
     def finish_thread(self, work: Work, answer: object, error: BaseException | None) -> None:
@@ -292,11 +293,16 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
         return Stream(self, path, body, deadline)
 
     def _begin_stream(self, stream: StreamEnd, destination: StreamDestination) -> None:
-        task = self._loop.create_task(serve_stream(self, cast(Stream, stream), destination))
+        task = self._loop.create_task(self._run_stream(cast(Stream, stream), destination))
         self._all_tasks.add(task)
         task.add_done_callback(self._all_tasks.discard)
+
+    async def _run_stream(self, stream: Stream, destination: StreamDestination) -> None:
         if destination.mode is Mode.TASK:
-            stream.stop = cast("Callable[[], None]", task.cancel)
+            stream.stop = cast("Callable[[], None]", cast("asyncio.Task[None]", asyncio.current_task()).cancel)
+            if stream.reason is not None:  # it ended before this task began
+                stream.stop()
+        await serve_stream(self, stream, destination)
 
     def _poke(self) -> None:
         self._flush_soon()
