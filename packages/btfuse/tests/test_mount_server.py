@@ -127,9 +127,11 @@ def test_a_link_that_another_client_planted_is_refused(mount: Mount) -> None:
     assert (there / "fine").read_text() == "inside"
 
 
-def test_thin_clients_exclude_each_other_by_locks(mount: Mount) -> None:
+@pytest.mark.parametrize("first", [END_TO_END, THIN])
+@pytest.mark.parametrize("second", [END_TO_END, THIN])
+def test_clients_exclude_each_other_by_locks(mount: Mount, first: tuple[str, ...], second: tuple[str, ...]) -> None:
     code = "import fcntl,sys; f=open(sys.argv[1],'r+'); print('asking', flush=True); fcntl.lockf(f, fcntl.LOCK_EX)"
-    here, there = mount("here", *THIN), mount("there", *THIN)
+    here, there = mount("here", *first), mount("there", *second)
     (here / "file").touch()
     until(lambda: (there / "file").exists())
     with (here / "file").open("r+") as file:
@@ -141,6 +143,25 @@ def test_thin_clients_exclude_each_other_by_locks(mount: Mount) -> None:
             assert waiter.poll() is None
             fcntl.lockf(file, fcntl.LOCK_UN)
             assert waiter.wait(PATIENCE) == 0
+
+
+def test_flock_and_ranges_hold_between_end_to_end_mounts(mount: Mount) -> None:
+    here, there = mount("here"), mount("there")
+    (here / "file").write_bytes(b"content")
+    until(lambda: (there / "file").exists())
+    with (here / "file").open("r+") as mine, (there / "file").open("r+") as theirs:
+        fcntl.flock(mine, fcntl.LOCK_SH)
+        fcntl.flock(theirs, fcntl.LOCK_SH)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(theirs, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(mine, fcntl.LOCK_UN)
+        fcntl.flock(theirs, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(theirs, fcntl.LOCK_UN)
+    with (here / "file").open("r+") as mine, (there / "file").open("r+") as theirs:
+        fcntl.lockf(mine, fcntl.LOCK_EX, 3, 0)
+        fcntl.lockf(theirs, fcntl.LOCK_EX | fcntl.LOCK_NB, 3, 3)
+        with pytest.raises(BlockingIOError):
+            fcntl.lockf(theirs, fcntl.LOCK_EX | fcntl.LOCK_NB, 3, 2)
 
 
 @pytest.mark.parametrize("options", [END_TO_END, THIN])

@@ -146,6 +146,9 @@ STORE_REQUESTS: tuple[stores.StoreRequest, ...] = (
     stores.DoLease(Acquire(KEY, HOLDER, 10_000)),
     stores.DoLease(Release(KEY, HOLDER)),
     stores.GetStatus(),
+    stores.SetFileLock(KEY, HOLDER, LOCK),
+    stores.TestFileLock(KEY, HOLDER, LOCK),
+    stores.DropFileLocks(HOLDER),
 )
 
 STORE_REPLIES: tuple[stores.StoreReply, ...] = (
@@ -160,5 +163,6 @@ STORE_REPLIES: tuple[stores.StoreReply, ...] = (
     stores.LeaseDone(LeaseBusy(3000)),
     stores.LeaseDone(LeaseFree()),
     stores.Status(StoreStatus(1, 2, 3, 4)),
+    stores.FileLockDone(LOCK, True),
     Failed(kind=Kind.NO_SPACE, text="the disk is full"),
 )

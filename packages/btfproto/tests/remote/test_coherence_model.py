@@ -53,7 +53,7 @@ class Net:
         self.world = World.make(store, now=now, directory_attributes=empty_directory_attributes)
         root = self.world.root.principal
         self.path = self.world.path(*SERVER)
-        stores = StoreServer(store, CommitChecker(store, DomainReader(store, root), root, time.time))
+        self.stores = stores = StoreServer(store, CommitChecker(store, DomainReader(store, root), root, time.time))
         volume = open_volume(stores.store, self.world.machine, self.world.path(), now)
         self.behind = LocalFs(stores.store, self.world.machine, volume, options=SHARED)
         stack.callback(self.behind.shutdown)

@@ -458,12 +458,13 @@ class TestDoubt:
         net, client, lose = shaken
         root = client.root
         inode = write_file(client, root, "old", b"old")
-        for make in (
+        makes: list[Callable[[], object]] = [
             lambda: client.mkdir(root, "directory", 0o755, ME),
             lambda: client.symlink(root, "link", "target", ME),
             lambda: client.mknod(root, "fifo", FileKind.FIFO, 0o644, ME),
             lambda: client.link(inode, root, "again"),
-        ):
+        ]
+        for make in makes:
             lose()
             make()
         lose()

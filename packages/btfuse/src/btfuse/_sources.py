@@ -77,7 +77,7 @@ def open_source(source: str, options: MountOptions, environ: Mapping[str, str]) 
         name=source,
         mode="thin" if options.thin else "end-to-end" if shared else "alone",
         shared=shared,
-        remote_locks=options.thin,
+        remote_locks=shared,
         read_only=read_only,
     )
 

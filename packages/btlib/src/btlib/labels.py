@@ -40,6 +40,7 @@ class Label(enum.Enum):
     SEED_SIGN = b"blocktree/1 seed sign\0"  #: signing key from a seed
     SEED_SEAL = b"blocktree/1 seed seal\0"  #: sealing key from a seed
     NAME_HASH = b"blocktree/1 name hash\0"  #: position of a name in a directory
+    LOCK_NAME = b"blocktree/1 lock name\0"  #: what a file is called where its locks are kept
     LEASE_HOLDER = b"blocktree/1 lease holder\0"  #: a lease holder, bound to the principal that speaks for it
     ENDPOINTS = b"blocktree/1 endpoints\0"  #: block id of the endpoint records of a path
     ENDPOINT = b"blocktree/1 endpoint\0"  #: signature of an endpoint record

@@ -96,6 +96,10 @@ class LocalFs(Rescuing):
             self.refresh()
         return super().open(inode, flags)
 
+    def close(self, handle: int) -> None:
+        super().close(handle)
+        self.settle_locks()
+
     def read(self, handle: int, offset: int, size: int) -> bytes:
         if not self.options.shared:
             return super().read(handle, offset, size)
@@ -141,6 +145,7 @@ class LocalFs(Rescuing):
         self.finish_rescues()
         self.stop_reading()
         self.stop_leases()
+        self.release_locks()
         self.pins.flush()
 
     def __enter__(self) -> LocalFs:

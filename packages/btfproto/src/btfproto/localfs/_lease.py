@@ -166,6 +166,7 @@ class Lease(Coherence):
     def _tend(self) -> None:
         """Renew what is in use, give back what is not."""
         now = time.monotonic()
+        self.keep_locks(now)
         for scope, lease in list(self._leases.items()):
             if not lease.held:
                 continue

@@ -40,7 +40,7 @@ class FileLocks:
             overlaps = held.start < lock.end and lock.start < held.end
             exclusive = LockKind.WRITE in (held.kind, lock.kind)
             if overlaps and exclusive and held.owner != lock.owner and lock.kind is not LockKind.UNLOCK:
-                return Lock(kind=held.kind, start=held.start, end=held.end, owner=held.owner, process=held.process)
+                return _shown(held)
         return None
 
     def set(self, lock: Lock, handle: int) -> Lock | None:
@@ -56,9 +56,29 @@ class FileLocks:
         self._held = sorted(kept, key=lambda held: held.start)
         return None
 
+    def count(self, handle: int) -> int:
+        """How many ranges are held through a handle."""
+        return sum(held.handle == handle for held in self._held)
+
+    def owned(self, owner: int) -> bool:
+        """Whether an owner holds anything."""
+        return any(held.owner == owner for held in self._held)
+
+    def all(self) -> list[Lock]:
+        """Everything that is held."""
+        return [_shown(held) for held in self._held]
+
+    def of_handle(self, handle: int) -> list[Lock]:
+        """What is held through a handle."""
+        return [_shown(held) for held in self._held if held.handle == handle]
+
     def drop_handle(self, handle: int) -> None:
         """Release what was taken through a handle."""
         self._held = [held for held in self._held if held.handle != handle]
+
+
+def _shown(held: _Held) -> Lock:
+    return Lock(kind=held.kind, start=held.start, end=held.end, owner=held.owner, process=held.process)
 
 
 def _outside(held: _Held, start: int, end: int) -> list[_Held]:

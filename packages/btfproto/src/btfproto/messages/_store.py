@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 from btserde import U32, U64, Fixed
 
+from btfproto.provider import Lock
 from btfproto.store import (
     BlockKey,
     Commit,
@@ -70,7 +71,31 @@ class GetStatus(msgspec.Struct, frozen=True, tag=7):
     pass
 
 
-StoreRequest = ReadHeads | ReadRecords | DoCommit | Scan | Watch | DoLease | GetStatus
+class SetFileLock(msgspec.Struct, frozen=True, tag=8):
+    """`file`: see `docs/spec/filesystem.md`, section 7."""
+
+    file: Fixed[16]
+    holder: Fixed[16]
+    lock: Lock
+
+
+class TestFileLock(msgspec.Struct, frozen=True, tag=9):
+    __test__ = False  # no test case, whatever its name begins with
+
+    file: Fixed[16]
+    holder: Fixed[16]
+    lock: Lock
+
+
+class DropFileLocks(msgspec.Struct, frozen=True, tag=10):
+    """All of a holder's."""
+
+    holder: Fixed[16]
+
+
+StoreRequest = (
+    ReadHeads | ReadRecords | DoCommit | Scan | Watch | DoLease | GetStatus | SetFileLock | TestFileLock | DropFileLocks
+)
 
 
 class Heads(msgspec.Struct, frozen=True, tag=1):
@@ -101,4 +126,11 @@ class Status(msgspec.Struct, frozen=True, tag=7):
     status: StoreStatus
 
 
-StoreReply = Heads | GotRecords | CommitDone | Scanned | Watched | LeaseDone | Status | Failed
+class FileLockDone(msgspec.Struct, frozen=True, tag=8):
+    """`conflict`: another's lock, which forbids it. `known`: the server still has the locks taken before."""
+
+    conflict: Lock | None
+    known: bool
+
+
+StoreReply = Heads | GotRecords | CommitDone | Scanned | Watched | LeaseDone | Status | FileLockDone | Failed

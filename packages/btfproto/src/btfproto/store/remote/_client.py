@@ -21,6 +21,7 @@ from bttp.errors import BttpError
 from btfproto._dial import Dialer
 from btfproto.errors import StoreError
 from btfproto.messages import MessageError, decode_store_reply, encode_store_request, printable, stores
+from btfproto.provider import Lock
 from btfproto.store import (
     Acquire,
     Commit,
@@ -118,6 +119,20 @@ class StoreClient:
         asked_for_lease = isinstance(request, Acquire)
         _require(isinstance(answer, LeaseHeld | LeaseBusy) == asked_for_lease, "an answer to another lease request")
         return answer
+
+    def set_file_lock(self, file: bytes, holder: bytes, lock: Lock) -> tuple[Lock | None, bool]:
+        """Take or release a range of a file: what forbids it, and whether the server had this holder's locks."""
+        done = self._call(stores.SetFileLock(file, holder, lock), stores.FileLockDone)
+        return done.conflict, done.known
+
+    def test_file_lock(self, file: bytes, holder: bytes, lock: Lock) -> tuple[Lock | None, bool]:
+        """The same without taking anything."""
+        done = self._call(stores.TestFileLock(file, holder, lock), stores.FileLockDone)
+        return done.conflict, done.known
+
+    def drop_file_locks(self, holder: bytes) -> None:
+        """Release all of a holder's."""
+        self._call(stores.DropFileLocks(holder), stores.FileLockDone)
 
     def status(self) -> StoreStatus:
         return self._call(stores.GetStatus(), stores.Status).status

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
+from btfproto.provider import Lock
 from btfproto.store import (
     Commit,
     CommitAnswer,
@@ -25,6 +26,8 @@ from btfproto.store import (
     StoreStatus,
 )
 
+from ._locks import LockTable
+
 Listener = Callable[[], None]
 
 
@@ -35,6 +38,7 @@ class ObservedStore:
         self._store = store
         self._lock = threading.Lock()
         self._listeners: tuple[Listener, ...] = ()
+        self.locks = LockTable()  #: of files, for clients of any kind
 
     def listen(self, listener: Listener) -> None:
         """Call `listener` from now on, from any thread."""
@@ -67,6 +71,16 @@ class ObservedStore:
         answer = self._store.lease(request)
         self.tell()
         return answer
+
+    def set_file_lock(self, file: bytes, holder: bytes, lock: Lock) -> tuple[Lock | None, bool]:
+        """As `StoreClient` does, for a file system in this process."""
+        return self.locks.set(file, holder, lock)
+
+    def test_file_lock(self, file: bytes, holder: bytes, lock: Lock) -> tuple[Lock | None, bool]:
+        return self.locks.test(file, holder, lock)
+
+    def drop_file_locks(self, holder: bytes) -> None:
+        self.locks.drop(holder)
 
     def status(self) -> StoreStatus:
         return self._store.status()

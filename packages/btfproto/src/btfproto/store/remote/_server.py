@@ -74,7 +74,11 @@ class StoreServer:
 
     def figures(self) -> dict[str, int]:
         """How much it has to remember, for people."""
-        return {"leases": len(self._desk), "watches": sum(self._watches.copy().values())}
+        return {
+            "leases": len(self._desk),
+            "locked files": len(self.store.locks),
+            "watches": sum(self._watches.copy().values()),
+        }
 
     def handle(self, request: Request) -> Parts:
         """Everything but `Watch`."""
@@ -116,10 +120,22 @@ class StoreServer:
                 self._remember(request)
                 answer = self._desk.request(message.request, request.peer.principals, request.link.id)
                 return stores.LeaseDone(answer)
+            case stores.SetFileLock() | stores.TestFileLock():
+                return self._lock_file(message, request)
+            case stores.DropFileLocks():
+                self.store.locks.drop(bound_holder(message.holder, request.peer.principals))
+                return stores.FileLockDone(None, True)
             case stores.GetStatus():
                 return stores.Status(self.store.status())
             case stores.Watch():
                 raise MessageError(f"watches are answered at {request.path.child(WATCH)}")
+
+    def _lock_file(self, message: stores.SetFileLock | stores.TestFileLock, request: Request) -> stores.StoreReply:
+        self._remember(request)
+        holder = bound_holder(message.holder, request.peer.principals)
+        table = self.store.locks
+        act = table.set if isinstance(message, stores.SetFileLock) else table.test
+        return stores.FileLockDone(*act(message.file, holder, message.lock, request.link.id))
 
     def _commit(self, commit: Commit, request: Request) -> CommitAnswer:
         check_limit("changes of a commit", len(commit.changes), stores.MAX_CHANGES)
@@ -161,6 +177,7 @@ class StoreServer:
     def _forget(self, link: int) -> None:
         with self._lock:
             self._links.discard(link)
+        self.store.locks.link_closed(link)
         # Releasing may wait for the store's lock; the callback runs in the event loop and must not.
         threading.Thread(target=self._desk.link_closed, args=(link,), name="btfproto-release").start()
 
