@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from btlib import BlockPath, Principal
 from btlib.identity import Identity
 from btlib.kinds import Kind
 from btlib.testing import make_domain_identities
+from bttp._endpoints import Endpoints
 from bttp.testing import check_shell
 from bttp.testing._shell_suite import CHECKS
 from bttp.testing._stage import (
@@ -58,7 +59,7 @@ class Threads:
 
     @contextmanager
     def reconnecting(
-        self, endpoints: Sequence[str], identity: Identity, root: Principal, settings: bttp.Reconnection
+        self, endpoints: Endpoints, identity: Identity, root: Principal, settings: bttp.Reconnection
     ) -> Iterator[LastingLinkUnderTest]:
         with bttp.blocking.reconnecting(endpoints, identity, root=root, settings=settings) as link:
             yield _Lasting(link)
@@ -292,7 +293,7 @@ class Loop:
 
     @contextmanager
     def reconnecting(
-        self, endpoints: Sequence[str], identity: Identity, root: Principal, settings: bttp.Reconnection
+        self, endpoints: Endpoints, identity: Identity, root: Principal, settings: bttp.Reconnection
     ) -> Iterator[LastingLinkUnderTest]:
         with start_blocking_portal(self._backend, self._options) as portal:
             connecting = bttp.reconnecting(endpoints, identity, root=root, settings=settings)

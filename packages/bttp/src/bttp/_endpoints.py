@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import msgspec
+from btlib.errors import BlocktreeError
 from btlib.kinds import Kind
 
-from .errors import BttpError
+from .errors import BttpError, LocalProtocolError, UnreachableError
 
 MAX_UNIX_PATH = 107  #: bytes that a Unix socket's address holds on Linux
 
@@ -32,6 +34,34 @@ class UnixEndpoint(msgspec.Struct, frozen=True):
 
 
 Endpoint: TypeAlias = TcpEndpoint | UnixEndpoint
+
+
+#: Endpoints, or what says which they are now; it is asked before each round of dialing, and may raise BlocktreeError.
+Endpoints: TypeAlias = Sequence[str] | Callable[[], Sequence[str]]
+
+
+class Known:
+    """Endpoints that are asked for anew each time. Those that are given as they are, are parsed at once."""
+
+    def __init__(self, endpoints: Endpoints) -> None:
+        """Raises BttpError for texts that are no endpoints, LocalProtocolError for none."""
+        self.changing = callable(endpoints)
+        self._find = endpoints if callable(endpoints) else None
+        self._known = [] if callable(endpoints) else [parse_endpoint(text) for text in endpoints]
+        if not self.changing and not self._known:
+            raise LocalProtocolError("a reconnecting link needs an endpoint")
+
+    def now(self) -> list[Endpoint]:
+        """Which they are now. Raises UnreachableError where nobody can say."""
+        if self._find is None:
+            return self._known
+        try:
+            found = [parse_endpoint(text) for text in self._find()]
+        except BlocktreeError as error:
+            raise UnreachableError(f"no endpoint to dial: {error.message}", hint=error.hint) from error
+        if not found:
+            raise UnreachableError("no endpoint to dial: none is known")
+        return found
 
 
 def parse_endpoint(text: str) -> Endpoint:

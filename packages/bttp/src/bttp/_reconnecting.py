@@ -22,7 +22,7 @@ from btlib.revocations import NO_REVOCATIONS, Revocations
 
 from ._broker import Subscription, subscribe
 from ._client import connect_to
-from ._endpoints import Endpoint, TcpEndpoint, parse_endpoint
+from ._endpoints import Endpoint, Endpoints, Known, TcpEndpoint
 from ._frames import Buffer
 from ._limits import Limits
 from ._link import Link
@@ -44,13 +44,13 @@ class ReconnectingLink:
 
     def __init__(
         self,
-        endpoints: Sequence[Endpoint],
+        endpoints: Known,
         dial: Dial,
         identity: Who,
         settings: Reconnection,
         group: anyio.abc.TaskGroup,
     ) -> None:
-        self._endpoints = list(endpoints)  # the one that is to be tried first, first
+        self._endpoints = endpoints  # the one that is to be tried first, first
         self._dial = dial
         self._identity = identity
         self._settings = settings
@@ -250,7 +250,7 @@ class ReconnectingLink:
 
     async def _candidates(self) -> list[Endpoint]:
         candidates: list[Endpoint] = []
-        for endpoint in self._endpoints:
+        for endpoint in await self._known():
             if not isinstance(endpoint, TcpEndpoint):
                 candidates.append(endpoint)
                 continue
@@ -261,6 +261,15 @@ class ReconnectingLink:
             else:
                 candidates += addresses_of(endpoint, found)
         return candidates
+
+    async def _known(self) -> list[Endpoint]:
+        if not self._endpoints.changing:
+            return self._endpoints.now()
+        try:
+            return await anyio.to_thread.run_sync(self._endpoints.now)  # it may read files
+        except UnreachableError as error:
+            self._last = error
+            return []
 
     def _adopt(self, link: Link) -> None:
         self._link, self._refusal, self._last = link, None, None
@@ -339,7 +348,7 @@ class LastingSubscription:
 
 @asynccontextmanager
 async def reconnecting(
-    endpoints: Sequence[str],
+    endpoints: Endpoints,
     identity: Identity | Sequence[Identity] | None,
     *,
     root: Principal,
@@ -352,11 +361,10 @@ async def reconnecting(
 ) -> AsyncIterator[ReconnectingLink]:
     """A link that is made anew whenever it is lost, to whichever of `endpoints` answers first.
 
-    It returns at once; calls wait for the link, and `ready` does. The other arguments are those of `connect`.
+    It returns at once; calls wait for the link, and `ready` does. Where endpoints change, a function gives them: it is
+    asked before each round of dialing, in a thread. The other arguments are those of `connect`.
     """
-    places = [parse_endpoint(endpoint) for endpoint in endpoints]
-    if not places:
-        raise LocalProtocolError("a reconnecting link needs an endpoint")
+    places = Known(endpoints)
 
     def dial(place: Endpoint, who: Who) -> AbstractAsyncContextManager[Link]:
         return connect_to(

@@ -19,7 +19,7 @@ from btlib.paths import BlockPath
 from btlib.principals import Principal
 from btlib.revocations import NO_REVOCATIONS, Revocations
 
-from .._endpoints import Endpoint, TcpEndpoint, parse_endpoint
+from .._endpoints import Endpoint, Endpoints, Known, TcpEndpoint
 from .._frames import Buffer
 from .._limits import Limits
 from .._policy import Policy
@@ -48,8 +48,8 @@ Dial = Callable[[Endpoint, Who], BlockingLink]
 class BlockingReconnectingLink:
     """A link to whichever of some endpoints answers, for any number of threads. Also a context that closes it."""
 
-    def __init__(self, endpoints: Sequence[Endpoint], dial: Dial, identity: Who, settings: Reconnection) -> None:
-        self._endpoints = list(endpoints)
+    def __init__(self, endpoints: Known, dial: Dial, identity: Who, settings: Reconnection) -> None:
+        self._endpoints = endpoints
         self._dial = dial
         self._identity = identity
         self._settings = settings
@@ -261,7 +261,12 @@ class BlockingReconnectingLink:
 
     def _candidates(self) -> list[Endpoint]:
         candidates: list[Endpoint] = []
-        for endpoint in self._endpoints:
+        try:
+            known = self._endpoints.now()
+        except UnreachableError as error:
+            self._last = error
+            return []
+        for endpoint in known:
             if not isinstance(endpoint, TcpEndpoint):
                 candidates.append(endpoint)
                 continue
@@ -342,7 +347,7 @@ class BlockingLastingSubscription:
 
 
 def reconnecting(
-    endpoints: Sequence[str],
+    endpoints: Endpoints,
     identity: Identity | Sequence[Identity] | None,
     *,
     root: Principal,
@@ -354,9 +359,7 @@ def reconnecting(
     revocations: Callable[[Principal], Revocations] = lambda _root: NO_REVOCATIONS,
 ) -> BlockingReconnectingLink:
     """As `bttp.reconnecting`. Close it, or use it as a context."""
-    places = [parse_endpoint(endpoint) for endpoint in endpoints]
-    if not places:
-        raise LocalProtocolError("a reconnecting link needs an endpoint")
+    places = Known(endpoints)
 
     def dial(place: Endpoint, who: Who) -> BlockingLink:
         return connect_to(

@@ -42,6 +42,7 @@ CHECKS: tuple[Callable[[ShellUnderTest], None], ...] = (
     reconnecting.check_a_call_with_a_key_survives_its_link,
     reconnecting.check_calls_wait_for_a_link_until_their_deadline,
     reconnecting.check_the_first_endpoint_that_answers_wins,
+    reconnecting.check_endpoints_are_asked_for_before_each_round,
     reconnecting.check_a_server_that_goes_away_loses_nothing,
     reconnecting.check_subscriptions_go_on_and_say_so,
     reconnecting.check_draining_does_not_wait_for_subscribers,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TypeAlias
@@ -17,6 +17,7 @@ from btlib.revocations import NO_REVOCATIONS, Revocations
 from btlib.testing import DomainIdentities, make_domain_identities
 
 from .._broker import Broker
+from .._endpoints import Endpoints
 from .._fields import Repeat
 from .._frames import Buffer
 from .._limits import Limits
@@ -166,7 +167,7 @@ class ShellUnderTest(Protocol):
         ...
 
     def reconnecting(
-        self, endpoints: Sequence[str], identity: Identity, root: Principal, settings: Reconnection
+        self, endpoints: Endpoints, identity: Identity, root: Principal, settings: Reconnection
     ) -> AbstractContextManager[LastingLinkUnderTest]:
         """A link that is made again."""
         ...

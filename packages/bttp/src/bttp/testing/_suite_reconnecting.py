@@ -96,6 +96,29 @@ def check_the_first_endpoint_that_answers_wins(shell: ShellUnderTest) -> None:
             silent.close()
 
 
+def check_endpoints_are_asked_for_before_each_round(shell: ShellUnderTest) -> None:
+    """Where a function gives them, a server that moved is found by what it says then; before, calls wait."""
+    stage = Stage()
+    root, known = stage.domain.principal, list[str]()
+
+    def endpoints() -> list[str]:
+        if not known:
+            raise BttpError("no record of it", kind=Kind.NOT_FOUND)
+        return known
+
+    path = stage.place.child("async")
+    with shell.reconnecting(endpoints, stage.domain["alice"], root, _QUICK) as link:
+        late = expect(DeadlineError, Kind.DEADLINE, lambda: link.call(path, timeout=1.0))
+        assert "no record of it" in str(late)
+        for body in (b"here", b"there"):
+            with shell.serve(stage.domain["server"], stage.router, root, Limits()) as server:
+                known[:] = server.endpoints
+                assert bytes(link.call(path, body, timeout=WAIT)) == body
+                known.clear()
+                link.cut()
+    stage.release.set()
+
+
 def check_a_server_that_goes_away_loses_nothing(shell: ShellUnderTest) -> None:
     """It answers what is under way, and lets nobody in; new calls go to another."""
     domain = make_domain_identities("server", "alice")
