@@ -105,6 +105,11 @@ def test_a_member_without_rights_at_the_server_may_not_look_into_it_or_stop_it(m
             with pytest.raises(RemoteError, match="may write at its path") as refused:
                 forbidden()
             assert refused.value.kind is Kind.FORBIDDEN
+    domain = machine.domain
+    with connect(endpoint(machine), member(machine), root=domain.root, server=domain.server_path) as link:
+        for inner in (domain.server_path.child("fs").child(".bt"), domain.server_path.child(".bt").child("other")):
+            with pytest.raises(RemoteError, match="may write at its path"):
+                link.call(inner, b"", timeout=10)
     with inspector_of(machine, endpoint(machine), machine.root) as inspector:
         assert set(views(inspector)) == {"fs", "store"}
     assert machine.stop(process)[0] == 0

@@ -87,7 +87,7 @@ class Actor:
 
     def answer(self, handler: DoorHandler, *, below: str = "") -> None:
         """Let requests to this actor's path (or to the name `below` it) reach a handler as they are, until this life
-        ends: without its mailbox, and many at once. In `__init__` or `on_start`. See `btrun._doors`. Raises UsageError.
+        ends: without its mailbox, and many at once. In `__init__` or `on_start`. Raises UsageError.
         """
         self._cell.runtime.doors.open(self._cell, handler, below)
 
