@@ -20,7 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "btspeed": set(),
     "btserde": {"btspeed", "msgspec"},
     "btlib": {"btspeed", "btserde", "msgspec", "cryptography", "mnemonic", "shamir_mnemonic", "keyring", "tpm2_pytss"},
-    "bttp": {"btspeed", "btserde", "btlib", "msgspec", "cryptography", "anyio", "uvloop"},
+    "bttp": {"btspeed", "btserde", "btlib", "msgspec", "cryptography", "anyio", "uvloop", "opentelemetry"},
     "btrun": {"btserde", "btlib", "bttp", "msgspec", "anyio"},
     "btfproto": {"btserde", "btlib", "bttp", "msgspec", "anyio", "cryptography", "zeroconf"},
     "btfsd": {"btserde", "btlib", "bttp", "btrun", "btfproto", "msgspec", "anyio", "typer"},
@@ -271,7 +271,12 @@ def test_only_the_binding_imports_the_fuse_library() -> None:
 def test_declared_dependencies_cover_what_is_imported(package: str) -> None:
     project = tomllib.loads((PACKAGES / package / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = [word for words in project.get("optional-dependencies", {}).values() for word in words]
-    distributions = {"fusepy": "fuse", "shamir-mnemonic": "shamir_mnemonic", "tpm2-pytss": "tpm2_pytss"}
+    distributions = {
+        "fusepy": "fuse",
+        "opentelemetry-api": "opentelemetry",
+        "shamir-mnemonic": "shamir_mnemonic",
+        "tpm2-pytss": "tpm2_pytss",
+    }
     declared = {word.split(">")[0].split("[")[0] for word in [*project["dependencies"], *extras]}
     modules = {distributions.get(word, word) for word in declared}
     used = {
