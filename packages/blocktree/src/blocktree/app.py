@@ -17,6 +17,7 @@ from .commands import (
     enroll,
     files,
     fsck,
+    gc,
     grant,
     init,
     key,
@@ -78,6 +79,7 @@ def build_app() -> typer.Typer:
     app.command()(scrub.scrub)
     app.command()(df.df)
     app.command()(fsck.fsck)
+    app.command()(gc.gc)
     app.command()(backup.backup)
     app.command()(backup.restore)
     app.command()(accept_restore.accept_restore)

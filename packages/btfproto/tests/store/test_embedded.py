@@ -23,7 +23,7 @@ from btfproto.store import (
     RecordRef,
     lock_holder,
 )
-from btfproto.store._group import Group
+from btfproto.store._group import Group, Position
 from btfproto.store._index import Changes
 from btfproto.store._writer import _Ticket
 from btfproto.testing._store_tools import ANN, BOB, A, B, C, change, commit_of, must_commit, records_of, run
@@ -174,10 +174,10 @@ def test_a_segment_is_emptied_once_even_where_the_group_would_pay_for_more(
     move = Group.move
 
     def counted(
-        group: Group, block: bytes, segment: int, budget: int, read: Callable[[int, int, int], bytes]
-    ) -> tuple[int, bool]:
+        group: Group, block: bytes, segment: int, budget: int, start: Position, read: Callable[[int, int, int], bytes]
+    ) -> tuple[int, Position | None]:
         moved.append(block)
-        return move(group, block, segment, budget, read)
+        return move(group, block, segment, budget, start, read)
 
     monkeypatch.setattr(Group, "move", counted)
     store = EmbeddedStore(tmp_path, segment_size=300_000)

@@ -1,11 +1,12 @@
 """Care of a store: is every byte still what was signed, how much room does it take, what can still be read.
 
-Nothing here changes a store. `scrub_store` needs no keys, `scrub_tree` a file system that has them; `inspect_files`
-and `measure` look at the files of an embedded store, `copy_store` copies them: a backup, and back.
+Nothing here changes a store, except `remove_orphans`. `scrub_store` needs no keys, `scrub_tree` a file system that has
+them; `inspect_files` and `measure` look at the files of an embedded store, `copy_store` copies them, for a backup.
 """
 
 from ._archive import ArchivedStore
 from ._backup import Copied, CopyMeter, StoreSource, StoreTarget, copy_store, opened_copy
+from ._collection import Orphan, Tombstone, find_orphans, find_tombstones, remove_orphans
 from ._copies import NOTE_NAME, ArchiveSource, ArchiveTarget, DirectorySource, DirectoryTarget
 from ._files import Usage, inspect_files, measure
 from ._rollback import (
@@ -31,19 +32,24 @@ __all__ = [
     "DirectoryTarget",
     "LostRevocations",
     "Meter",
+    "Orphan",
     "StoreSource",
     "StoreTarget",
+    "Tombstone",
     "Unreadable",
     "Usage",
     "WentBack",
     "accept_rolled_back",
     "copy_store",
     "find_lost_revocations",
+    "find_orphans",
     "find_rolled_back",
+    "find_tombstones",
     "inspect_files",
     "measure",
     "name_blocks",
     "opened_copy",
+    "remove_orphans",
     "scrub_store",
     "scrub_tree",
     "stretches",

@@ -13,6 +13,7 @@ from btlib.block import (
     BLOCK_ID_SIZE,
     HOLE,
     PUBLIC,
+    REMOVED,
     SECTOR_BITS,
     Header,
     SectorTree,
@@ -130,6 +131,20 @@ class Draft:
         )
         self._add(moved, header.version, EMPTY)
 
+    def remove(self, header: Header) -> None:
+        """Leave a tombstone of a block."""
+        gone = msgspec.structs.replace(
+            header,
+            flags=REMOVED,
+            version=header.version + 1,
+            sector_count=0,
+            root=HOLE,
+            chain=self.writer_id,
+            written=self._now,
+            attributes=b"",
+        )
+        self._add(gone, header.version, EMPTY)
+
     def commit(self, request: bytes, fences: Sequence[tuple[bytes, int]] = ()) -> Commit:
         """Sign everything; `request` is a fresh random id of 16 bytes."""
         signed = sign_commit(self._signer, self._headers)
@@ -139,6 +154,7 @@ class Draft:
                 expected=expected,
                 version=header.version,
                 signed=encode_signed_header(proof),
+                removed=header.removed,
                 holes=list(content.holes),
                 runs=list(content.runs),
             )

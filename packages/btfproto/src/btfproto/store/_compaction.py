@@ -53,22 +53,44 @@ class Compaction:
                 self._left_alone.add(self._victim)
             self._victim = None
 
+    def plan(self, living: Mapping[int, int], share: float) -> set[int]:
+        """The segments of which less than `share` is alive, and that can be read."""
+        ends = self._segments.ends
+        return {number for number, alive in living.items() if alive < share * ends[number]} - self._left_alone
+
+    def sweep(self, group: Group, living: Mapping[int, int], among: set[int]) -> bool:
+        """Move what lives in these segments, up to `STEP_BYTES`; whether there may be more."""
+        self._emptied = None
+        budget = STEP_BYTES
+        while budget > 0:
+            try:
+                if not self._choose(living, among):
+                    return False
+                budget -= self._move_next(group, budget)
+            except (StoreError, FileNotFoundError):
+                if self._victim is not None:
+                    self._left_alone.add(self._victim)
+                self._victim = None
+        return True
+
     def undo(self) -> None:
         """The group came to nothing: what it moved has to be moved again."""
         self._victim = None
         if self._emptied is not None:
             self._left_alone.discard(self._emptied)
 
-    def _choose(self, living: Mapping[int, int]) -> bool:
-        """Whether there is a segment to empty."""
+    def _choose(self, living: Mapping[int, int], among: set[int] | None = None) -> bool:
+        """Whether there is a segment to empty; of those `among` all are, without them those that are worth it."""
         if self._victim is None:
             candidates = [
                 (alive / self._segments.ends[number], number)
                 for number, alive in living.items()
                 if alive and number != self._segments.active and number not in self._left_alone
+                if among is None or number in among
             ]
-            share, number = min(candidates, default=(1.0, 0))
-            if share >= (CROWDED if self._is_crowded(living) else WORTHWHILE):
+            share, number = min(candidates, default=(2.0, 0))
+            limit = 2.0 if among is not None else CROWDED if self._is_crowded(living) else WORTHWHILE
+            if share >= limit:
                 self._pause = self._segments.size // PAUSE_SHARE
                 return False
             self._victim, self._block, self._position = number, None, BEGINNING

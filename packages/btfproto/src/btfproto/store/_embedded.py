@@ -205,6 +205,24 @@ class EmbeddedStore:
         check_commit_shape(commit)
         return self._writer.commit(commit)
 
+    def compactable(self, share: float) -> tuple[int, int]:
+        """Of segments with less than `share` alive: how many bytes `compact` would move, and how many give back."""
+        return self._writer.compactable(share)
+
+    def compact(self, share: float) -> Iterator[int]:
+        """Give back the dead bytes of these segments, a step at a time; each tells how many bytes it moved.
+
+        Each step is durable; commits of others go on in between. Raises StoreError.
+        """
+        return self._writer.compact(share)
+
+    def forget_tombstones(self, tombstones: Sequence[tuple[bytes, int]]) -> int:
+        """Forget removed blocks, given with the versions of their tombstones; how many. Raises StoreError.
+
+        From then on the store takes an old head of such a block for that of a new one.
+        """
+        return self._writer.forget_tombstones(tombstones)
+
     def lease(self, request: LeaseRequest) -> LeaseAnswer:
         self._check_open()
         with self._lease_lock:

@@ -151,6 +151,12 @@ class Index:
         with self._write_lock, self._translated("write to"), self._transaction() as db:
             db.execute("INSERT OR REPLACE INTO fences VALUES (?, ?, ?)", (key, holder, fence))
 
+    def forget_tombstones(self, tombstones: Sequence[tuple[bytes, int]]) -> int:
+        """Delete the rows of removed blocks that still have these versions; how many. Raises StoreError."""
+        statement = "DELETE FROM heads WHERE block=? AND version=? AND removed=1"
+        with self._write_lock, self._translated("write to"), self._transaction() as db:
+            return sum(db.execute(statement, pair).rowcount for pair in tombstones)
+
     def checkpoint(self) -> None:
         """Copy the log into the file, as far as no reader needs it. Raises StoreError (IO): the caller must reopen."""
         with self._write_lock, self._translated("write to"):

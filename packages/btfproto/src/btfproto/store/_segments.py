@@ -115,6 +115,10 @@ class Segments:
     def path(self, number: int) -> Path:
         return self.directory / f"{number:08}.seg"
 
+    def retire(self) -> None:
+        """Append to a new segment from now on, so that the one before can be emptied. Not within a batch."""
+        self._active = None
+
     @property
     def active(self) -> int | None:
         """The segment that the next batch appends to, if it exists already."""

@@ -103,6 +103,41 @@ class Writer:
         assert answer is not None
         return answer
 
+    def compactable(self, share: float) -> tuple[int, int]:
+        """Of segments with less than `share` alive: how many bytes would be moved, and how many given back."""
+        with self.exclusive():
+            numbers = self._compaction.plan(self._living, share)
+            alive = sum(self._living[number] for number in numbers)
+            return alive, sum(self._segments.ends[number] for number in numbers) - alive
+
+    def compact(self, share: float) -> Iterator[int]:
+        """Empty these segments, a group at a time; gives how many bytes each group moved. Raises StoreError.
+
+        Commits of others go on in between. The newest segment is emptied too, into a new one.
+        """
+        with self.exclusive():
+            among = self._compaction.plan(self._living, share)
+            if self._segments.active in among:
+                self._segments.retire()
+        more = True
+        while more or self._dead:
+            with self.exclusive():
+                batch = self._segments.batch()
+                group = Group(self._source(), batch)
+                more = more and self._compaction.sweep(group, self._living, among)
+                self._write(group, batch)
+                self._shorten_log()
+            yield batch.appended
+
+    def forget_tombstones(self, tombstones: Sequence[tuple[bytes, int]]) -> int:
+        """Delete the rows of removed blocks that still have these versions; how many. Raises StoreError."""
+        with self.exclusive():
+            count = self._index.forget_tombstones(tombstones)
+            for block, _ in tombstones:
+                self._cache.drop(block)
+            self._cache.publish({})  # who is just loading one does not keep it
+            return count
+
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """No group is worked on within. Raises StoreError if the writer is broken or stopped."""
@@ -174,6 +209,11 @@ class Writer:
         if not group.events:
             return answers
         self._compaction.step(group, batch, self._living)
+        self._write(group, batch)
+        return answers
+
+    def _write(self, group: Group, batch: Batch) -> None:
+        """Make a group durable, and show it. Raises StoreError."""
         changes = group.changes(self._dead)
         try:
             batch.sync()
@@ -192,7 +232,6 @@ class Writer:
             self._break(StoreError(Kind.IO, "a commit was interrupted"))
             raise
         self._log_bytes += _PAGE * changes.rows
-        return answers
 
     def _show(self, group: Group, batch: Batch, state: State) -> None:
         """What is durable now becomes true for everyone."""
