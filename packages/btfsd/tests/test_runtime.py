@@ -250,12 +250,15 @@ def test_an_actor_elsewhere_is_told_when_the_file_service_ends(machine: Machine)
         assert told.is_set()
 
 
-def test_what_the_last_commit_raises_ends_the_daemon_with_it(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [FsError(Kind.NO_SPACE, "the disk is full"), ZeroDivisionError("a defect")])
+def test_what_the_last_commit_raises_ends_the_daemon_with_it(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     shutdown = LocalFs.shutdown
 
     def full(fs: LocalFs) -> None:
         shutdown(fs)
-        raise FsError(Kind.NO_SPACE, "the disk is full")
+        raise error
 
     def serve_once() -> None:
         with served_by(machine) as served:
@@ -263,5 +266,5 @@ def test_what_the_last_commit_raises_ends_the_daemon_with_it(machine: Machine, m
             open_thin(machine.domain, machine.identity, machine.domain.root_path, server=where).shutdown()
             monkeypatch.setattr(LocalFs, "shutdown", full)
 
-    with pytest.raises(FsError, match="the disk is full"):
+    with pytest.raises(type(error), match=str(error)):
         serve_once()

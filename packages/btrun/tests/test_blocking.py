@@ -8,6 +8,7 @@ import pytest
 from btlib.testing import DomainIdentities, make_domain_identities
 from btrun import DiedError, EscalationError, Restart, Runtime, Supervision
 from btrun.blocking import open_runtime
+from btrun.errors import UsageError
 from btrun.inspector import Inspector
 from btrun.reasons import Stopped
 from bttp.blocking import connect
@@ -68,6 +69,13 @@ def test_a_runtime_in_a_thread_is_reached_by_links(domain: DomainIdentities) -> 
             (view,) = Inspector(link, app).look().actors
             assert (view.path, view.kind) == (f"{app}/counter", "Counter")
             assert server.drain(5)
+
+
+def test_threads_have_no_server_on_trio(domain: DomainIdentities) -> None:
+    with open_runtime(Runtime(domain["nas"], domain.path.child("app")), backend="trio") as rt:
+        serving = rt.serve(["127.0.0.1:0"], domain["nas"], roots=[domain.principal])
+        with pytest.raises(UsageError, match="asyncio"), serving:
+            raise AssertionError
 
 
 def test_a_runtime_listens_only_where_it_can(domain: DomainIdentities) -> None:

@@ -52,7 +52,7 @@ class Services:
         root = host.domain.root
         self._host = host
         self._settings = settings
-        self._failures: list[BlocktreeError] = []
+        self._failure: Exception | None = None  # of the last commit
         self.policy = ServerPolicy(root, host.path, host.identity.principal, self._revoked)
         self.socket = socket_endpoint(host.store)
         with ExitStack() as stack:
@@ -91,7 +91,7 @@ class Services:
         return StoreServer(self._store, check)
 
     def _serve_files(self) -> tuple[FsServer, VolumeAttacher]:
-        settings = self._settings
+        settings, self._failure = self._settings, None  # what an earlier life could not commit, its clients were told
         attacher = VolumeAttacher(self._store, self._host.identity, options=_options(settings), revocations=self._view)
         server = FsServer(
             attacher, limits=_limits(settings), workers=settings.limits.max_workers, revocations=self._revoked
@@ -103,8 +103,8 @@ class Services:
         """Keep the error of a last commit: an actor that ends can only log it, and the exit code must tell it."""
         try:
             yield
-        except BlocktreeError as error:
-            self._failures.append(error)
+        except Exception as error:  # a defect too: its supervisor gets it, and so does the end of the process
+            self._failure = error
             raise
 
     def on_revocation(self, recheck: Callable[[], None]) -> None:
@@ -133,10 +133,10 @@ class Services:
                 log.error("this machine itself is out, whoever knows does not speak with it: %s", own)
 
     def close(self) -> None:
-        """Close the store; idempotent. Raises the first error of the services' last commits, and of its own."""
+        """Close the store; idempotent. Raises the error of the file service's last commit, and of its own."""
         self._owned.close()
-        if self._failures:
-            raise self._failures[0]
+        if self._failure is not None:
+            raise self._failure
 
 
 def _switched_off(setting: str) -> Callable[[Request], bytes]:

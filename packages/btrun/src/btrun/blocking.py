@@ -27,6 +27,7 @@ from bttp.blocking import BlockingServer
 
 from ._runtime import Runtime
 from .actor import Actor
+from .errors import UsageError
 from .messages import Ask
 from .reasons import Down
 from .refs import UNSET, Ref, Unset
@@ -95,10 +96,13 @@ class BlockingRuntime:
         limits: bttp.Limits = bttp.Limits(),  # noqa: B008 - a frozen value
         server_limits: bttp.ServerLimits = bttp.ServerLimits(),  # noqa: B008
     ) -> Iterator[BlockingServer]:
-        """As `bttp.serve` of the runtime's router, in its thread, until the context ends. On asyncio only."""
+        """As `bttp.serve` of the runtime's router, in its thread, until the context ends. Raises UsageError on trio."""
 
         async def begun(server: bttp.Server) -> BlockingServer:
-            return BlockingServer(server, asyncio.get_running_loop())
+            try:
+                return BlockingServer(server, asyncio.get_running_loop())
+            except RuntimeError as error:
+                raise UsageError("threads can have a server only on asyncio", hint="open_runtime(runtime)") from error
 
         serving = bttp.serve(
             endpoints, identity, self._runtime.router,
