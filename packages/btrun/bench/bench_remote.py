@@ -10,13 +10,14 @@ call's body has the length of the actor call's request. A session's turn is one 
 from __future__ import annotations
 
 import asyncio
+import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import anyio.to_thread
 import bttp
@@ -36,7 +37,7 @@ from packages.btrun.bench.bench_protocol import (
     RightStart,
     Stop,
 )
-from tests.bench.harness import Result, compare
+from tests.bench.harness import Result, compare, spread
 
 NAME = "btrun-remote"
 
@@ -44,7 +45,8 @@ ROOT = Path(__file__).resolve().parents[3]
 DOMAIN = make_domain_identities("server", "client")
 APP = DOMAIN.path.child("app")
 BARE, SESSION, PLAIN = APP.child("bare"), APP.child("session"), APP.child("plain")
-ONE, MANY, TURNS = 1500, 6400, 1500
+ONE, MANY, TURNS = 1500, 6400, 25
+SLICES = 40  # of a session in each round, each of TURNS
 IN_FLIGHT = 64
 REQUEST_BYTES = 180  # about what the request of the actor's call takes, with its path and schema
 
@@ -152,9 +154,7 @@ class _Client:
                 ours = self._calls(partial(self._echo.call, message), count, in_flight)
                 title = f"btrun-remote: call of {handler}, {name}"
                 results += compare(title, "calls/s", ours, {"bare bttp call": bare}, rounds, better="higher")
-        monitored, plain = self._measure(self._session), self._measure(self._stream)
-        name = "btrun-remote: a message of a session"
-        return results + compare(name, "µs", monitored, {"without monitors": plain}, rounds)
+        return [*results, self._runner.run(self._monitors(rounds))]
 
     def _calls(self, call: Job, count: int, in_flight: int) -> Callable[[], float]:
         async def some() -> None:
@@ -168,34 +168,49 @@ class _Client:
 
         return lambda: self._runner.run(measure())
 
-    def _measure(self, turns: Callable[[], Awaitable[float]]) -> Callable[[], float]:
-        async def measure() -> float:
-            return await turns() / (2 * TURNS) * 1e6
-
-        return lambda: self._runner.run(measure())
-
-    async def _session(self) -> float:
-        async with open_channel(self._link, SESSION) as channel, LEFT(channel) as handle:
-            at: Handle = handle
-            began = time.perf_counter()
-            for _ in range(TURNS):
-                assert isinstance(at, LeftStart)
-                at = (await (await at.send(PING)).receive()).then
-            taken = time.perf_counter() - began
-            await channel.send(Stop())
-        return taken
-
-    async def _stream(self) -> float:
-        async with self._link.stream(PLAIN) as stream:
-            channel = StreamChannel(stream, PRINCIPAL)
-            began = time.perf_counter()
-            for _ in range(TURNS):
-                await channel.send(PING)
-                await channel.receive(ACCEPTS)
-            taken = time.perf_counter() - began
-            await channel.send(Stop())
+    async def _monitors(self, rounds: int) -> Result:
+        """Slices of one session and of one bare stream, turn about: what disturbs the machine for longer than some
+        milliseconds hurts both. The ratio is the median of those of neighbours."""
+        async with (
+            self._link.stream(PLAIN) as stream,
+            open_channel(self._link, SESSION) as channel,
+            LEFT(channel) as handle,
+        ):
+            plain, at, pairs = StreamChannel(stream, PRINCIPAL), cast(Handle, handle), list[tuple[float, float]]()
+            for number in range(rounds * SLICES + 1):
+                ours, at = await _monitored(at)
+                pairs += [(ours, await _unmonitored(plain))] if number else []  # the first is for warming up
+            await plain.send(Stop())
             await stream.complete()
-        return taken
+            assert isinstance(at, LeftStart)
+            await channel.send(Stop())
+        series = [list(each) for each in zip(*pairs, strict=True)]
+        return Result(
+            name="btrun-remote: a message of a session",
+            peer="without monitors",
+            ours=statistics.median(series[0]),
+            theirs=statistics.median(series[1]),
+            unit="µs",
+            ratio=statistics.median(theirs / ours for ours, theirs in pairs),
+            spread=max(map(spread, series)),
+        )
+
+
+async def _monitored(at: Handle) -> tuple[float, Handle]:
+    """Microseconds a message, and where the session is then."""
+    began = time.perf_counter()
+    for _ in range(TURNS):
+        assert isinstance(at, LeftStart)
+        at = (await (await at.send(PING)).receive()).then
+    return (time.perf_counter() - began) / (2 * TURNS) * 1e6, at
+
+
+async def _unmonitored(channel: Channel) -> float:
+    began = time.perf_counter()
+    for _ in range(TURNS):
+        await channel.send(PING)
+        await channel.receive(ACCEPTS)
+    return (time.perf_counter() - began) / (2 * TURNS) * 1e6
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from bttp import RemoteError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from .seeds import parts
+
 ROOT = Principal(bytes(32))
 NAMES = st.lists(st.sampled_from("abc"), max_size=4).map(lambda names: BlockPath(ROOT, tuple(names)))
 
@@ -177,7 +179,7 @@ async def handing_over(sim: Simulation, single: bool) -> None:
 
 
 @pytest.mark.parametrize("single", [False, True], ids=["many", "single"])
-@pytest.mark.parametrize("start_seed", range(0, 100, 25))
+@pytest.mark.parametrize("start_seed", parts(100, 25))
 def test_a_hand_over_loses_no_call_and_repeats_none(start_seed: int, single: bool) -> None:
     for seed in range(start_seed, start_seed + 25):
         simulate(lambda sim: handing_over(sim, single), seed=seed)

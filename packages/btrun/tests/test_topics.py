@@ -30,6 +30,7 @@ from btserde import U32
 from msgspec import Struct
 
 from .conftest import Run
+from .seeds import parts
 
 Story: TypeAlias = Callable[[Runtime, Runtime, bttp.Link], Awaitable[None]]
 
@@ -304,7 +305,7 @@ async def crowd(sim: Simulation) -> None:
 DROPPING = (WhenFull.DROP_NEW, WhenFull.DROP_OLD)
 
 
-@pytest.mark.parametrize("start", range(0, 400, 100))
+@pytest.mark.parametrize("start", parts(400, 100))
 def test_whatever_the_order_of_turns_each_publishers_messages_stay_in_order(start: int) -> None:
     for seed in range(start, start + 100):
         simulate(crowd, seed=seed)
