@@ -21,7 +21,7 @@ from btlib.home import Domain
 from btlib.kinds import Kind
 from btlib.paths import BlockPath
 from btlib.revocations import NO_REVOCATIONS, Revocations
-from bttp.errors import AuthenticationError, BttpError
+from bttp.errors import AuthenticationError, BttpError, UnreachableError
 
 from ._race import Made, first_link
 from .domain import DomainReader
@@ -86,6 +86,13 @@ class Places:
         known = [endpoint for found in ours for endpoint in found.record.endpoints]
         return tuple(dict.fromkeys([*configured, *known]))
 
+    def serving(self, target: BlockPath) -> tuple[str, ...]:
+        """Where to dial for what is served at a path: the same, but by the records for that path."""
+        if self.named is not None:
+            return (self.named,)
+        configured = [] if self.domain.server is None else [self.domain.server]
+        return tuple(dict.fromkeys([*self._resolved(target).endpoints, *configured]))
+
     def require(self) -> Places:
         """Itself, if there is anywhere to dial. Raises FsError with what to do, and why records do not help."""
         if self.mdns or self.endpoints():
@@ -100,19 +107,30 @@ class Places:
         )
 
     def dial(self, dial: Callable[[str, float], Made], timeout: float) -> Made:
-        """A link to whoever answers first. Raises BttpError."""
+        """A link to whoever answers first. Raises BttpError, with the reason why a record did not help."""
         endpoints = self.endpoints()
         try:
             return first_link(endpoints, dial, timeout)
         except AuthenticationError:
             raise
-        except BttpError:
-            found = discover(self.domain.root) if self.mdns else ()
-            fresh = [endpoint for endpoint in found if endpoint not in endpoints]
+        except BttpError as error:
+            fresh = self._heard(endpoints)
             if not fresh:
-                raise
+                raise self._explained(error) from error
             log.info("found by multicast DNS: %s", ", ".join(fresh))
             return first_link(fresh, dial, timeout)
+
+    def _heard(self, dialed: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            found = discover(self.domain.root) if self.mdns else ()
+        except FsError as error:
+            log.warning("%s", error)
+            found = ()
+        return tuple(endpoint for endpoint in found if endpoint not in dialed)
+
+    def _explained(self, error: BttpError) -> BttpError:
+        refused = () if self.named is not None else self._resolved(self.server_path).refused
+        return UnreachableError(f"{error.message}; {refused[0].reason}") if refused else error
 
     def _resolved(self, target: BlockPath) -> Resolution:
         remembered = None if self.memory is None else self.memory.load()
