@@ -141,6 +141,12 @@ class Dialer:
         finally:
             self._dialing.release()
 
+    @property
+    def connection(self) -> Link | None:
+        """The link that is open now, to tell whether it is still the one of before."""
+        link = self._link
+        return None if link is None or link.closed else link
+
     def recheck(self) -> None:
         """Somebody was revoked: the link ends if that was the other end. The next call says so."""
         with self._lock:

@@ -112,7 +112,14 @@ class SharedMachine(FileSystemMachine):
         return self.net.clients[0]
 
     def close_provider(self) -> None:
-        self.stack.close()
+        pass
+
+    def teardown(self) -> None:
+        try:
+            super().teardown()
+        finally:
+            if hasattr(self, "stack"):
+                self.stack.close()
 
     @initialize()
     def open_it(self) -> None:

@@ -24,7 +24,7 @@ from btfproto.store import (
     Release,
 )
 from btfproto.store.check import CommitChecker
-from btfproto.store.remote import StoreServer
+from btfproto.store.remote import StoreClient, StoreServer
 from btfproto.testing import STORE_CHECKS, StoreCheck
 from btfproto.testing._store_tools import block_id, change, commit_of, must_commit, run
 from btfproto.testing.domains import person
@@ -155,7 +155,7 @@ class TestLeases:
         assert answer == Fenced(KEY, held.fence)
         assert isinstance(mine.commit(commit_of(change(block_id("a"), 0), fences=[(KEY, held.fence)])), Committed)
 
-    def test_the_leases_of_a_lost_link_are_free_at_once(self, net: Net) -> None:
+    def test_the_leases_of_a_lost_link_are_free_soon(self, net: Net) -> None:
         dying, waiting = net.empty_client(net.member(8)), net.empty_client(net.member(9))
         assert isinstance(dying.lease(Acquire(KEY, ME, 60_000)), LeaseHeld)
         dying.close()
@@ -170,6 +170,14 @@ class TestLeases:
         first.close()
         again.status()
         assert isinstance(other.lease(Acquire(KEY, YOU, 60_000)), LeaseBusy)
+
+    def test_a_client_that_only_lost_its_link_still_has_its_lease_when_it_is_back(self, net: Net) -> None:
+        dialer, other = net.dialer(), net.empty_client(net.member(9))
+        mine = StoreClient(dialer, net.path.child("empty"))
+        held = mine.lease(Acquire(KEY, ME, 60_000))
+        dialer.link().close()
+        assert isinstance(other.lease(Acquire(KEY, YOU, 60_000)), LeaseBusy)
+        assert mine.lease(Acquire(KEY, ME, 60_000)) == held
 
     def test_the_holder_learns_that_another_waits(self, net: Net) -> None:
         holder, other = net.empty_client(), net.empty_client(net.member(9))
@@ -247,7 +255,7 @@ def test_leases_are_counted_and_released_when_the_service_ends(net: Net) -> None
     assert net.stores.figures()["leases"] == 1
     assert isinstance(two.lease(Acquire(KEY, YOU, 60_000)), LeaseBusy)
     net.stores.close()
-    assert net.stores.figures() == {"leases": 0, "watches": 0}
+    assert net.stores.figures() == {"leases": 0, "locked files": 0, "watches": 0}
     assert isinstance(two.lease(Acquire(KEY, YOU, 60_000)), LeaseHeld)
 
 

@@ -6,13 +6,15 @@
     idle       given back by itself after `IDLE_SECONDS` without changes
 
 A commit names the fences of its scopes. A client that was away for longer than its lease is refused (`Fenced`), even if
-it does not know yet. One background thread watches and renews; it starts with the first use of a shared tree.
+it does not know yet. A lease counts only on the link over which it was got: after that the server may give it away.
+One background thread watches and renews; it starts with the first use of a shared tree.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from typing import Protocol, runtime_checkable
 
 from btlib.errors import BlocktreeError
 from btlib.kinds import Kind
@@ -33,14 +35,26 @@ WAKE_KEY = bytes(16)  #: no scope: a lease that is only there to be asked for
 COURTESY = 0.02  #: seconds to stand back after giving a lease to somebody who waits
 
 
+@runtime_checkable
+class Connected(Protocol):
+    """A store behind a link."""
+
+    @property
+    def connection(self) -> object | None: ...
+
+
 class Held:
-    """A lease of ours. `held` turns false when it is given back; the fence is remembered."""
+    """A lease of ours. `held` turns false when it is given back; the fence is remembered.
 
-    __slots__ = ("expires", "fence", "held", "used")
+    `connection`: over which it was got. A server gives the leases of a link that ended to others.
+    """
 
-    def __init__(self, fence: int, expires: float) -> None:
+    __slots__ = ("connection", "expires", "fence", "held", "used")
+
+    def __init__(self, fence: int, expires: float, connection: object) -> None:
         self.fence = fence
         self.expires = expires
+        self.connection = connection
         self.held = True
         self.used = expires
 
@@ -52,6 +66,7 @@ class Lease(Coherence):
         self._leases: dict[bytes, Held] = {}
         self._leasing = threading.Lock()  # taken before the core's lock, never after
         self._stand_back = 0.0
+        self._connected: Connected | None = self.store if isinstance(self.store, Connected) else None
         self._watcher: threading.Thread | None = None
         if self.options.shared:
             self._watcher = threading.Thread(target=self._watch, name="localfs-watch", daemon=True)
@@ -79,14 +94,24 @@ class Lease(Coherence):
 
     def holds(self, scope: bytes) -> bool:
         lease = self._leases.get(scope)
-        return lease is not None and lease.held and lease.expires - MARGIN > time.monotonic()
+        return lease is not None and self._counts(lease, time.monotonic())
 
     def check_lease(self, scope: bytes) -> None:
         lease = self._leases.get(scope)
         now = time.monotonic()
-        if lease is None or not lease.held or lease.expires - MARGIN <= now:
+        if lease is None or not self._counts(lease, now):
             raise LeaseNeededError(scope)
         lease.used = now
+
+    def _counts(self, lease: Held, now: float) -> bool:
+        return lease.held and lease.expires - MARGIN > now and lease.connection is self._connection()
+
+    def _connection(self) -> object:
+        """What leases end with. Never the same as before after it ended."""
+        if self._connected is None:
+            return self
+        connection = self._connected.connection
+        return object() if connection is None else connection
 
     def fences(self, group: Group) -> list[tuple[bytes, int]]:
         scopes = {member.inode.store.scope for member in group.members}
@@ -121,13 +146,13 @@ class Lease(Coherence):
                 return True
             if self.closed:
                 raise FsError(Kind.STALE, "the file system was shut down")
-            asked = time.monotonic()
+            asked, connection = time.monotonic(), self._connection()
             answer = self._request(Acquire(scope, self.holder, int(LEASE_SECONDS * 1000)))
             if not isinstance(answer, LeaseHeld):
                 return False
             with self._hearing:
                 self.hear(0.0)
-            self._leases[scope] = Held(answer.fence, asked + answer.milliseconds / 1000)
+            self._leases[scope] = Held(answer.fence, asked + answer.milliseconds / 1000, connection)
             return True
 
     def _request(self, request: LeaseRequest) -> object:
@@ -177,10 +202,10 @@ class Lease(Coherence):
 
     def _renew(self, scope: bytes, lease: Held) -> None:
         with self._leasing:
-            asked = time.monotonic()
+            asked, connection = time.monotonic(), self._connection()
             answer = self._request(Acquire(scope, self.holder, int(LEASE_SECONDS * 1000)))
-            if isinstance(answer, LeaseHeld) and answer.fence == lease.fence:
-                lease.expires = asked + answer.milliseconds / 1000
+            if isinstance(answer, LeaseHeld) and answer.fence == lease.fence:  # nobody had it meanwhile
+                lease.expires, lease.connection = asked + answer.milliseconds / 1000, connection
             elif isinstance(answer, LeaseBusy | LeaseHeld):
                 lease.held = False  # it ran out, and somebody else had it meanwhile
 

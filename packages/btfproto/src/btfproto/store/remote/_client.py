@@ -65,6 +65,11 @@ class StoreClient:
         """What its calls go through, for others who speak with the same server."""
         return self._dialer
 
+    @property
+    def connection(self) -> object | None:
+        """What ends leases when it ends; None while there is no link."""
+        return self._dialer.connection
+
     def read_heads(self, wants: Sequence[HeadWant]) -> list[HeadAnswer]:
         if len(wants) > stores.MAX_HEADS:
             return self._in_halves(wants)

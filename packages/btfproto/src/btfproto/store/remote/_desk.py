@@ -1,12 +1,13 @@
 """`LeaseDesk`: the leases that clients of a server hold, bound to who they are and to their links.
 
 A client names itself as a lease holder by sixteen bytes of its choice. The desk binds them to the principals that it
-proved, so no other principal can renew, release or use its lease. When a link ends, the leases last taken over it are
-released at once; a client that has already come back over another link keeps them.
+proved, so no other principal can renew, release or use its lease. When a link has ended, the leases last
+taken over it are released; a client that has come back over another link keeps them.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Sequence
 
@@ -25,6 +26,8 @@ from btfproto.store import (
     Release,
     Store,
 )
+
+log = logging.getLogger("btfproto.store")
 
 HOLDER_SIZE = 16
 MAX_LEASES = 256  #: leases of one link, far more than it has scopes open
@@ -71,9 +74,12 @@ class LeaseDesk:
         return len(self._taken)
 
     def link_closed(self, link: int) -> None:
-        """Release what was taken over a link."""
+        """Release what was taken over a link, unless it was taken again over another."""
         with self._lock:
-            self._release([key for key, taken in self._taken.items() if taken.link == link])
+            try:
+                self._release([key for key, taken in self._taken.items() if taken.link == link])
+            except StoreError as error:
+                log.debug("leases run out by themselves: %s", error.message)  # the store was closed meanwhile
 
     def release_all(self) -> None:
         """Release everything."""

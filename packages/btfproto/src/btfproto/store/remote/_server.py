@@ -39,6 +39,10 @@ log = logging.getLogger("btfproto.store")
 WATCH = "watch"  #: the name below the service where long polls go
 MAX_WATCHES = 64  #: long polls of one connection at once; a client needs one
 
+#: Seconds for which leases outlive their link: a client that only lost its link is back by then, and commits what
+#: it has; one that died holds nobody up for longer.
+LINGER_SECONDS = 3.0
+
 Parts = list[bytes | memoryview]
 CommitCheck = Callable[[Commit], None]
 
@@ -46,12 +50,20 @@ CommitCheck = Callable[[Commit], None]
 class StoreServer:
     """The store service. Thread-safe. It does not close the store that it serves; `close` ends what clients hold."""
 
-    def __init__(self, store: Store, check: CommitCheck, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """`check` raises BlocktreeError for a commit that must not be applied."""
+    def __init__(
+        self,
+        store: Store,
+        check: CommitCheck,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        linger: float = LINGER_SECONDS,
+    ) -> None:
+        """`check` raises BlocktreeError for a commit that must not be applied. `linger`: see `LINGER_SECONDS`."""
         #: for whoever uses the same store in this process
         self.store = store if isinstance(store, ObservedStore) else ObservedStore(store)
         self._check = check
         self._clock = clock
+        self._linger = linger
         self._desk = LeaseDesk(self.store)
         self._lock = threading.Lock()
         self._links: set[int] = set()
@@ -167,7 +179,7 @@ class StoreServer:
             self.store.unlisten(bell.ring)
 
     def _remember(self, request: Request) -> None:
-        """See to it that the leases of this link end with it."""
+        """See to it that the leases of this link end with it, or soon after."""
         with self._lock:
             if request.link.id in self._links:
                 return
@@ -178,8 +190,9 @@ class StoreServer:
         with self._lock:
             self._links.discard(link)
         self.store.locks.link_closed(link)
-        # Releasing may wait for the store's lock; the callback runs in the event loop and must not.
-        threading.Thread(target=self._desk.link_closed, args=(link,), name="btfproto-release").start()
+        timer = threading.Timer(self._linger, self._desk.link_closed, args=(link,))
+        timer.name, timer.daemon = "btfproto-release", True
+        timer.start()
 
     def _count_watch(self, link: int, step: int) -> None:
         with self._lock:
