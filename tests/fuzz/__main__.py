@@ -1,10 +1,11 @@
-"""The fuzzer: `python -m tests.fuzz [--seconds N] [--only TARGET]… [--jobs N] [--findings DIR] [--grown DIR]`.
+"""The fuzzer: `python -m tests.fuzz [--seconds N] [--only TARGET]… [--jobs N] [--directory DIR]`.
 
     python -m tests.fuzz --list                          the targets, and what each parses
     python -m tests.fuzz --only chain --input FILE       give one input to one target, without atheris: reproduces
 
-Each target runs N seconds on what the kept corpus (tests/fuzz/corpus) and the grown one have of it. What it finds lies
-in DIR/TARGET/: after the mend, copy it to tests/fuzz/corpus/TARGET/found-WHAT, where every test run replays it.
+Each target runs N seconds on the kept corpus (tests/fuzz/corpus) and what DIR/TARGET/grown has from the runs before.
+What it finds lies in DIR/TARGET/: after the mend, copy it to tests/fuzz/corpus/TARGET/found-WHAT, where every test run
+replays it.
 """
 
 from __future__ import annotations
@@ -15,17 +16,17 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from .seeds import CORPUS
 from .target import MAX_INPUT, TARGETS, Target
 from .targets import TARGETS as _ALL  # noqa: F401 (fills TARGETS)
 
 HANG = 20  #: seconds for one input: far beyond any, also beside other work
 MEMORY = 2048  #: MiB
+LOG = "log"  #: of a target, in its directory
 _STATISTIC = re.compile(r"stat::(\w+):\s+(\d+)")
 _COVERAGE = re.compile(r"cov: (\d+)")
 
@@ -45,24 +46,32 @@ class Outcome:
         return f"{said}: FOUND\n{self.finding}" if self.finding else said
 
 
-def fuzz(target: Target, seconds: int, findings: Path, grown: Path) -> Outcome:
-    """Run one target in a process of its own."""
-    artifacts, corpus = findings / target.name, grown / target.name
-    for directory in (artifacts, corpus):
-        directory.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "tests.fuzz.one", target.name]
+def fuzz(targets: Sequence[Target], seconds: int, directory: Path) -> Iterator[Outcome]:
+    """Run some targets in a process of their own, one after another."""
+    command = [sys.executable, "-m", "tests.fuzz.one", str(directory), *(target.name for target in targets), "--"]
     command += [f"-max_total_time={seconds}", f"-max_len={MAX_INPUT}", f"-timeout={HANG}", f"-rss_limit_mb={MEMORY}"]
-    command += [f"-artifact_prefix={artifacts}/", "-print_final_stats=1", str(corpus), str(CORPUS / target.name)]
-    began = time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-    statistics = dict(_STATISTIC.findall(done.stderr))
-    coverage = _COVERAGE.findall(done.stderr)
+    command += ["-print_final_stats=1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for line in process.stdout:
+            name, code, took = line.split()
+            said = (directory / name / LOG).read_text(errors="replace")
+            yield _outcome(name, said, int(code), float(took))
+        error = process.stderr.read()
+    if process.returncode:
+        raise SystemExit(f"the fuzzer itself failed:\n{error[-2000:]}")
+
+
+def _outcome(name: str, said: str, code: int, seconds: float) -> Outcome:
+    statistics = dict(_STATISTIC.findall(said))
+    coverage = _COVERAGE.findall(said)
     return Outcome(
-        target=target.name,
+        target=name,
         executions=int(statistics.get("number_of_executed_units", 0)),
         coverage=int(coverage[-1]) if coverage else 0,
-        seconds=time.monotonic() - began,
-        finding="" if done.returncode == 0 else _traceback(done.stderr + done.stdout),
+        seconds=seconds,
+        finding=_traceback(said) if code else "",
     )
 
 
@@ -83,8 +92,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=60, help="for each target (60)")
     parser.add_argument("--only", action="append", choices=sorted(TARGETS), metavar="TARGET", help="this target")
     parser.add_argument("--jobs", type=int, default=1, help="targets at once (1)")
-    parser.add_argument("--findings", type=Path, default=Path("fuzz-findings"), help="where findings go")
-    parser.add_argument("--grown", type=Path, help="keep what the fuzzer learns in this directory, for the next run")
+    parser.add_argument("--directory", type=Path, help="findings, and what the fuzzer learns (in the temporary files)")
     parser.add_argument("--input", type=Path, help="give this file to the target instead")
     parser.add_argument("--list", action="store_true", help="name the targets")
     given = parser.parse_args()
@@ -98,17 +106,23 @@ def main() -> int:
         return reproduce(chosen[0], given.input)
     if importlib.util.find_spec("atheris") is None:
         parser.error("atheris is not installed here; `nox -s fuzz` installs it, `pytest tests/fuzz` needs none")
-    return _run(chosen, given.seconds, given.jobs, given.findings, given.grown)
+    return _run(chosen, given.seconds, given.jobs, given.directory or Path(tempfile.mkdtemp(prefix="bt-fuzz-")))
 
 
-def _run(targets: list[Target], seconds: int, jobs: int, findings: Path, grown: Path | None) -> int:
-    found = 0
-    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(jobs) as pool:
-        for outcome in pool.map(lambda target: fuzz(target, seconds, findings, grown or Path(scratch)), targets):
-            print(outcome, flush=True)
-            found += bool(outcome.finding)
-    print(f"{len(targets)} targets, {found} with findings" + (f", see {findings}" if found else ""))
+def _run(targets: list[Target], seconds: int, jobs: int, directory: Path) -> int:
+    def run(share: list[Target]) -> int:
+        return sum(_told(outcome) for outcome in fuzz(share, seconds, directory))
+
+    shares = [share for number in range(jobs) if (share := targets[number::jobs])]
+    with ThreadPoolExecutor(jobs) as pool:
+        found = sum(pool.map(run, shares))
+    print(f"{len(targets)} targets, {found} with findings; all of it is in {directory}")
     return 1 if found else 0
+
+
+def _told(outcome: Outcome) -> bool:
+    print(outcome, flush=True)
+    return bool(outcome.finding)
 
 
 if __name__ == "__main__":
