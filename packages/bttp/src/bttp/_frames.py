@@ -32,8 +32,11 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 CHUNK = 64 * 1024  #: most body bytes in a frame: bounds how long a large body holds up a small message
 MAX_FIELDS = 512  #: bytes of what a CALL, SEND or OPEN carries beside its body: a key, a trace context
 MAX_PAYLOAD = CHUNK + 1024  #: a chunk, the longest fixed part, and fields
-MAX_TEXT = 1024  #: bytes of an error's text: a sentence or two, never a traceback
+MAX_TEXT = 1024  #: bytes of an error's text: a sentence or two, or the last lines of a traceback
 READ_SIZE = 256 * 1024  #: plaintext taken in at once; four chunks, and more than a socket usually holds
+IDLE_SIZE = (
+    16 * 1024
+)  #: the same, as long as no more has come than a record of TLS: a link that says little takes little
 
 
 class FrameKind(enum.IntEnum):
@@ -143,6 +146,12 @@ def parse_hello(payload: Buffer) -> Hello:
 
 def parse_text(payload: Buffer) -> tuple[Kind, str]:
     """Kind and text of what `text_frame` makes. A kind from a newer peer reads as INTERNAL."""
+    kind, text = parse_lines(payload)
+    return kind, printable(text)
+
+
+def parse_lines(payload: Buffer) -> tuple[Kind, str]:
+    """The same with the text as it is, not yet fit for logs and terminals."""
     if not 1 <= len(payload) <= 1 + MAX_TEXT:
         raise RemoteProtocolError(f"an error frame of {len(payload)} bytes is malformed")
     try:
@@ -150,7 +159,7 @@ def parse_text(payload: Buffer) -> tuple[Kind, str]:
     except UnicodeDecodeError as error:
         raise RemoteProtocolError("an error frame is not valid UTF-8") from error
     number = payload[0]
-    return (Kind(number) if number in Kind._value2member_map_ else Kind.INTERNAL), printable(text)
+    return (Kind(number) if number in Kind._value2member_map_ else Kind.INTERNAL), text
 
 
 def parse_u32(payload: Buffer) -> int:
@@ -179,9 +188,10 @@ class FrameReader:
 
     def __init__(self, sink: Callable[[int, int], memoryview | None]) -> None:
         self._sink = sink
-        self.buffer = bytearray(READ_SIZE)
+        self.buffer = bytearray(IDLE_SIZE)  #: another one once more comes: look anew after `space()`
         self._view = memoryview(self.buffer)
         self._start = self._end = 0  # the stretch of the buffer that is filled and not taken
+        self._full = False  # the last that came took all the space
         self._target: memoryview | None = None  # where the DATA frame under way goes
         self._target_stream = 0
         self._placed = 0  # bytes of the target that are filled
@@ -191,7 +201,14 @@ class FrameReader:
         """Where the next plaintext goes; never empty."""
         if self._target is not None:
             return self._target[self._placed :]
+        if self._end == len(self.buffer) or (self._full and len(self.buffer) < READ_SIZE):
+            self._grow()
         return self._view[self._end :]
+
+    def _grow(self) -> None:
+        larger = bytearray(READ_SIZE)
+        larger[: self._end] = self._view[: self._end]
+        self.buffer, self._view = larger, memoryview(larger)
 
     def rest(self) -> tuple[bytes, int]:
         """What is held of a frame that is not whole: its bytes; or, where they lie in a body, how many are missing."""
@@ -206,6 +223,7 @@ class FrameReader:
             return True
         end = self._end + count
         self._end = end
+        self._full = end == len(self.buffer)
         if self.plain is not None:
             start = self.plain(self.buffer, 0, end)
             if start == end:

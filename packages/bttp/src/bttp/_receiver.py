@@ -23,7 +23,8 @@ from ._frames import CHUNK, FrameKind
 from ._limits import MAX_ROUTES, SEND_COST, Limits
 from ._plain import make_places, take_plain
 from ._statistics import LinkStatistics
-from .errors import LimitError, RemoteError, RemoteProtocolError
+from ._tracebacks import remote_error
+from .errors import LimitError, RemoteProtocolError
 
 Handler: TypeAlias = Callable[[int, bytearray, int, int], None]
 
@@ -202,11 +203,11 @@ class Receiver(Exchange):
         self.bodies.finish(stream)
 
     def _on_error(self, stream: int, buffer: bytearray, start: int, stop: int) -> None:
-        kind, text = wire.parse_text(buffer[start:stop])
+        error = remote_error(buffer[start:stop])
         if stream not in self.calling:
             self._statistics.late_replies += 1
             return
-        self._events.append(CallFailed(self._forget_call(stream), RemoteError(text, kind=kind)))
+        self._events.append(CallFailed(self._forget_call(stream), error))
 
     def _on_cancel(self, stream: int, buffer: bytearray, start: int, stop: int) -> None:
         if stop != start:

@@ -98,9 +98,18 @@ class StreamDestination(msgspec.Struct, frozen=True):
 class Router:
     """Prefixes and their handlers. Filling it while serving is safe."""
 
-    def __init__(self, *, replays: ReplayLimits = ReplayLimits()) -> None:  # noqa: B008 - a frozen value
-        """`replays`: what is kept of calls with idempotency keys, over all links that this router serves."""
+    def __init__(
+        self,
+        *,
+        replays: ReplayLimits = ReplayLimits(),  # noqa: B008 - a frozen value
+        tracebacks: bool = False,
+    ) -> None:
+        """`replays`: what is kept of calls with idempotency keys, over all links that this router serves.
+
+        `tracebacks`: callers are told where a handler failed, which shows them something of this program; else the log.
+        """
         self.replays = ReplayCache(replays)
+        self.tracebacks = tracebacks
         self._destinations: dict[BlockPath, Destination] = {}
         self._streams: dict[BlockPath, StreamDestination] = {}
 

@@ -24,6 +24,7 @@ from ._shares import Tally
 from ._standing import Standing
 from ._statistics import LinkStatistics
 from ._stream_end import StreamEnd
+from ._tracebacks import SENTENCE, told_with_traceback
 from .errors import BttpError, LimitError, LocalProtocolError
 
 log = logging.getLogger("bttp")
@@ -178,11 +179,13 @@ class ShellBase:
         log.log(level, "link %d to %s: %s", self.id, self.peer, text, exc_info=error, extra={"fields": fields})
 
     def _told(self, path: BlockPath, error: BaseException) -> tuple[Kind, str]:
-        """What the peer hears of a handler's failure: nothing of a defect."""
+        """What the peer hears of a handler's failure: nothing of a defect, unless the router says so."""
         if isinstance(error, BlocktreeError):
             return error.kind, str(error)
         self._log(logging.ERROR, "handler failed", f"the handler of {path} failed", error=error, path=path)
-        return Kind.INTERNAL, "the handler failed; its log has the details"
+        if self._router is not None and self._router.tracebacks:
+            return Kind.INTERNAL, told_with_traceback(error)
+        return Kind.INTERNAL, f"{SENTENCE}; its log has the details"
 
     def _notify(self, callback: Callable[[], None]) -> None:
         try:

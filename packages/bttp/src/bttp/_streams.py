@@ -23,7 +23,8 @@ from ._frames import CHUNK, Buffer, FrameKind, Hello, frame
 from ._limits import ITEM_COST, MAX_STREAM_QUEUED, MAX_STREAMS_QUEUED, Limits
 from ._outbox import Outbox
 from ._statistics import LinkStatistics
-from .errors import BttpError, DeadlineError, LimitError, LocalProtocolError, RemoteError, RemoteProtocolError
+from ._tracebacks import remote_error
+from .errors import BttpError, DeadlineError, LimitError, LocalProtocolError, RemoteProtocolError
 
 NO_STREAM = 0xFFFFFFFF  #: in CREDIT: for the link alone; no stream has this number
 
@@ -216,12 +217,12 @@ class Streams:
             self._forget(number)
 
     def on_reset(self, number: int, buffer: bytearray, start: int, stop: int) -> None:
-        kind, text = wire.parse_text(buffer[start:stop])
+        error = remote_error(buffer[start:stop])
         self._drop(number)
         if number not in self.live:
             self._statistics.late_replies += 1
             return
-        self._events.append(StreamReset(self._forget(number), RemoteError(text, kind=kind)))
+        self._events.append(StreamReset(self._forget(number), error))
 
     def on_credit(self, number: int, amount: int) -> None:
         self._credit += amount

@@ -58,7 +58,16 @@ class DeadlineError(BttpError):
 
 
 class RemoteError(BttpError):
-    """The peer's handler, or the peer itself, answered with an error of this kind. The link is well."""
+    """The peer's handler, or the peer itself, answered with an error of this kind. The link is well.
+
+    `traceback`: the last lines of the handler's, where the peer tells them (`Router(tracebacks=True)`); text, no more.
+    """
+
+    def __init__(self, message: str, *, kind: Kind | None = None, traceback: str | None = None) -> None:
+        super().__init__(message, kind=kind)
+        self.traceback = traceback
+        if traceback is not None:
+            self.add_note(f"at the peer:\n{traceback}")
 
 
 class LimitError(BttpError):
