@@ -11,8 +11,8 @@ import subprocess
 import sys
 import threading
 from base64 import b64decode, b64encode
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,8 @@ def _key(number: int) -> KeyPair:
 
 _DOMAIN = _key(1)
 _PLACE = BlockPath(_DOMAIN.public.principal, ("hosts", "bench"))
-_ECHO = _PLACE.child("echo")
+ECHO = _PLACE.child("echo")
+TOPIC = _PLACE.child("topic")
 
 
 def _identity(number: int) -> Identity:
@@ -70,15 +71,43 @@ async def _echo_async(request: bttp.Request) -> memoryview | None:
 @asynccontextmanager
 async def _serve_link(handler: Callable[[bttp.Request], Any], inline: bool) -> AsyncIterator[tuple[int, str]]:
     router = bttp.Router()
-    router.add(_ECHO, handler, inline=inline)
+    router.add(ECHO, handler, inline=inline)
     async with bttp.serve(["127.0.0.1:0"], _identity(2), router, roots=[_DOMAIN.public.principal]) as server:
         yield int(server.endpoints[0].rpartition(":")[2]), ""
 
 
 @asynccontextmanager
+async def _serve_place() -> AsyncIterator[tuple[int, str]]:
+    """Calls, streams that are read and forgotten, and topics, for more links and subscribers than is usual."""
+
+    async def sink(stream: bttp.Stream) -> None:
+        async for _ in stream:
+            pass
+
+    router = bttp.Router()
+    router.add(ECHO, _echo, inline=True)
+    router.add_stream(ECHO, sink)
+    bttp.Broker().add_to(router, TOPIC)
+    many = bttp.ServerLimits(
+        max_links_per_principal=2000,
+        max_streams_per_principal=20_000,
+        max_handlers_per_principal=40_000,
+        max_handshakes_per_address=100,
+    )
+    root = _DOMAIN.public.principal
+    async with bttp.serve(["127.0.0.1:0"], _identity(2), router, roots=[root], server_limits=many) as server:
+        yield int(server.endpoints[0].rpartition(":")[2]), ""
+
+
+def dial(port: int) -> AbstractAsyncContextManager[bttp.Link]:
+    """A link to a server of `place`."""
+    return bttp.connect(f"127.0.0.1:{port}", _identity(3), root=_DOMAIN.public.principal)
+
+
+@asynccontextmanager
 async def connect_link(port: int, _keys: str = "") -> AsyncIterator[Client]:
-    async with bttp.connect(f"127.0.0.1:{port}", _identity(3), root=_DOMAIN.public.principal) as link:
-        yield Client(partial(link.call, _ECHO, timeout=30), partial(link.send, _ECHO))
+    async with dial(port) as link:
+        yield Client(partial(link.call, ECHO, timeout=30), partial(link.send, ECHO))
 
 
 @asynccontextmanager
@@ -132,6 +161,7 @@ async def _no_send(body: bytes) -> None:
 CONTENDERS: dict[str, tuple[Callable[[], Any], Callable[[int, str], Any]]] = {
     "link": (lambda: _serve_link(_echo, True), connect_link),
     "link-async": (lambda: _serve_link(_echo_async, False), connect_link),
+    "place": (_serve_place, connect_link),
     "pump": (_serve_pump, connect_pump),
     "grpc": (_serve_grpc, connect_grpc),
     "websockets": (peers.serve_websockets, peers.connect_websockets),
@@ -140,21 +170,28 @@ CONTENDERS: dict[str, tuple[Callable[[], Any], Callable[[int, str], Any]]] = {
 }
 
 
-@asynccontextmanager
-async def running(name: str) -> AsyncIterator[Client]:
-    """A client of the named contender, whose server runs for as long as the context."""
+@contextmanager
+def serving(name: str) -> Iterator[tuple[int, int, str]]:
+    """The server of the named contender, in a process of its own: the process, its port, and what is to be known."""
     command = [sys.executable, "-m", "packages.bttp.bench.contenders", name]
     process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None
     assert process.stdout is not None
     try:
         port, _, keys = process.stdout.readline().strip().partition(" ")
-        async with CONTENDERS[name][1](int(port), keys) as client:
-            yield client
+        yield process.pid, int(port), keys
     finally:
         process.stdin.close()
         process.wait()
         process.stdout.close()
+
+
+@asynccontextmanager
+async def running(name: str) -> AsyncIterator[Client]:
+    """A client of the named contender, whose server runs for as long as the context."""
+    with serving(name) as (_, port, keys):
+        async with CONTENDERS[name][1](port, keys) as client:
+            yield client
 
 
 async def _serve(name: str) -> None:

@@ -7,6 +7,7 @@ from btlib.kinds import Kind
 from bttp import RemoteProtocolError
 from bttp._frames import (
     CHUNK,
+    IDLE_SIZE,
     MAX_PAYLOAD,
     MAX_TEXT,
     PLACED,
@@ -70,6 +71,26 @@ def test_a_flipped_bit_never_breaks_the_reader(sent: Frames, data: st.DataObject
         except RemoteProtocolError:
             return
         assert sum(len(payload) + 8 for _, _, payload in got) <= len(whole)
+
+
+@given(
+    st.lists(st.sampled_from([0, 9, 16_375, 16_376, 16_377, 30_000, MAX_PAYLOAD]), max_size=8), st.integers(9, 20_000)
+)
+def test_frames_longer_than_the_first_buffer_come_out_whole(lengths: list[int], size: int) -> None:
+    sent = [(FrameKind.CALL, number, bytes([number]) * length) for number, length in enumerate(lengths)]
+    data = b"".join(frame(*one) for one in sent)
+    assert read(data, [size]) == read(data, [len(data) or 1]) == sent
+
+
+def test_who_says_little_takes_little_memory() -> None:
+    reader = FrameReader(lambda _stream, _length: None)
+    for _ in range(1000):
+        piece = frame(FrameKind.PING, 0, bytes(8)) * 500
+        space = reader.space()
+        space[: len(piece)] = piece
+        assert reader.filled(len(piece))
+        assert len(list(reader.frames())) == 500
+    assert len(reader.buffer) == IDLE_SIZE
 
 
 def test_a_length_beyond_the_limit_is_refused_at_the_head() -> None:

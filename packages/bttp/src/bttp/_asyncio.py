@@ -6,6 +6,7 @@ Everything runs in the event loop's thread. All that is said within one turn of 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from math import inf
 from time import monotonic
@@ -36,6 +37,17 @@ ALONE = 4  # calls in a row that were alone, after which the next one does not w
 LINGER = 2.0  # seconds that the last words of a closed link may take to leave
 
 
+_of_thread = threading.local()
+
+
+def _shared_buffer() -> memoryview:
+    """Where what comes from the network lies until it is decrypted, at once: one for all links of a thread's loop."""
+    if not hasattr(_of_thread, "buffer"):
+        _of_thread.buffer = memoryview(bytearray(READ_SIZE))
+    buffer: memoryview = _of_thread.buffer
+    return buffer
+
+
 class AsyncioLink(Link, asyncio.BufferedProtocol):
     """One end of a link on asyncio."""
 
@@ -51,7 +63,7 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
         super().__init__(core, admit, router, policy)
         self._loop = asyncio.get_running_loop()
         self._workers = workers
-        self._buffer = memoryview(bytearray(READ_SIZE))
+        self._buffer = _shared_buffer()
         self._transport: asyncio.Transport | None = None
         self._paused = False
         self._flushing = False  # a flush is due this turn

@@ -318,9 +318,9 @@ class LinkCore(Control):
     def _read_frames(self) -> None:
         tls, reader, handlers = self._tls, self._reader, self._exchange.handlers
         assert tls is not None
-        buffer, more = reader.buffer, True
+        more = True
         while more and self.state is not _CLOSED:
-            space = reader.space()
+            space, buffer = reader.space(), reader.buffer
             count = tls.read_into(space)
             more = count == len(space)
             if count:

@@ -34,9 +34,7 @@ MAX_FIELDS = 512  #: bytes of what a CALL, SEND or OPEN carries beside its body:
 MAX_PAYLOAD = CHUNK + 1024  #: a chunk, the longest fixed part, and fields
 MAX_TEXT = 1024  #: bytes of an error's text: a sentence or two, or the last lines of a traceback
 READ_SIZE = 256 * 1024  #: plaintext taken in at once; four chunks, and more than a socket usually holds
-IDLE_SIZE = (
-    16 * 1024
-)  #: the same, as long as no more has come than a record of TLS: a link that says little takes little
+IDLE_SIZE = 16 * 1024  #: the same, until more comes than a record of TLS holds: an idle link takes little memory
 
 
 class FrameKind(enum.IntEnum):
