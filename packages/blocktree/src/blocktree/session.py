@@ -102,9 +102,12 @@ class Session:
             provider.sync()
 
 
-def open_store(domain: Domain, identity: Identity) -> Store:
-    """The domain's store: on this machine, through the btfsd that holds it, or at its server."""
-    return opening.open_store(domain, identity, program="bt", patience=PATIENCE)
+def open_store(domain: Domain, identity: Identity, *, damaged: bool = False) -> Store:
+    """The domain's store: on this machine, through the btfsd that holds it, or at its server.
+
+    With `damaged`, one here that lost segments is opened for what is left.
+    """
+    return opening.open_store(domain, identity, program="bt", patience=PATIENCE, damaged=damaged)
 
 
 def known_revocations(domain: Domain, store: Store) -> RevocationView:

@@ -153,14 +153,17 @@ def open_store(
     server: str | None = None,
     program: str = PROGRAM,
     patience: float = PATIENCE,
+    damaged: bool = False,
 ) -> Store:
     """The store of a domain: embedded, through the btfsd that holds it, or (with `server`, or without one here) remote.
+
+    With `damaged`, one here that lost segments is opened for what is left, and refuses commits.
 
     Raises StoreError: BUSY, UNREACHABLE, INTEGRITY…; FsError where the domain has neither store nor server.
     """
     if server is None and domain.store is not None:
         try:
-            return _embedded(domain, program)
+            return _embedded(domain, program, damaged=damaged)
         except StoreError as error:
             holder = lock_holder(domain.store) if error.kind is Kind.BUSY else None
             if holder is None or holder.endpoint is None:
@@ -259,7 +262,8 @@ def open_alone(
     program: str = PROGRAM,
 ) -> FsProvider:
     """The file system in this process, over the store on this machine."""
-    store = open_store(domain, identity, program=program)
+    damaged = options is not None and options.read_only
+    store = open_store(domain, identity, program=program, damaged=damaged)
     return _local(domain, store, identity, path, options, shared=isinstance(store, StoreClient))
 
 
@@ -332,14 +336,20 @@ def _local(
     return opened
 
 
-def _embedded(domain: Domain, program: str) -> EmbeddedStore:
+def _embedded(domain: Domain, program: str, *, damaged: bool = False) -> EmbeddedStore:
     if domain.store is None:
         raise FsError(
             Kind.NOT_FOUND,
             f"the domain {domain.petname} has no store on this machine",
             f"set `store` or `server` in {domain.settings_file}",
         )
-    return EmbeddedStore(domain.store, program=program)
+    try:
+        return EmbeddedStore(domain.store, program=program)
+    except StoreError as error:
+        if error.kind is not Kind.INTEGRITY or not damaged:
+            raise
+        log.warning("%s; what is left is shown, read-only", error.message)
+    return EmbeddedStore(domain.store, program=program, damaged=True)
 
 
 def _domain_dialer(domain: Domain, identity: Identity, server: str | None, patience: float) -> tuple[Dialer, BlockPath]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from btfproto.errors import StoreError
 from btfproto.store import (
     Absent,
     BlockChange,
@@ -18,6 +19,7 @@ from btfproto.store import (
     RecordRef,
     RecordRun,
 )
+from btlib.kinds import Kind
 
 SEGMENT = 1 << 16
 RECORD = 20_000
@@ -144,3 +146,24 @@ def test_a_tombstone_of_the_named_version_is_forgotten_alone(store: EmbeddedStor
     assert store.status().blocks == 1
     put(store, 2, 1, turn=1)
     assert record(store, 2) == content(2, 1)
+
+
+def test_a_store_that_lost_a_segment_opens_for_what_is_left(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path / "store", segment_size=SEGMENT)
+    for number in range(8):
+        put(store, number, 1)
+    store.close()
+    first = tmp_path / "store" / "segments" / "00000001.seg"
+    first.unlink()
+    with pytest.raises(StoreError, match="it is missing"):
+        EmbeddedStore(tmp_path / "store", segment_size=SEGMENT)
+    left = EmbeddedStore(tmp_path / "store", segment_size=SEGMENT, damaged=True)
+    assert record(left, 7) == content(7, 1)
+    with pytest.raises(StoreError, match="lacks a segment") as caught:
+        record(left, 0)
+    assert caught.value.kind is Kind.INTEGRITY
+    with pytest.raises(StoreError, match="is damaged, and opened to be read") as caught:
+        put(left, 9, 1)
+    assert caught.value.kind is Kind.READ_ONLY
+    left.close()
+    assert not first.exists()

@@ -45,7 +45,7 @@ def fsck(
     meter, report, started = choose_meter(progress, as_json=json), Report(), time.monotonic()
     with ExitStack() as stack:
         stack.enter_context(meter)
-        store = stack.enter_context(opened_store(domain, identity))
+        store = stack.enter_context(opened_store(domain, identity, damaged=True))
         tree = stack.enter_context(read_only_tree(domain, identity, store, place, MemoryPins()))
         status = store.status()
         meter.expect(status.blocks, status.stored_bytes)

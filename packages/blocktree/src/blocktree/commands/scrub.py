@@ -115,10 +115,10 @@ def choose_meter(progress: bool | None, *, as_json: bool) -> Meter:
 
 
 @contextmanager
-def opened_store(domain: Domain, identity: Identity | None) -> Iterator[Store]:
+def opened_store(domain: Domain, identity: Identity | None, *, damaged: bool = False) -> Iterator[Store]:
     """The store of a domain. Without an identity only one that lies here and nobody has open."""
     if identity is not None:
-        store = open_store(domain, identity)
+        store = open_store(domain, identity, damaged=damaged)
     elif domain.store is not None:
         store = EmbeddedStore(domain.store, program="bt")
     else:

@@ -69,17 +69,22 @@ class EmbeddedStore:
         files: Files | None = None,
         cache_bytes: int = CACHE_BYTES,
         segment_size: int = SEGMENT_SIZE,
+        damaged: bool = False,
     ) -> None:
         """Open the store in `directory`, or make one there.
 
         `program` and `endpoint` are what a second opener is told. Raises StoreError: BUSY where another process has it,
         INTEGRITY where the index or a segment is damaged, IO, NOT_SUPPORTED for a newer format.
+
+        With `damaged`, segments may be missing, cut or damaged: none is touched, what is left can be read, and commits
+        are refused (READ_ONLY).
         """
         self.directory = directory
         self._clock = clock
         self._files = SystemFiles() if files is None else files
         self._closed = StoreError(Kind.UNREACHABLE, f"the store {directory} was closed")
         self._is_closed = False
+        self._damaged = damaged
         _make_directories(directory, self._files)
         self._lock = StoreLock(directory, LockHolder(os.getpid(), program, endpoint))
         try:
@@ -96,7 +101,12 @@ class EmbeddedStore:
             state, rows = self._index.state(), self._index.segments()
             lengths = {row.number: row.length for row in rows}
             self._segments = Segments(
-                self.directory / SEGMENTS_NAME, state.store_id, self._files, lengths, size=segment_size
+                self.directory / SEGMENTS_NAME,
+                state.store_id,
+                self._files,
+                lengths,
+                size=segment_size,
+                lenient=self._damaged,
             )
             self._cache = BlockCache(self._index, cache_bytes)
             self._events = EventLog(state.cursor)
@@ -203,6 +213,9 @@ class EmbeddedStore:
 
     def commit(self, commit: Commit) -> CommitAnswer:
         check_commit_shape(commit)
+        if self._damaged:
+            hint = f"keep what is whole: python -m btfproto.store.rebuild {self.directory}"
+            raise StoreError(Kind.READ_ONLY, f"the store {self.directory} is damaged, and opened to be read", hint)
         return self._writer.commit(commit)
 
     def compactable(self, share: float) -> tuple[int, int]:

@@ -55,9 +55,19 @@ class Segments:
     """The segment files of a store. Reads from any thread; appends and syncs by one at a time."""
 
     def __init__(
-        self, directory: Path, store_id: bytes, files: Files, ends: Mapping[int, int], *, size: int = SEGMENT_SIZE
+        self,
+        directory: Path,
+        store_id: bytes,
+        files: Files,
+        ends: Mapping[int, int],
+        *,
+        size: int = SEGMENT_SIZE,
+        lenient: bool = False,
     ) -> None:
-        """`ends`: the committed length of every segment. Raises StoreError if one is missing or shorter."""
+        """`ends`: the committed length of every segment. Raises StoreError if one is missing or shorter.
+
+        `lenient`: whatever is there is taken as it is, for reading alone.
+        """
         self.directory = directory
         self._store_id = store_id
         self._files = files
@@ -67,7 +77,8 @@ class Segments:
         self.ends = dict(ends)
         self._active: int | None = None
         self._next = max(ends, default=0) + 1
-        self._check_files()
+        if not lenient:
+            self._check_files()
 
     def read(self, number: int, size: int, offset: int) -> bytes:
         """Exactly `size` bytes. Raises StoreError (INTEGRITY: the file ends before), FileNotFoundError (it is gone)."""
@@ -200,7 +211,7 @@ class Segments:
         return StoreError(
             Kind.INTEGRITY,
             f"the segment {self.path(number)} is damaged: {what}",
-            f"restore the store from a backup, or keep what is whole: {rebuild}",
+            f"restore it: bt restore; or see what is left: bt mount -o ro, bt fsck; or keep what is whole: {rebuild}",
         )
 
     def _failed(self, number: int, verb: str, error: OSError) -> StoreError:
