@@ -5,6 +5,7 @@
     nox -s bench -- --only serde       benchmarks against named peers; --json FILE for a machine
     nox -s fs-suite -- --modes thin    public file-system suites over real mounts (docs/fuse-compliance.md)
     nox -s faults -- --kills 10        kill -9, power cuts and full disks under real mounts, as root
+    nox -s hostile                     every named attack, and every test that the threat model names
     nox -s fuzz -- --seconds 60        every parser under atheris; `-- --list` names them (docs/auditor.md)
 
 Every session installs from requirements.lock, so that it sees the same versions as `tools/dev.py`.
@@ -93,6 +94,15 @@ def faults(session: nox.Session) -> None:
     """Kills, power cuts, full disks on real mounts, as root; `-- --kills N --cuts N --seed S`: docs/faults.md."""
     install(session)
     session.run("python", "-m", "tests.faults", *session.posargs)
+
+
+@nox.session
+def hostile(session: nox.Session) -> None:
+    """The attacks of the `testing.attacks` modules, and all tests that docs/threat-model.md names; words go to pytest."""
+    install(session)
+    install_tpm(session)
+    session.run("pytest", "tests/hostile", "tests/fuzz", *session.posargs)
+    session.run("python", "-m", "tests.hostile", *session.posargs)
 
 
 @nox.session
