@@ -50,6 +50,12 @@ setup(
             py_limited_api=True,
         ),
         Extension(
+            "btspeed._requests",
+            sources=["src/btspeed/_requests.c"],
+            extra_compile_args=COMPILE,
+            py_limited_api=True,
+        ),
+        Extension(
             "btspeed._waiting",
             sources=["src/btspeed/_waiting.c"],
             extra_compile_args=COMPILE,

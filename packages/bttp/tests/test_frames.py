@@ -76,8 +76,8 @@ def test_a_flipped_bit_never_breaks_the_reader(sent: Frames, data: st.DataObject
 @given(
     st.lists(st.sampled_from([0, 9, 16_375, 16_376, 16_377, 30_000, MAX_PAYLOAD]), max_size=8), st.integers(9, 20_000)
 )
-def test_frames_longer_than_the_first_buffer_come_out_whole(lengths: list[int], size: int) -> None:
-    sent = [(FrameKind.CALL, number, bytes([number]) * length) for number, length in enumerate(lengths)]
+def test_frames_longer_than_the_first_buffer_come_out_whole(sizes: list[int], size: int) -> None:
+    sent = [(FrameKind.CALL, number, bytes([number]) * length) for number, length in enumerate(sizes)]
     data = b"".join(frame(*one) for one in sent)
     assert read(data, [size]) == read(data, [len(data) or 1]) == sent
 
