@@ -214,6 +214,20 @@ def test_who_was_removed_reads_no_more_and_the_others_read_on(shell: Shell) -> N
         assert refused.value.kind is Kind.FORBIDDEN
 
 
+def test_a_subscriber_follows_keys_that_change_several_times_a_second(shell: Shell) -> None:
+    with (
+        playing(shell, EvilBroker()) as play,
+        shell.subscriber(play.endpoint, DOMAIN["display"], play.topic("display"), keys=True) as reads,
+        shell.publisher(play.endpoint, DOMAIN["sensor"], play.topic("sensor"), keys=True) as publishes,
+    ):
+        for number in range(6):
+            play.keeper.rotate()
+            publishes.refresh()
+            publishes.publish(b"%d" % number)
+            message = read(reads)
+            assert (message.body, message.missing) == (b"%d" % number, 0)
+
+
 def test_who_was_admitted_reads_nothing_from_before(shell: Shell) -> None:
     broker = EvilBroker(lambda broker, topic, body: [(topic, each) for each in broker.seen])
     with playing(shell, broker) as play, play.both() as (publishes, _):

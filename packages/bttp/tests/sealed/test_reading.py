@@ -9,7 +9,7 @@ from btlib.kinds import Kind
 from btlib.testing import make_domain_identities
 from bttp import BttpError, Message
 from bttp.sealed import SealedTopic, TopicKeeper
-from bttp.sealed._reading import ASK_SECONDS, Reading
+from bttp.sealed._reading import ASK_SECONDS, ASKS_AT_ONCE, Reading
 
 DOMAIN = make_domain_identities("keeper", "alice")
 TOPIC = DOMAIN.path.child("warm")
@@ -28,10 +28,12 @@ def test_what_refused_messages_told_is_told_with_the_next(caplog: pytest.LogCapt
     assert caplog.records[0].__dict__["fields"] == {"event": "message refused", "path": str(TOPIC), "kind": "PROTOCOL"}
 
 
-def test_keys_are_asked_for_once_in_a_while() -> None:
+def test_keys_are_asked_for_a_few_times_at_once_and_then_once_in_a_while() -> None:
     reading = Reading(SealedTopic(TOPIC, DOMAIN["alice"]))
-    asked = [reading.may_ask(now) for now in (5.0, 5.0, 5.0 + ASK_SECONDS / 2, 5.0 + ASK_SECONDS)]
-    assert asked == [True, False, False, True]
+    assert [reading.may_ask(5.0) for _ in range(ASKS_AT_ONCE + 2)] == [True] * ASKS_AT_ONCE + [False] * 2
+    later = [reading.may_ask(5.0 + share * ASK_SECONDS) for share in (0.5, 1.0, 1.5, 2.0, 2.25)]
+    assert later == [False, True, False, True, False]
+    assert sum(reading.may_ask(1000.0) for _ in range(100)) == ASKS_AT_ONCE
 
 
 def test_what_is_counted_has_its_kind() -> None:

@@ -19,7 +19,8 @@ from ._receiver import SealedMessage
 from ._topic import SealedTopic
 from .errors import RefusedMessageError, TopicKeyError
 
-ASK_SECONDS = 1.0  #: between two questions for keys: messages under keys that nobody has must not make a flood of them
+ASK_SECONDS = 1.0  #: between two questions for keys, on average: messages under keys that nobody has make no flood
+ASKS_AT_ONCE = 8  #: a keeper may change the key several times within a second, as members come and go
 
 
 class Reading:
@@ -28,7 +29,7 @@ class Reading:
     def __init__(self, topic: SealedTopic) -> None:
         self.topic = topic
         self.refusals: Counter[Kind] = Counter()  #: messages that were not delivered, by why
-        self._asked = float("-inf")
+        self._questions, self._counted_at = float(ASKS_AT_ONCE), float("-inf")
         self._lost, self._gap = 0, False  # what refused messages told of those before them
 
     def open(self, message: Message) -> SealedMessage | None:
@@ -52,9 +53,12 @@ class Reading:
 
     def may_ask(self, now: float) -> bool:
         """Whether to ask for keys now (monotonic time); then it counts as asked."""
-        if now - self._asked < ASK_SECONDS:
+        earned = (now - self._counted_at) / ASK_SECONDS
+        self._questions = min(ASKS_AT_ONCE, self._questions + earned)
+        self._counted_at = now
+        if self._questions < 1:
             return False
-        self._asked = now
+        self._questions -= 1
         return True
 
     def refuse(self, message: Message, error: BttpError) -> None:
