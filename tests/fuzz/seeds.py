@@ -51,6 +51,7 @@ BTTP = {
     "message": "topic-item",
     "losses": "topic-item",
 }
+SEALED = {"message": "sealed-message", "bundle": "key-bundle"}  #: kind of a vector of sealed topics → target
 RECORDS = {"DomainRecord": 0, "ScopeRecord": 1, "Grants": 2}
 FRAME_HEAD = 8
 
@@ -68,6 +69,8 @@ def _seeds_of(file: Path, vector: dict[str, Any]) -> Iterator[Seed]:
     name = file.stem
     if package == "btserde":
         yield "serde", name, bytes((values.NAMES.index(vector["type"]),)) + bytes.fromhex(vector["encoding"])
+    elif package == "bttp" and "sealed" in file.parts:
+        yield SEALED[vector["kind"]], name, bytes.fromhex(vector["bytes"])
     elif package == "bttp":
         yield from _bttp(name, bytes.fromhex(vector["bytes"]))
     elif package == "btlib":
