@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -147,3 +149,58 @@ def test_a_store_in_use_is_scrubbed_through_its_server(filled: Machine, tmp_path
 
 def test_a_domain_has_to_be_named_where_there_is_none(laptop: Machine) -> None:
     assert "say which domain" in laptop("scrub", code=2).err
+
+
+#: A scrub that is killed once so many blocks, or entries of the tree, are noted.
+KILLED = """
+import os, sys
+from blocktree import scrub_state
+from blocktree.__main__ import run
+
+method, count, words = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
+scrub_state.SAVE_SECONDS = 0.0
+reached = getattr(scrub_state.ScrubRun, method)
+calls = 0
+
+def noted(self, place):
+    global calls
+    reached(self, place)
+    calls += 1
+    if calls == count:
+        os._exit(9)
+
+setattr(scrub_state.ScrubRun, method, noted)
+run(words)
+"""
+
+
+def kill_scrub(machine: Machine, method: str, count: int, *words: str) -> None:
+    command = [sys.executable, "-c", KILLED, method, str(count), "scrub", *words]
+    assert subprocess.run(command, env=machine.environment(), check=False).returncode == 9
+
+
+@pytest.mark.parametrize(("method", "count"), [("reached_block", 1), ("reached_block", 6), ("reached_entry", 1)])
+def test_a_killed_scrub_is_gone_on_with(filled: Machine, method: str, count: int) -> None:
+    (segment,) = (filled.store / "segments").glob("*.seg")
+    flip(segment, segment.stat().st_size // 2)
+    whole = filled("scrub", "--json", "home:", code=6).document
+    kill_scrub(filled, method, count, "home:")
+    done = filled("scrub", "--json", "--resume", "home:", code=6)
+    assert "begins anew" not in done.err
+    report = done.document
+    for key in ("blocks", "damaged_blocks", "damaged_paths", "damaged_files"):
+        assert report[key] == whole[key]
+    assert "there is no interrupted scrub" in filled("scrub", "--resume", "home:", code=6).err
+
+
+def test_what_is_gone_on_with_is_the_same_scrub(filled: Machine) -> None:
+    kill_scrub(filled, "reached_block", 3, "--no-keys", "home:")
+    state = filled.store.parent / "scrub-state"
+    noted = state.read_bytes()
+    assert "there is no interrupted scrub of this path" in filled("scrub", "--resume", "home:").err
+    state.write_bytes(noted)
+    assert "there is no interrupted scrub" not in filled("scrub", "--resume", "--no-keys", "home:").err
+    for content in (b"", b"{}", noted[:-10], b"\xff" * 100):
+        state.write_bytes(content)
+        assert "there is no interrupted scrub" in filled("scrub", "--resume", "--no-keys", "home:").err
+    assert not state.exists()

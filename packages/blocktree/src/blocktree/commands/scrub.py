@@ -6,11 +6,10 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from typing import Annotated
 
 import typer
-from btfproto.care import Damage, Unreadable, inspect_files, scrub_store, scrub_tree
+from btfproto.care import Unreadable, inspect_files, scrub_store, scrub_tree
 from btfproto.domain import open_volume
 from btfproto.errors import StoreError
 from btfproto.localfs import FilePins, FsOptions, LocalFs, Pins
@@ -28,6 +27,7 @@ from ..files.tree import Tree
 from ..options import Json, PassphraseFile, complete_tree_path
 from ..output import give, human_size, remark, say, visible
 from ..progress import Bar, Meter, Silence
+from ..scrub_state import STATE_NAME, Findings, ScrubRun
 from ..session import Session, now, open_store
 
 RESTORE = "look at the disk, and restore from a backup; to copy out what can be read: bt fsck --salvage DIR"
@@ -38,6 +38,9 @@ OptionalTreePath = Annotated[
         metavar="PETNAME:[/PATH]", help="A domain; the only one by default.", autocompletion=complete_tree_path
     ),
 ]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on where an interrupted scrub of the same path was, with what it found.")
+]
 WithoutKeys = Annotated[
     bool, typer.Option("--no-keys", help="Ask for no passphrase: check what was signed, and not whether it opens.")
 ]
@@ -46,26 +49,10 @@ Progress = Annotated[
 ]
 
 
-@dataclass
-class Findings:
-    """What a scrub found, and how much it read."""
-
-    files: list[StoreError] = field(default_factory=list)
-    blocks: list[Damage] = field(default_factory=list)
-    paths: list[Unreadable] = field(default_factory=list)
-    checked: int = 0
-    bytes: int = 0
-    keys: str = ""  #: why the tree was not opened; empty where it was
-
-    @property
-    def count(self) -> int:
-        """How many files, blocks and paths are concerned; a block and its path are one."""
-        return len(self.files) + len({found.inode for found in self.blocks} | {found.inode for found in self.paths})
-
-
 def scrub(
     path: OptionalTreePath = None,
     no_keys: WithoutKeys = False,
+    resume: Resume = False,
     progress: Progress = None,
     json: Json = False,
     passphrase_file: PassphraseFile = None,
@@ -75,6 +62,8 @@ def scrub(
     Every head and record is checked against its signature and hash, without keys; then everything below the path is
     opened. The store may be in use: then this goes through the server that holds it. Nothing is changed.
 
+    How far it came is noted each second, so one that was interrupted, or killed, goes on with --resume.
+
     Exit code 6 where something is damaged.
 
     Example: bt scrub home:
@@ -82,18 +71,24 @@ def scrub(
     session = Session(passphrase_file)
     domain, place = resolve_domain(session, path)
     identity = None if no_keys else session.unlock(domain)
-    meter = _Counting(choose_meter(progress, as_json=json))
+    run = ScrubRun.begin(domain.data / STATE_NAME, place, keys=not no_keys, resume=resume)
+    findings, earlier = run.findings, run.findings.bytes
+    meter = _Counting(choose_meter(progress, as_json=json), findings)
     started = time.monotonic()
-    findings = Findings()
     with meter.shown, opened_store(domain, identity) as store:
         status = store.status()
-        meter.shown.expect(status.blocks, status.stored_bytes * (1 if identity is None else 2))
+        size = status.stored_bytes * (1 if identity is None else 2)
+        meter.shown.expect(max(0, status.blocks - findings.checked), max(0, size - earlier))
         if isinstance(store, EmbeddedStore):
-            findings.files += inspect_files(store)
-        findings.blocks += scrub_store(store, domain.root, meter)
-        findings.checked, findings.bytes = meter.items, meter.size
-        _open_tree(domain, identity, store, place, meter, findings)
-    _show(domain, place, findings, time.monotonic() - started, as_json=json)
+            findings.files = list(map(_sentence, inspect_files(store)))
+        if not run.blocks_done:
+            for damage in scrub_store(store, domain.root, meter, run.after, run.reached_block):
+                findings.blocks.append(damage)
+            run.all_blocks()
+        _open_tree(domain, identity, store, place, meter, run)
+    run.end()
+    seconds = time.monotonic() - started
+    _show(domain, place, findings, seconds, rate=int((findings.bytes - earlier) / max(seconds, 0.001)), as_json=json)
     if findings.count:
         raise typer.Exit(ExitCode.INTEGRITY)
 
@@ -147,28 +142,40 @@ def read_only_tree(
 class _Counting:
     """Counts for the summary what passes on to the meter."""
 
-    def __init__(self, shown: Meter) -> None:
+    def __init__(self, shown: Meter, findings: Findings) -> None:
         self.shown = shown
-        self.items = self.size = 0
+        self._findings = findings
+        self._counts_items = True
 
     def item(self, path: str) -> None:
-        self.items += 1
+        self._findings.checked += self._counts_items
         self.shown.item(path)
 
     def bytes(self, count: int) -> None:
-        self.size += count
+        self._findings.bytes += count
         self.shown.bytes(count)
+
+    def only_bytes(self) -> None:
+        """From now on what comes was counted before, under another name."""
+        self._counts_items = False
+
+
+def _sentence(error: StoreError) -> str:
+    return error.message
 
 
 def _open_tree(
-    domain: Domain, identity: Identity | None, store: Store, place: BlockPath, meter: _Counting, findings: Findings
+    domain: Domain, identity: Identity | None, store: Store, place: BlockPath, meter: _Counting, run: ScrubRun
 ) -> None:
+    findings = run.findings
+    meter.only_bytes()
     if identity is None:
         findings.keys = "no keys were to be used"
         return
     try:
         with read_only_tree(domain, identity, store, place) as tree:
-            findings.paths += scrub_tree(tree.provider, meter)
+            for unreadable in scrub_tree(tree.provider, meter, run.position, run.reached_entry):
+                findings.paths.append(unreadable)
     except BlocktreeError as error:
         if error.kind is Kind.FORBIDDEN:
             findings.keys = error.message
@@ -178,7 +185,7 @@ def _open_tree(
             raise
 
 
-def _show(domain: Domain, place: BlockPath, findings: Findings, seconds: float, *, as_json: bool) -> None:
+def _show(domain: Domain, place: BlockPath, findings: Findings, seconds: float, *, rate: int, as_json: bool) -> None:
     names = {found.inode: f"{domain.petname}:/{'/'.join((*place.names, *found.path))}" for found in findings.paths}
     if as_json:
         give(
@@ -187,7 +194,7 @@ def _show(domain: Domain, place: BlockPath, findings: Findings, seconds: float, 
                 "bytes": findings.bytes,
                 "seconds": round(seconds, 3),
                 "opened": not findings.keys,
-                "damaged_files": [error.message for error in findings.files],
+                "damaged_files": findings.files,
                 "damaged_blocks": [
                     {"block": found.block.hex(), "path": names.get(found.inode), "what": found.what}
                     for found in findings.blocks
@@ -201,8 +208,8 @@ def _show(domain: Domain, place: BlockPath, findings: Findings, seconds: float, 
         return
     for line in _lines(findings, names):
         say(visible(line))
-    rate = human_size(int(findings.bytes / max(seconds, 0.001)))
-    remark(f"checked {findings.checked} blocks, {human_size(findings.bytes)}, in {seconds:.1f} s ({rate}/s)")
+    size = human_size(findings.bytes)
+    remark(f"checked {findings.checked} blocks, {size}, in {seconds:.1f} s ({human_size(rate)}/s)")
     if findings.keys:
         remark(f"the tree was not opened: {visible(findings.keys)}")
     remark(f"damaged: {findings.count}; {RESTORE}" if findings.count else "everything is what was signed")
@@ -211,7 +218,7 @@ def _show(domain: Domain, place: BlockPath, findings: Findings, seconds: float, 
 def _lines(findings: Findings, names: dict[int, str]) -> Sequence[str]:
     told = {found.inode for found in findings.blocks}
     return [
-        *(error.message for error in findings.files),
+        *findings.files,
         *(
             f"{names.get(found.inode, 'no known path')} (block {found.block.hex()}): {found.what}"
             for found in findings.blocks

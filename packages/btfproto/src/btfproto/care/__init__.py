@@ -18,7 +18,7 @@ from ._rollback import (
     name_blocks,
 )
 from ._scrub import Damage, Meter, scrub_store
-from ._tree import Unreadable, scrub_tree, stretches, walk_tree
+from ._tree import Position, Unreadable, scrub_tree, stretches, walk_tree
 
 __all__ = [
     "NOTE_NAME",
@@ -33,6 +33,7 @@ __all__ = [
     "LostRevocations",
     "Meter",
     "Orphan",
+    "Position",
     "StoreSource",
     "StoreTarget",
     "Tombstone",

@@ -11,7 +11,7 @@ It works over any store, also one on a server, and changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import msgspec
@@ -61,10 +61,18 @@ class Meter(Protocol):
     def bytes(self, count: int) -> None: ...
 
 
-def scrub_store(store: Store, root: Principal, meter: Meter) -> Iterator[Damage]:
-    """All damage in the store of a domain. Raises StoreError where the store cannot be read at all."""
+def scrub_store(
+    store: Store,
+    root: Principal,
+    meter: Meter,
+    after: bytes | None = None,
+    reached: Callable[[bytes], object] = lambda block: None,
+) -> Iterator[Damage]:
+    """All damage in the store of a domain. Raises StoreError where the store cannot be read at all.
+
+    It goes by block id, and begins behind `after`; `reached` is told each block that is done with, after its damage.
+    """
     reader = DomainReader(store, root)
-    after: bytes | None = None
     while page := store.scan(after, PAGE):
         blocks = [summary.block for summary in page]
         for block, answer in zip(blocks, store.read_heads([HeadWant(block) for block in blocks]), strict=True):
@@ -73,6 +81,7 @@ def scrub_store(store: Store, root: Principal, meter: Meter) -> Iterator[Damage]
                 yield from _scrub_block(store, reader, answer.head, meter)
             elif isinstance(answer, Absent):
                 yield Damage(block=block, what="it is listed, but has no head")
+            reached(block)
         after = blocks[-1]
 
 

@@ -30,30 +30,107 @@ class Unreadable(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind = Kind.INTEGRITY
 
 
+class Position(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a walk came. Cookies stay valid while names change.
+
+    `inside`: the directories it is in, from the top down, each with its cookie in the one above; `after`: the cookie of
+    the last entry of the innermost that is done with.
+    """
+
+    inside: tuple[tuple[str, int], ...] = ()
+    after: int = 0
+
+
 class _Place(msgspec.Struct, frozen=True):
     path: tuple[str, ...]
     attributes: Attributes
 
 
-def scrub_tree(provider: FsProvider, meter: Meter) -> Iterator[Unreadable]:
-    """Everything below the attached directory that cannot be read. Raises FsError where that is not due to damage."""
-    pending = [_Place((), provider.getattr(provider.root))]
+class _Level:
+    """A directory in the middle of being walked: what of its listing is at hand, and how far it came."""
+
+    __slots__ = ("batch", "cookie", "done", "name", "place")
+
+    def __init__(self, place: _Place, name: str, cookie: int, done: int) -> None:
+        self.place, self.name, self.cookie, self.done = place, name, cookie, done
+        self.batch: list[Entry] = []
+
+    def next(self, provider: FsProvider) -> Entry | None:
+        """The next entry; None at the end. Raises FsError."""
+        if not self.batch:
+            self.batch = provider.readdir(self.place.attributes.inode, self.done, LISTING, plus=True)[::-1]
+        return self.batch.pop() if self.batch else None
+
+
+def scrub_tree(
+    provider: FsProvider,
+    meter: Meter,
+    start: Position | None = None,
+    reached: Callable[[Position], object] = lambda position: None,
+) -> Iterator[Unreadable]:
+    """Everything below the attached directory that cannot be read. Raises FsError where that is not due to damage.
+
+    It begins behind `start`; `reached` is told of each entry that is done with, after its damage.
+    """
+    levels = _enter(provider, start or Position())
     linked: set[int] = set()
-    while pending:
-        place = pending.pop()
-        inode = place.attributes.inode
+    while levels:
+        level = levels[-1]
+        place = level.place
         try:
-            if place.attributes.kind is FileKind.DIRECTORY:
-                yield from _list(provider, place, pending)
-            elif place.attributes.kind is FileKind.FILE and inode not in linked:
-                meter.item("/".join(place.path))
-                read_file(provider, place.attributes, lambda _, piece: meter.bytes(len(piece)))
+            entry = level.next(provider)
         except BlocktreeError as error:
-            yield _unreadable(place.path, inode, error)
-        if place.attributes.links > 1:
-            linked.add(inode)
-        if place.path and place.attributes.kind is not FileKind.DIRECTORY:
-            provider.forget(inode)
+            yield _unreadable(place.path, place.attributes.inode, error)
+            entry = None
+        if entry is None:
+            levels.pop()
+            if levels:
+                levels[-1].done = level.cookie
+                reached(_position(levels))
+            continue
+        path = (*place.path, entry.name)
+        try:
+            found = _Place(path, _attributes(provider, place, entry))
+            if found.attributes.kind is FileKind.DIRECTORY:
+                levels.append(_Level(found, entry.name, entry.cookie, 0))
+                continue
+            _read(provider, found, linked, meter)
+        except BlocktreeError as error:
+            yield _unreadable(path, entry.inode, error)
+        level.done = entry.cookie
+        reached(_position(levels))
+
+
+def _enter(provider: FsProvider, start: Position) -> list[_Level]:
+    """The directories of a position, as far as they are still there. Raises FsError for the top alone."""
+    levels = [_Level(_Place((), provider.getattr(provider.root)), "", 0, 0)]
+    for name, cookie in start.inside:
+        above = levels[-1]
+        above.done = cookie - 1  # where it is gone, or not to be read, what follows it in the one above
+        try:
+            found = provider.lookup(above.place.attributes.inode, name)
+        except BlocktreeError:
+            return levels
+        if found.kind is not FileKind.DIRECTORY:
+            return levels
+        levels.append(_Level(_Place((*above.place.path, name), found), name, cookie, 0))
+    levels[-1].done = start.after
+    return levels
+
+
+def _position(levels: list[_Level]) -> Position:
+    return Position(inside=tuple((level.name, level.cookie) for level in levels[1:]), after=levels[-1].done)
+
+
+def _read(provider: FsProvider, place: _Place, linked: set[int], meter: Meter) -> None:
+    """Read a file that was not read under another name. Raises FsError."""
+    attributes = place.attributes
+    if attributes.kind is FileKind.FILE and attributes.inode not in linked:
+        if attributes.links > 1:
+            linked.add(attributes.inode)
+        meter.item("/".join(place.path))
+        read_file(provider, attributes, lambda _, piece: meter.bytes(len(piece)))
+    provider.forget(attributes.inode)
 
 
 def walk_tree(provider: FsProvider) -> Iterator[tuple[tuple[str, ...], Attributes]]:
