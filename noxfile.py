@@ -98,7 +98,7 @@ def faults(session: nox.Session) -> None:
 
 @nox.session
 def hostile(session: nox.Session) -> None:
-    """The attacks of the `testing.attacks` modules, and all tests that docs/threat-model.md names; words go to pytest."""
+    """Every named attack, and all tests that docs/threat-model.md names; words go to pytest."""
     install(session)
     install_tpm(session)
     session.run("pytest", "tests/hostile", "tests/fuzz", *session.posargs)

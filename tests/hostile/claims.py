@@ -56,7 +56,7 @@ def claims() -> list[Claim]:
     ]
 
 
-def tests() -> dict[str, Path]:
+def every_test() -> dict[str, Path]:
     """Every test there is, by its name, with its file."""
     return dict(_tests())
 

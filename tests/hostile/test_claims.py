@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from btlib.labels import Label
 
-from tests.hostile.claims import ATTACKS, Claim, claims, tests
+from tests.hostile.claims import ATTACKS, Claim, claims, every_test
 
 CLAIMS = claims()
 
@@ -16,7 +16,7 @@ def test_a_claim_names_what_shows_it(claim: Claim) -> None:
 
 
 def test_every_test_and_attack_that_is_named_exists() -> None:
-    there = tests()
+    there = every_test()
     assert [name for claim in CLAIMS for name in claim.tests if name not in there] == []
     assert [name for claim in CLAIMS for name in claim.attacks if name not in ATTACKS] == []
 
