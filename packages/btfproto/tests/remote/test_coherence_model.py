@@ -175,7 +175,8 @@ class SharedMachine(FileSystemMachine):
     def _write_in_vain(self, existing: int) -> dict[str, bytes]:
         """A new file and, where there is one, a changed one; by names below the root."""
         written = {}
-        files = {name: node for name, node in self.model.root.children.items() if node.kind is FileKind.FILE}
+        children = self.model.root.children.items()  # a file of several names could be kept under any of them
+        files = {name: node for name, node in children if node.kind is FileKind.FILE and node.links == 1}
         if files:
             name = sorted(files)[existing % len(files)]
             content = self.bytes_of(5000)

@@ -13,8 +13,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from btfproto.domain import DomainReader
-from btfproto.localfs import FsOptions
-from btfproto.opening import FILES_SERVICE, STORE_SERVICE
+from btfproto.localfs import FileKeeper, FsOptions
+from btfproto.opening import FILES_SERVICE, RECOVERED, STORE_SERVICE
 from btfproto.remote import FsServer, SessionLimits, VolumeAttacher
 from btfproto.revocations import MEMORY_FILE, FileMemory, RevocationView
 from btfproto.store import EmbeddedStore
@@ -92,7 +92,10 @@ class Services:
 
     def _serve_files(self) -> tuple[FsServer, VolumeAttacher]:
         settings, self._failure = self._settings, None  # what an earlier life could not commit, its clients were told
-        attacher = VolumeAttacher(self._store, self._host.identity, options=_options(settings), revocations=self._view)
+        keeper = FileKeeper(self._host.domain.data / RECOVERED)
+        attacher = VolumeAttacher(
+            self._store, self._host.identity, options=_options(settings), revocations=self._view, keeper=keeper
+        )
         server = FsServer(
             attacher, limits=_limits(settings), workers=settings.limits.max_workers, revocations=self._revoked
         )

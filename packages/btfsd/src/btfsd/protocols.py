@@ -115,6 +115,7 @@ class Blocks(Protocol):
     watching = State("the server waits until something happens")
     leasing = State("the server grants a lease, or tells who has it")
     measuring = State("the server measures its space")
+    locking = State("the server locks a range of a file, or tells who has it")
 
     asking.lets(
         client,
@@ -126,6 +127,9 @@ class Blocks(Protocol):
             stores.Watch: watching,
             stores.DoLease: leasing,
             stores.GetStatus: measuring,
+            stores.SetFileLock: locking,
+            stores.TestFileLock: locking,
+            stores.DropFileLocks: locking,
         },
     )
     reading_heads.lets(server, {stores.Heads: END, Failed: END})
@@ -135,3 +139,4 @@ class Blocks(Protocol):
     watching.lets(server, {stores.Watched: END, Failed: END})
     leasing.lets(server, {stores.LeaseDone: END, Failed: END})
     measuring.lets(server, {stores.Status: END, Failed: END})
+    locking.lets(server, {stores.FileLockDone: END, Failed: END})

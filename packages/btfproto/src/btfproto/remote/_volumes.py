@@ -27,7 +27,7 @@ from bttp import Peer
 
 from btfproto.domain import DomainReader, Volume, no_readcap, open_volume
 from btfproto.errors import FsError
-from btfproto.localfs import FsOptions, LocalFs
+from btfproto.localfs import FsOptions, Keeper, LocalFs
 from btfproto.provider import FileKind
 from btfproto.revocations import RevocationView
 from btfproto.store import Store
@@ -59,15 +59,17 @@ class VolumeAttacher:
         options: FsOptions = THIN,
         clock: Callable[[], float] = time.time,
         revocations: RevocationView | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
         """`identity` is the server's: what it cannot read itself it cannot serve. `revocations`: the domain's, where
-        somebody keeps them new; else they are asked for at each attach.
+        somebody keeps them new; else they are asked for at each attach. `keeper` takes what cannot be committed.
         """
         self._store = store
         self._identity = identity
         self._options = options
         self._clock = clock
         self._revocations = revocations
+        self._keeper = keeper
         self._lock = threading.Lock()
         self._volumes: dict[BlockPath, tuple[LocalFs, Volume]] = {}
         self._replaced: list[LocalFs] = []
@@ -124,7 +126,12 @@ class VolumeAttacher:
             if known is None or known[1].directory != found.directory or known[1].key_epoch != found.key_epoch:
                 volume = replace(found, rest=())
                 fresh = LocalFs(
-                    self._store, self._identity, volume, options=self._options, revocations=self._revocations
+                    self._store,
+                    self._identity,
+                    volume,
+                    options=self._options,
+                    revocations=self._revocations,
+                    keeper=self._keeper,
                 )
                 if known is not None:
                     self._replaced.append(known[0])  # its sessions go on with what they have open
