@@ -90,7 +90,7 @@ def _from_file(file: Path, problems: list[str]) -> dict[Key, Value]:
     text = _read(file)
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, and brackets in brackets, too
         raise ConfigurationError([f"{file}: no TOML: {error}"], f"edit {file}") from error
     known = known_keys()
     found = {}
@@ -131,6 +131,9 @@ def _from_environment(environ: Mapping[str, str], problems: list[str]) -> dict[K
             continue
         if name not in known:
             problems.append(f"{name}: there is no such setting{_like_text(name, list(known))}")
+            continue
+        if any("\ud800" <= character <= "\udfff" for character in text):  # how Python shows bytes that are no UTF-8
+            problems.append(f"{name}: {text!a} is not valid UTF-8")
             continue
         found[known[name]] = Value(_parsed(text, known_keys()[known[name]].type), name)
     return found

@@ -12,6 +12,7 @@ from btlib.kinds import Kind
 from .errors import BttpError, LocalProtocolError, UnreachableError
 
 MAX_UNIX_PATH = 107  #: bytes that a Unix socket's address holds on Linux
+MAX_PORT_DIGITS = 5  #: more are no port, and thousands of them no number that Python reads
 
 
 class TcpEndpoint(msgspec.Struct, frozen=True):
@@ -80,8 +81,8 @@ def parse_endpoint(text: str) -> Endpoint:
         host = host[1:-1]
     elif ":" in host:
         raise _bad(text, "an IPv6 address stands in brackets")
-    if not (port.isascii() and port.isdigit() and int(port) <= 65535):
-        raise _bad(text, f"{port!r} is no port")
+    if not (port.isascii() and port.isdigit() and len(port) <= MAX_PORT_DIGITS and int(port) <= 65535):
+        raise _bad(text, f"{port[:20]!a} is no port")
     return TcpEndpoint(host, int(port))
 
 

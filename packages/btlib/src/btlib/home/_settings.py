@@ -107,7 +107,7 @@ def _read(file: Path) -> str:
 def _parse(file: Path, text: str) -> dict[str, object]:
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, and brackets in brackets, too
         raise ConfigError(f"{file} is not TOML: {error}", hint=f"edit {file}") from error
 
 
