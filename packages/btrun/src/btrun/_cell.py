@@ -191,7 +191,7 @@ class Cell(Life):
         cls = type(message)
         route = find_route(self.actor_class._handlers, cls)
         if route is None and isinstance(message, Envelope):
-            route = _ENVELOPE
+            route = ENVELOPE
         if route is None:
             known = ", ".join(sorted(known.__name__ for known in self.actor_class._handlers))
             raise UnhandledMessageError(
@@ -391,7 +391,7 @@ def _stop(actor: Actor, request: DrainRequest) -> None:
 
 
 _TURN = range(TURN)  # each number: how many messages of the turn were handled before
-_ENVELOPE = Route(_open, shielded=False, answer=None)
+ENVELOPE = Route(_open, shielded=False, answer=None)
 #: Every actor takes these, beside its own messages.
 INNER_ROUTES: dict[type, Route] = {
     Call: CALLED,

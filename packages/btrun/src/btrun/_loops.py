@@ -38,6 +38,14 @@ class Wait(Protocol):
     def __await__(self) -> Generator[object, None, object]: ...
 
 
+class RunningTask(Protocol):
+    """A task as it is cancelled by others: asyncio's."""
+
+    def cancel(self) -> object: ...
+
+    def uncancel(self) -> object: ...
+
+
 class Timed(Protocol):
     """Something that happens when its time has come, unless it is done before."""
 
@@ -64,6 +72,10 @@ class Loop(Deadlines[Timed]):
     def pause(self) -> Awaitable[None]:
         """Let all others that can run take their turn."""
         raise NotImplementedError
+
+    def running_task(self) -> RunningTask | None:
+        """The task that runs this, if it can be cancelled by itself."""
+        return None
 
     def start(self, group: anyio.abc.TaskGroup) -> None:
         """Begin; what needs a task gets one from this group."""
@@ -107,6 +119,9 @@ class AsyncioLoop(Loop):
 
     async def pause(self) -> None:
         await asyncio.sleep(0)
+
+    def running_task(self) -> RunningTask | None:
+        return asyncio.current_task(self._loop)
 
     def stop(self) -> None:
         if self._timer is not None:

@@ -23,6 +23,7 @@ from ._starter import Starter
 if TYPE_CHECKING:
     from ._calls import Call
     from ._cell import Cell
+    from ._guests import Guest
     from ._runtime import Runtime
 
 MAX_PARKED = 64  #: idle workers kept: about 3 kB each; enough that a usual load starts no tasks
@@ -117,6 +118,7 @@ class Pool:
         self.closed = False
         self._waking = False  # a worker is on its way to the queue
         self.now = Worker(self)  #: stands for the tasks of callers in which handlers run that cannot wait
+        self.guests: list[Guest] = []  #: those that have left; another one is made of each
         self._left = TURN  # of these, until others get their turn
 
     def __len__(self) -> int:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from . import _wire as wire
 from ._cell import Cell
 from ._doors import INNER
+from ._guests import call_from_afar
 from ._pool import current_worker
 from .errors import DeclarationError, NoSuchActorError, UnhandledMessageError, UsageError
 from .reasons import Down, NeverLived
@@ -67,6 +68,8 @@ class RemoteService:
                     answer = head.answer = wire.answer_type(head.message.cls)
                 deadline = incoming.deadline
                 timeout = None if deadline is None else max(0.0, deadline - self._runtime.loop.now())
+                if isinstance(cell, Cell):
+                    return answer.reply(await call_from_afar(cell, message, timeout, request.chain))
                 return answer.reply(await cell.call(message, timeout=timeout, origin=request.chain))
             except BlocktreeError as error:
                 return wire.encode_reply(wire.failure(error))
