@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack
 
 from packages.bttp.bench.contenders import running
 from packages.bttp.bench.peers import Client, missing
-from tests.bench.harness import Measurement, Result, compare
+from tests.bench.harness import Better, Measurement, Result, compare
 
 NAMES = ("bttp-pump", "bttp-peers")
 
@@ -71,11 +71,28 @@ async def bulk(client: Client) -> float:
     return await _calls(client, 96, 4, LARGE) * len(LARGE) / 1e6
 
 
+def _processor(work: Job, count: int) -> Job:
+    """The same work, measured in µs of processor time of both ends together, which other load hardly changes."""
+
+    async def measure(client: Client) -> float:
+        server = ~client.server << 3 | 2  # the clock of that process, as clock_getcpuclockid(3) gives it
+        before = time.process_time() + time.clock_gettime(server)
+        await work(client)
+        return (time.process_time() + time.clock_gettime(server) - before) / count * 1e6
+
+    return measure
+
+
 PUMP_JOBS: dict[str, tuple[str, Job]] = {
     "64 B calls, 1 in flight": ("calls/s", one_in_flight),
     "64 B calls, 64 in flight": ("calls/s", many_in_flight),
     "64 B messages": ("messages/s", fire_and_forget),
     "1 MiB bodies": ("MB/s", bulk),
+}
+PROCESSOR_JOBS: dict[str, tuple[str, Job]] = {
+    "64 B calls, 1 in flight, processor": ("µs/call", _processor(one_in_flight, 1500)),
+    "64 B calls, 64 in flight, processor": ("µs/call", _processor(many_in_flight, 12800)),
+    "64 B messages, processor": ("µs/message", _processor(fire_and_forget, 50_000)),
 }
 PEER_JOBS: dict[str, tuple[str, Job]] = {
     "64 B calls, 1 in flight": ("calls/s", one_in_flight),
@@ -91,6 +108,7 @@ def run(rounds: int, only: str | None = None) -> list[Result]:
     results: list[Result] = []
     if only in (None, "bttp-pump"):
         results += _compare("bttp-pump", "link", {"bare TLS pump": "pump"}, PUMP_JOBS, rounds)
+        results += _compare("bttp-pump", "link", {"bare TLS pump": "pump"}, PROCESSOR_JOBS, rounds, "lower")
     if only in (None, "bttp-peers"):
         peers = dict(_present())
         results += _compare("bttp-peers", "link-async", {"gRPC aio": "grpc", **peers}, PEER_JOBS, rounds)
@@ -108,7 +126,12 @@ def _present() -> Iterator[tuple[str, str]]:
 
 
 def _compare(
-    name: str, ours: str, peers: dict[str, str], jobs: dict[str, tuple[str, Job]], rounds: int
+    name: str,
+    ours: str,
+    peers: dict[str, str],
+    jobs: dict[str, tuple[str, Job]],
+    rounds: int,
+    better: Better = "higher",
 ) -> list[Result]:
     results: list[Result] = []
     with asyncio.Runner() as runner:
@@ -119,7 +142,7 @@ def _compare(
             for job, (unit, work) in jobs.items():
                 mine = _measurement(runner, work, client)
                 theirs = {peer: _measurement(runner, work, other) for peer, other in others.items()}
-                results += compare(f"{name}: {job}", unit, mine, theirs, rounds, better="higher")
+                results += compare(f"{name}: {job}", unit, mine, theirs, rounds, better)
         finally:
             runner.run(stack.aclose())
     return results

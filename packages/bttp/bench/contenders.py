@@ -13,6 +13,7 @@ import threading
 from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -189,9 +190,9 @@ def serving(name: str) -> Iterator[tuple[int, int, str]]:
 @asynccontextmanager
 async def running(name: str) -> AsyncIterator[Client]:
     """A client of the named contender, whose server runs for as long as the context."""
-    with serving(name) as (_, port, keys):
+    with serving(name) as (process, port, keys):
         async with CONTENDERS[name][1](port, keys) as client:
-            yield client
+            yield replace(client, server=process)
 
 
 async def _serve(name: str) -> None:

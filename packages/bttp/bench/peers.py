@@ -40,6 +40,7 @@ class Client:
     call: Callable[[bytes], Awaitable[object]]
     #: Fire and forget.
     send: Callable[[bytes], Awaitable[None]]
+    server: int = 0  #: the process at the other end
 
 
 def missing(label: str) -> str | None:
