@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from btfproto._revocation_memory import Remembered
 from btfproto.domain import LIST_LIMITS
+from btfproto.endpoints import RecordSet, SignedRecord, check_record, read_record, read_set
 from btfproto.errors import FsError, StoreError
 from btfproto.messages import (
     MessageError,
@@ -18,11 +19,15 @@ from btfproto.messages import (
     files,
 )
 from btfproto.remote._checks import check_attributes, check_entries
-from btlib.errors import CapabilityError
+from btlib import Principal
+from btlib.errors import BlocktreeError, CapabilityError
 from btserde import SerdeError, decode, encode
 from msgspec import Struct
 
 from .target import target
+
+ROOT = Principal.parse("bt1zykynfv4sawy5qt7j749v7q4dddw8hnczqjf686k8rnqs69aqp8szxzz08")  #: of the vectors
+NOW = 1_800_000_000
 
 
 @target("file-call", "requests of the file service", refuses=MessageError)
@@ -49,6 +54,22 @@ def store_request(data: bytes) -> None:
 def store_reply(data: bytes) -> None:
     reply = decode_store_reply(data, Struct)
     assert b"".join(encode_store_reply(reply)) == data  # type: ignore[arg-type]
+
+
+@target("endpoint-record", "records of endpoints, and what is believed of them", refuses=(SerdeError, BlocktreeError))
+def endpoint_record(data: bytes) -> None:
+    signed = decode(data, SignedRecord)
+    assert encode(signed) == data
+    record = read_record(signed)
+    assert record.endpoints
+    if record.path.root == ROOT:  # anybody can make records of a domain of his own
+        assert check_record(signed, path=record.path, now=NOW) == record
+
+
+@target("endpoint-set", "what stands where endpoints of a path do", refuses=())
+def endpoint_set(data: bytes) -> None:
+    found = read_set(data)
+    assert found == RecordSet() or encode(found) == data
 
 
 @target("revocation-memory", "the file of what was revoked", refuses=(SerdeError, CapabilityError))

@@ -81,6 +81,9 @@ def _seeds_of(file: Path, vector: dict[str, Any]) -> Iterator[Seed]:
         yield target.replace("file-request", "file-call"), name, bytes.fromhex(vector["bytes"])
         if name == "store-request-do-commit":
             yield "commit", name, bytes.fromhex(vector["bytes"])
+    elif "endpoints" in file.parts and "bytes" in vector:
+        yield "endpoint-record", name, bytes.fromhex(vector["bytes"])
+        yield "endpoint-set", name, b"\x01\x01" + bytes.fromhex(vector["bytes"])
     else:
         yield from _btfproto(name, vector)
 
