@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 
+import msgspec
 import pytest
 from btfproto.domain import DomainReader
-from btfproto.endpoints import Resolution, read_published, read_record, resolve
+from btfproto.endpoints import Resolution, publish_record, read_published, read_record, resolve, sign_record
 from btfproto.errors import FsError
 from btfproto.opening import open_files, open_thin, store_at
 from btfproto.store import EmbeddedStore
 from btfsd._endpoints import LIFETIME, reachable
 from btfsd._settings import Endpoints
+from btlib.errors import BlocktreeError
 from btlib.home import Domain, DomainSettings, Home
 from btlib.paths import BlockPath
 
@@ -144,6 +147,23 @@ def test_it_is_found_by_multicast_dns(machine: Machine, monkeypatch: pytest.Monk
     _, err = machine.stop(machine.processes[0])
     assert "found by multicast DNS" in err
     assert tcp in err
+
+
+def test_another_program_publishes_over_a_link_and_the_server_checks_it(machine: Machine) -> None:
+    listening(machine, "--listen", "127.0.0.1:0")
+    app = machine.domain.host_path.child("app")
+    now = int(time.time())
+    record = sign_record(machine.identity, path=app, server=app, endpoints=["nas:1"], now=now, lifetime=60)
+    forged = msgspec.structs.replace(record, signature=bytes(len(record.signature)))
+    store = store_at(str(machine.held_by["endpoint"]), machine.identity, machine.domain.server_path)
+    reader = DomainReader(store, machine.domain.root)
+    with pytest.raises(BlocktreeError, match="is not signed by"):
+        publish_record(reader, machine.identity, app, lambda _: forged, server=app, now=now, random=os.urandom)
+    publish_record(reader, machine.identity, app, lambda _: record, server=app, now=now, random=os.urandom)
+    store.close()
+    machine.stop(machine.processes[0])
+    (found,) = published(machine, app.child("news")).found
+    assert (found.record.server, found.record.endpoints) == (app, ("nas:1",))
 
 
 def test_a_record_is_written_with_the_machines_own_keys(machine: Machine) -> None:
