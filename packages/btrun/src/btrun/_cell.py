@@ -70,7 +70,7 @@ class Cell(Life):
                 if not runtime.pool.may_answer_now():
                     await runtime.loop.pause()
                 if not self.scheduled:
-                    return self._answer_now(route, message)
+                    return self.answer_now(route, message)
         loop = runtime.loop
         began = loop.now()
         if timeout is UNSET:
@@ -114,7 +114,7 @@ class Cell(Life):
             if caller is not None and caller.outgoing is not None:
                 caller.outgoing.remove(call)
 
-    def _answer_now(self, route: Route, message: object) -> object:
+    def answer_now(self, route: Route, message: object) -> object:
         """Run a handler that cannot wait in the caller's task: the actor is idle, so the order of messages holds."""
         worker = self.runtime.pool.now
         worker.cell = self

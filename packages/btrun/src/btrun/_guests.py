@@ -65,13 +65,15 @@ async def call_from_afar(cell: Cell, message: object, timeout: float | None, ori
     """See Cell.call; to be the last thing that its task does but send the answer."""
     cls: type = message.__class__
     route, loop = cell.routes.get(cls), cell.runtime.loop
+    idle = not cell.scheduled and cell.runtime.tracers.listener is None
+    if idle and route is not None and not route.is_async and cell.runtime.pool.may_answer_now():
+        return cell.answer_now(route, message)
     if (
-        cell.scheduled
+        not idle
         or route is None
         or not route.is_async
         or route.shielded
         or route is ENVELOPE
-        or cell.runtime.tracers.listener is not None
         or (task := loop.running_task()) is None
     ):
         return await cell.call(message, timeout=timeout, origin=origin)
