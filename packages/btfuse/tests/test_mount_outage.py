@@ -186,12 +186,12 @@ def test_in_a_hard_mount_programs_wait_for_the_server(mount: Mount, daemon: Daem
 def test_what_is_left_when_a_mount_ends_without_its_server_is_kept(
     mount: Mount, daemon: Daemon, machine: Machine, tmp_path: Path, patience: str
 ) -> None:
-    path = mount("m", patience, "lazy_close")
+    path = mount("m", patience, "lazy_close", "commit=3600")
     (path / "d").mkdir()
     (path / "d/file").write_bytes(b"first")
     sync(path / "d/file")
-    daemon.kill()
     (path / "d/file").write_bytes(b"second")
+    daemon.kill()
     subprocess.run(
         [sys.executable, "-m", "btfuse", "-u", str(path)], env=machine.environment(), check=False, timeout=PATIENCE
     )

@@ -96,6 +96,15 @@ def test_the_kernel_always_gets_nosuid_and_nodev() -> None:
         assert not {"suid", "dev"} & set(options)
 
 
+@pytest.mark.parametrize(
+    ("text", "uid", "judged"),
+    [("", 0, False), ("", 1000, True), ("allow_other", 0, True), ("default_permissions", 0, True), ("ro", 0, False)],
+)
+def test_the_kernel_judges_permissions_unless_root_alone_may_enter(text: str, uid: int, judged: bool) -> None:
+    options = parse_options([text]).for_kernel("home:/", major=3, uid=uid)
+    assert ("default_permissions" in options) is judged
+
+
 def test_a_comma_in_the_source_is_escaped_for_the_kernel() -> None:
     assert "fsname=home:/a\\,b" in MountOptions().for_kernel("home:/a,b", major=3, uid=1000)
 

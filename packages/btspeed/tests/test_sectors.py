@@ -134,6 +134,33 @@ def test_what_cannot_be_a_sector_is_none(sectors: ModuleType, count: int) -> Non
     assert open_sectors(sectors, moved, [*stored], list(map(leaf_hash, moved, stored))) is None
 
 
+@pytest.mark.parametrize("size", [0, 1, 100, SIZE])
+def test_one_is_read_from_a_file_and_opened(sectors: ModuleType, tmp_path: Path, size: int) -> None:
+    stored = CIPHER.seal(2**40, bytes(size), os.urandom(NONCE_SIZE))
+    file = tmp_path / "file"
+    file.write_bytes(b"before" + stored + b"behind")
+    found = leaf_hash(2**40, stored)
+    with file.open("rb") as opened:
+
+        def read(offset: int = 6, length: int = len(stored), index: int = 2**40, expected: bytes = found) -> object:
+            place = opened.fileno(), offset, length, index, expected, SIZE
+            return sectors.open_at(KEY, BOUND, LEAF, *place)
+
+        assert read() == bytes(size)
+        assert read(offset=5) is None
+        assert read(offset=10**6) is None
+        assert read(offset=-1) is None
+        assert read(length=len(stored) + 1) is None
+        assert read(length=SEAL_SIZE - 1) is None
+        assert read(length=SIZE + SEAL_SIZE + 1) is None
+        assert read(index=7) is None
+        assert read(expected=bytes(32)) is None
+        assert read(expected=found[:31]) is None
+    with pytest.raises(ValueError, match="32 bytes"):
+        sectors.open_at(KEY[:31], BOUND, LEAF, 0, 0, len(stored), 0, found, SIZE)
+    assert sectors.open_at(KEY, BOUND, LEAF, 10**6, 0, len(stored), 2**40, found, SIZE) is None
+
+
 def test_views_and_bytearrays_are_taken_too(sectors: ModuleType) -> None:
     indexes, plains, stored, hashes = sealed([SIZE] * 5)
     kinds = [memoryview(stored[0]), bytearray(stored[1]), memoryview(b"x" + stored[2])[1:], *stored[3:]]

@@ -10,11 +10,11 @@ from btfproto.provider import AttributeChanges, Attributes, FileKind
 
 from ._context import SET_ID, Context, Handlers, Head, surviving_mode
 from ._protocol import (
+    ACCESS_IN,
     BATCH_FORGET_IN,
     BODY,
     FORGET_IN,
     FORGET_ONE,
-    ACCESS_IN,
     GETXATTR_IN,
     GETXATTR_OUT,
     NANO,

@@ -20,7 +20,8 @@ from ._nodes import Nodes
 from ._protocol import BODY, ROOT_NODE, Opcode, pack_attributes, pack_entry, read_names
 
 Head = tuple[int, int, int, int, int, int, int, int, int]  #: length, opcode, unique, node, uid, gid, pid, …
-Handler = Callable[[Head, memoryview], bytes | None]
+Answer = bytes | None  #: what follows the head of an answer; None: no answer, or given already
+Handler = Callable[[Head, memoryview], Answer]
 Handlers = Mapping[Opcode, Handler]
 
 #: The kernel's answers stay valid until it changes the object itself: nobody else does. A day, because "for ever" would

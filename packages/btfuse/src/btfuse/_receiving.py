@@ -1,4 +1,4 @@
-"""`Receiver`: waits for the next request, so that neither side pays more for waking up than for the work.
+"""`Exchange`: answers a request and waits for the next, so that neither side pays more for waking up than for the work.
 
     alert    look for a request for a moment before sleeping: whoever was answered often asks at once
     awake    while one asks and waits, again and again, keep the processors from falling asleep
@@ -6,9 +6,10 @@
 On a virtual machine a processor that sleeps takes longer to wake than most requests to answer. A program that waits for
 each answer leaves its processor idle for just that time. So after some requests in a row that had to be waited for, a
 thread of the lowest priority (SCHED_IDLE: everything else goes first) spins, until that ends or several requests wait
-at once. It runs compiled code, without the interpreter lock, and only where `btspeed` is installed.
+at once. It runs compiled code, without the interpreter lock, and only where `btspeed` is installed; so does the turn
+from one request to the next, of which the Python here is the reference.
 
-For the one thread that answers a mount. With one processor neither is of use.
+Both are for the one thread that answers a mount. With one processor, or several threads, none is of use.
 """
 
 from __future__ import annotations
@@ -18,13 +19,17 @@ import os
 import select
 import threading
 import time
+from collections.abc import Callable
+
+from ._context import Answer, Head
+from ._protocol import IN_HEADER, OUT_HEADER
 
 try:
     import btspeed
 except ImportError:
-    CAN_SPIN = False
+    COMPILED = False
 else:
-    CAN_SPIN = True
+    COMPILED = True
 
 #: How long to look before sleeping. Most programs ask again within it; more would only heat the machine.
 ALERT_NANOSECONDS = 50_000
@@ -32,53 +37,91 @@ AWAKE_AFTER = 32  #: requests that were waited for: what is shorter is over befo
 NOT_WAITED_FOR = 4  #: how many of these one counts that was there at once: some are, even of one who waits
 AWAKE_NANOSECONDS = 200_000  #: without a request, until the processors may sleep again
 
-Beat = memoryview  # two words: requests counted, and whether spinning shall end
+_SMALL = 4096  #: up to here, one joined write is cheaper than a gathered one
+#: The words of the score: requests that were waited for; whether the spinning shall end; how much the last were
+#: waited for.
+_WAITED, _IS_OVER, _SCORE, _WORDS = range(4)
+
+Turn = Callable[[int, Answer], Head | None]
 
 
-class Receiver:
-    """See the module. `receive` is for one thread."""
+class Exchange:
+    """For one thread. `buffer` holds the request of the newest head."""
 
-    def __init__(self, descriptor: int, *, awake: bool = CAN_SPIN) -> None:
+    def __init__(self, descriptor: int, size: int, *, alert: bool, compiled: bool = COMPILED) -> None:
+        """`alert`: this thread answers alone, so it also decides how to wait; the descriptor no longer blocks."""
+        self.buffer = memoryview(bytearray(size))
+        #: Answer a request, unless the answer is None, and wait for the next; None where there will be no more.
+        #: Raises OSError of the waiting. What cannot be written is answered with the reason.
+        self.turn: Turn = self._compiled if compiled else self._plain
+        self._descriptor = descriptor
+        self._buffers = [self.buffer]
         self._poller = select.poll()
         self._poller.register(descriptor, select.POLLIN)
-        self._score = 0  #: how much the last requests were waited for
-        self._beat = memoryview(bytearray(16)).cast("Q")
-        self._awake = _Awake(self._beat) if awake else None
-        os.set_blocking(descriptor, False)
+        self._score = memoryview(bytearray(8 * _WORDS)).cast("Q")
+        self._awake = _Awake(self._score[:_SCORE]) if alert and COMPILED else None
+        if alert:
+            os.set_blocking(descriptor, False)
 
-    def receive(self, descriptor: int, buffers: list[memoryview]) -> int:
-        """One request into the buffers; 0 where there will be no more. Raises OSError."""
+    def _compiled(self, unique: int, answer: Answer) -> Head | None:
+        score = self._score
+        head = btspeed.exchange(
+            self._descriptor, self.buffer, unique, answer, ALERT_NANOSECONDS, score, AWAKE_AFTER, NOT_WAITED_FOR
+        )
+        if self._awake is not None and score[_SCORE] == AWAKE_AFTER:
+            self._awake.start()
+        return head
+
+    def _plain(self, unique: int, answer: Answer) -> Head | None:
+        if answer is not None:
+            self._answer(unique, answer)
         try:
-            size = os.readv(descriptor, buffers)
+            size = os.readv(self._descriptor, self._buffers)
         except BlockingIOError:
-            return self._wait(descriptor, buffers)
-        if self._score:
-            self._score = max(self._score - NOT_WAITED_FOR, 0)
-            self._beat[1] = not self._score
-        return size
+            size = self._wait()
+            self._note(waited=True)
+        else:
+            self._note(waited=False)
+        return IN_HEADER.unpack_from(self.buffer) if size else None
 
-    def _wait(self, descriptor: int, buffers: list[memoryview]) -> int:
+    def _answer(self, unique: int, body: bytes) -> None:
+        size = OUT_HEADER.size + len(body)
+        head = OUT_HEADER.pack(size, 0, unique)
+        try:
+            if size <= _SMALL:
+                os.write(self._descriptor, head + body)
+            else:
+                os.writev(self._descriptor, (head, body))
+        except OSError as error:
+            with contextlib.suppress(OSError):  # nobody waits for it any more, or nobody is there
+                os.write(self._descriptor, OUT_HEADER.pack(OUT_HEADER.size, -(error.errno or 0), unique))
+
+    def _wait(self) -> int:
         end = time.monotonic_ns() + ALERT_NANOSECONDS
         while True:
             try:
-                size = os.readv(descriptor, buffers)
-                break
+                return os.readv(self._descriptor, self._buffers)
             except BlockingIOError:
                 if time.monotonic_ns() > end:
                     self._poller.poll()
-        self._beat[0] += 1
-        if self._score < AWAKE_AFTER:
-            self._score += 1
-        elif self._awake is not None:
-            self._awake.start()
-        return size
+
+    def _note(self, waited: bool) -> None:
+        score = self._score
+        if waited:
+            score[_WAITED] += 1
+            score[_SCORE] = min(score[_SCORE] + 1, AWAKE_AFTER)
+            if self._awake is not None and score[_SCORE] == AWAKE_AFTER:
+                self._awake.start()
+        elif score[_SCORE]:
+            score[_SCORE] = max(score[_SCORE] - NOT_WAITED_FOR, 0)
+            score[_IS_OVER] = not score[_SCORE]
 
 
 class _Awake:
     """The thread that spins when told to."""
 
-    def __init__(self, beat: Beat) -> None:
-        self._beat = beat
+    def __init__(self, beat: memoryview) -> None:
+        self._beat = beat  #: requests counted, and whether spinning shall end
         self._wanted = threading.Lock()  # released by who wants it to spin
         self._wanted.acquire()
         self._spins = False
@@ -95,6 +138,6 @@ class _Awake:
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
             while True:
                 self._wanted.acquire()
-                self._beat[1] = 0
+                self._beat[_IS_OVER] = 0
                 btspeed.spin_while_counting(self._beat, AWAKE_NANOSECONDS)
                 self._spins = False

@@ -15,15 +15,15 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from typing import NoReturn
 
 from btlib.errors import BlocktreeError
 from btlib.kinds import Kind
 
-from ._context import Context, Handler, Handlers, Head
+from ._context import Answer, Context, Handler, Handlers, Head
 from ._errno import QUIET, errno_of
 from ._protocol import (
     BODY,
-    IN_HEADER,
     INIT_IN,
     INIT_OUT,
     MAJOR,
@@ -34,7 +34,7 @@ from ._protocol import (
     Init,
     Opcode,
 )
-from ._receiving import Receiver
+from ._receiving import Exchange
 
 log = logging.getLogger("btfuse")
 
@@ -46,11 +46,7 @@ _BUFFER_SIZE = MAX_WRITE + _PAGE  # the headers of WRITE come before its data
 MAX_READAHEAD = MAX_WRITE
 #: Requests that the kernel may send on its own account (read-ahead, write-back) before it slows its writers down.
 _BACKGROUND = 32
-_SMALL = 4096  #: up to here, one joined write is cheaper than a gathered one
 _GONE = {errno.ENODEV, errno.ECONNABORTED}
-
-#: Reads one request from the descriptor into the buffers; 0 where there will be no more.
-Receive = Callable[[int, list[memoryview]], int]
 
 _WANTED = (
     Init.ASYNC_READ
@@ -83,13 +79,13 @@ class Session:
     def serve(self, threads: int = 1) -> None:
         """Return when the mount is gone; with several threads, when all of them have seen it."""
         others = [
-            threading.Thread(target=self._loop, args=(os.readv,), name=f"btfuse-{number}", daemon=True)
+            threading.Thread(target=self._loop, args=(False,), name=f"btfuse-{number}", daemon=True)
             for number in range(1, threads)
         ]
         for thread in others:
             thread.start()
         alone = not others and len(os.sched_getaffinity(0)) > 1  # on one processor the asker could not ask meanwhile
-        self._loop(Receiver(self._descriptor).receive if alone else os.readv)
+        self._loop(alone)
         for thread in others:
             thread.join()
 
@@ -101,52 +97,38 @@ class Session:
         """Tell the kernel to forget something. Never from a handler: the kernel may wait for that very handler."""
         self._write(OUT_HEADER.pack(OUT_HEADER.size + len(body), code, 0) + body)
 
-    def _loop(self, receive: Receive) -> None:
-        descriptor = self._descriptor
-        buffer = memoryview(bytearray(_BUFFER_SIZE))
-        handlers = self._handlers
-        unpack, pack, header_size = IN_HEADER.unpack_from, OUT_HEADER.pack, OUT_HEADER.size
-        write = os.write
-        buffers = [buffer]
+    def _loop(self, alone: bool) -> None:
+        exchange = Exchange(self._descriptor, _BUFFER_SIZE, alert=alone)
+        turn, buffer, handlers = exchange.turn, exchange.buffer, self._handlers
+        unique, body = 0, None
         while True:
             try:
-                if receive(descriptor, buffers) == 0:  # only a socket that stands in for the device ends so
-                    return
+                head = turn(unique, body)
             except OSError as error:
                 if error.errno in _GONE:
                     return
+                body = None
                 if error.errno in (errno.ENOENT, errno.EINTR, errno.EAGAIN):  # the request was taken back
                     continue
                 raise
-            head: Head = unpack(buffer)
-            opcode = head[1]
+            if head is None:  # only a socket that stands in for the device ends so
+                return
+            opcode, unique = head[1], head[2]
             handler = handlers[opcode] if opcode < OPCODE_LIMIT else None
             try:
-                if handler is None:
-                    raise OSError(errno.ENOSYS, "no such request")
-                body = handler(head, buffer)
-                if body is None:
-                    continue
-                size = len(body)
-                if size <= _SMALL:
-                    write(descriptor, pack(header_size + size, 0, head[2]) + body)
-                else:
-                    os.writev(descriptor, (pack(header_size + size, 0, head[2]), body))
+                body = _missing() if handler is None else handler(head, buffer)
             except Exception as error:  # the process entry of every request
-                self._recover(head, buffer, handler, error)
+                body = self._recover(head, buffer, handler, error)
 
-    def _recover(self, head: Head, buffer: memoryview, handler: Handler | None, error: Exception) -> None:
+    def _recover(self, head: Head, buffer: memoryview, handler: Handler | None, error: Exception) -> Answer:
         """Once more, where the provider had only forgotten the object; else an errno."""
-        if handler is None or not self._revived(head, error):
-            self._fail(head, error)
-            return
-        try:
-            body = handler(head, buffer)
-        except Exception as again:
-            self._fail(head, again)
-            return
-        if body is not None:
-            self._write(OUT_HEADER.pack(OUT_HEADER.size + len(body), 0, head[2]) + body)
+        if handler is not None and self._revived(head, error):
+            try:
+                return handler(head, buffer)
+            except Exception as again:
+                error = again
+        self._fail(head, error)
+        return None
 
     def _revived(self, head: Head, error: Exception) -> bool:
         stale = isinstance(error, BlocktreeError) and error.kind is Kind.STALE
@@ -203,6 +185,10 @@ class Session:
 
     def _destroy(self, _head: Head, _buffer: memoryview) -> bytes:
         return b""
+
+
+def _missing() -> NoReturn:
+    raise OSError(errno.ENOSYS, "no such request")
 
 
 def _ignore(_head: Head, _buffer: memoryview) -> None:

@@ -14,7 +14,7 @@
  * The cryptography is OpenSSL's. Where Intel's multi-buffer library was found at build time and knows this processor
  * (`_many_lanes.h`), many sectors are hashed side by side and sealed with wider instructions, in half the time.
  *
- * It keeps no state but fetched algorithms and idle engines, and reads no file. Only the limited API of Python 3.11 is
+ * It keeps no state but fetched algorithms and idle engines, and opens no file. Only the limited API of Python 3.11 is
  * used.
  */
 
@@ -26,6 +26,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -466,7 +467,67 @@ static PyObject *seal_sectors(PyObject *self, PyObject *args)
     return result;
 }
 
+/* 1: read and opened; 0: it is not there whole, or not what was hashed; -1: OpenSSL failed. */
+static int read_and_open(Engine *engine, Sector *sector, int descriptor, unsigned char *stored, int64_t offset)
+{
+    if (pread(descriptor, stored, (size_t)sector->in_size, (off_t)offset) != sector->in_size)
+        return 0;
+    sector->in = stored;
+    return open_batch(engine, sector, 1);
+}
+
+PyDoc_STRVAR(open_at_doc,
+             "open_at(key, bound, label, descriptor, offset, length, index, expected, size) -> bytes | None\n\n"
+             "The content of one sector whose stored form lies in a file, as `open_sectors` opens it. None also where it\n"
+             "cannot be read.");
+
+static PyObject *open_at(PyObject *self, PyObject *args)
+{
+    const char *key, *bound, *label, *expected;
+    Py_ssize_t key_size, bound_size, label_size, expected_size, length, size;
+    unsigned long long index;
+    long long offset;
+    int descriptor, done;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "y#y#y#iLnKy#n", &key, &key_size, &bound, &bound_size, &label, &label_size, &descriptor,
+                          &offset, &length, &index, &expected, &expected_size, &size))
+        return NULL;
+    if (size < 0 || size > SECTOR_LIMIT)
+        return PyErr_Format(PyExc_ValueError, "sectors have 0 to %d bytes", SECTOR_LIMIT);
+    if (expected_size != DIGEST || length < SEAL || length > size + SEAL || offset < 0)
+        Py_RETURN_NONE;
+
+    Engine engine = {0};
+    Sector sector = {.index = index, .in_size = length};
+    memcpy(sector.expected, expected, DIGEST);
+    PyObject *result = PyBytes_FromStringAndSize(NULL, length - SEAL);
+    unsigned char *stored = PyMem_Malloc((size_t)length);
+    if (result == NULL || stored == NULL) {
+        PyMem_Free(stored);
+        Py_XDECREF(result);
+        return PyErr_NoMemory();
+    }
+    sector.out = (unsigned char *)PyBytes_AsString(result);
+    done = prepare(&engine, 0, key, key_size, bound, bound_size, label, label_size) ? 1 : -1;
+    if (done == 1) {
+        Py_BEGIN_ALLOW_THREADS
+        done = read_and_open(&engine, &sector, descriptor, stored, offset);
+        Py_END_ALLOW_THREADS
+        if (done < 0)
+            failed("OpenSSL could not open a sector");
+    }
+    clear(&engine);
+    PyMem_Free(stored);
+    if (done == 1)
+        return result;
+    Py_DECREF(result);
+    if (done < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef methods[] = {
+    {"open_at", open_at, METH_VARARGS, open_at_doc},
     {"open_sectors", open_sectors, METH_VARARGS, open_doc},
     {"open_joined", open_joined, METH_VARARGS, joined_doc},
     {"seal_sectors", seal_sectors, METH_VARARGS, seal_doc},

@@ -23,3 +23,14 @@ def open_joined(
 def seal_sectors(
     key: bytes, bound: bytes, label: bytes, indexes: list[int], plains: Sequence[Buffer], nonces: bytes
 ) -> tuple[list[bytes], list[bytes]]: ...
+def open_at(
+    key: bytes,
+    bound: bytes,
+    label: bytes,
+    descriptor: int,
+    offset: int,
+    length: int,
+    index: int,
+    expected: bytes,
+    size: int,
+) -> bytes | None: ...

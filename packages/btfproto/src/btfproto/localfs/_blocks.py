@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from btlib.block import HOLE, SECTOR_BITS, Header, SectorCipher, SectorTree
 
-from ..store import RecordHole, RecordRef, RecordRun, Records
+from ..store import Places, RecordHole, RecordRef, RecordRun, Records
 
 SECTOR_SIZE = 1 << SECTOR_BITS
 SECTOR_MASK = SECTOR_SIZE - 1
@@ -55,6 +55,15 @@ class SectorRequest:
         kept = [expected for expected in hashes if expected != HOLE]
         found = iter(self._cipher.open_all(wanted, self._read(wanted, read_records), kept, SECTOR_SIZE))
         return [b"" if expected == HOLE else next(found) for expected in hashes]
+
+    def load_from(self, places: Places) -> bytes | None:
+        """The one sector that was asked for, from the file where it lies; None where `load` has to be asked."""
+        index, expected = self._indexes[0], self._hashes[0]
+        place = None if expected == HOLE else places.place(self._cipher.block, index)
+        if place is None:
+            return None
+        descriptor, offset, length, _owner = place
+        return self._cipher.open_at(descriptor, offset, length, index, expected, SECTOR_SIZE)
 
     def load_joined(self, read_records: ReadRecords) -> bytes:
         """The same as one piece, whole sectors all of them. Raises IntegrityError, StoreError."""

@@ -16,11 +16,13 @@ import threading
 from collections.abc import Iterator
 from queue import SimpleQueue
 
+from btlib.block import COMPILED
 from btlib.errors import BlocktreeError
 from btlib.kinds import Kind
 
 from ..errors import FsError
 from ..provider import FileKind, Handle
+from ..store import Places
 from ._blocks import SECTOR_MASK, SECTOR_SIZE, SectorRequest
 from ._cache import new_base
 from ._chunks import CHUNK_BITS, CHUNK_MASK, CHUNK_SECTORS, CHUNK_SHIFT, CHUNK_SIZE, CHUNKS
@@ -101,6 +103,7 @@ class Reading(Locking):
         self._fetcher: threading.Thread | None = None
         self._wanted: SimpleQueue[Miss | None] = SimpleQueue()
         self._in_flight = 0
+        self._places = self.store if COMPILED and isinstance(self.store, Places) else None
         self._chunks = self.options.cache_bytes >= CHUNK_ROOM * CHUNK_SIZE
 
     def stop_reading(self) -> None:
@@ -214,12 +217,16 @@ class Reading(Locking):
         """None where it has to be asked for again. Raises FsError."""
         inode, heard = single.inode, self.reloads
         try:
-            plain = single.request.load(self.read_records)[0]
+            plain = None if self._places is None else single.request.load_from(self._places)
+            if plain is None:
+                plain = single.request.load(self.read_records)[0]
         except BlocktreeError as error:
             old = inode.store.version != single.version
             if error.kind is Kind.INTEGRITY and (old or self.heard_since(heard)):
                 return None
             raise refused(inode.path, error) from error
+        if not single.start and single.size >= len(plain):  # whoever asked has all of it, and keeps it if he wants
+            return _cut_one(plain, 0, single.size)
         with self.mutex:
             if inode.store.version == single.version:
                 base = inode.cache_base

@@ -39,6 +39,7 @@ from ._interface import (
     HeadWant,
     LeaseAnswer,
     LeaseRequest,
+    Place,
     RecordRef,
     Records,
     StoreStatus,
@@ -176,6 +177,23 @@ class EmbeddedStore:
         first, length, segment, offset, size, last = run
         at = index - first
         return self._segments.read(segment, last if at == length - 1 else size, offset + at * size)
+
+    def place(self, block: bytes, index: int) -> Place | None:
+        """See `Places`."""
+        if self._is_closed or type(self._files) is not SystemFiles:
+            return None
+        found = self._cache.load(block)
+        level = found.levels.get(0) if found is not None and found.levels else None
+        run = None if level is None else level.find(index)
+        if run is None:
+            return None
+        first, length, number, offset, size, last = run
+        try:
+            segment = self._segments.segment(number)
+        except FileNotFoundError:  # a compaction moved what this state names
+            return None
+        at = index - first
+        return Place(segment.fd, offset + at * size, last if at == length - 1 else size, segment)
 
     def scan(self, after: bytes | None, limit: int) -> list[HeadSummary]:
         self._check_open()

@@ -16,7 +16,7 @@ It does *not* check signatures: the server does so before it commits (`btfproto.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Protocol
+from typing import Annotated, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 from btserde import U8, U32, U64, Fixed, View
@@ -210,6 +210,24 @@ class StoreStatus(msgspec.Struct, frozen=True):
     stored_bytes: U64
     capacity: U64
     available: U64
+
+
+class Place(NamedTuple):
+    """Where a record lies in a file of this machine: as long as `owner` lives, the descriptor is open."""
+
+    descriptor: int
+    offset: int
+    length: int
+    owner: object
+
+
+@runtime_checkable
+class Places(Protocol):
+    """A store whose records are read without copies, where that goes."""
+
+    def place(self, block: bytes, index: int) -> Place | None:
+        """Where record (0, index) of the newest version lies; None where `read_records` has to be asked."""
+        ...
 
 
 class Store(Protocol):

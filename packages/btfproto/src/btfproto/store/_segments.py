@@ -82,7 +82,7 @@ class Segments:
 
     def read(self, number: int, size: int, offset: int) -> bytes:
         """Exactly `size` bytes. Raises StoreError (INTEGRITY: the file ends before), FileNotFoundError (it is gone)."""
-        segment = self._segment(number)
+        segment = self.segment(number)
         try:
             data = self._files.read(segment.fd, size, offset)
         except OSError as error:
@@ -135,7 +135,7 @@ class Segments:
         """The segment that the next batch appends to, if it exists already."""
         return self._active
 
-    def _segment(self, number: int) -> OpenSegment:
+    def segment(self, number: int) -> OpenSegment:
         known = self._open.get(number)
         if known is not None and len(self._open) <= FEW_SEGMENTS:  # none is about to be closed
             return known
@@ -182,7 +182,7 @@ class Segments:
         for number in numbers:
             with suppress(OSError):
                 if number in self.ends:
-                    self._files.truncate(self._segment(number).fd, self.ends[number])
+                    self._files.truncate(self.segment(number).fd, self.ends[number])
                 else:
                     self._files.remove(self.path(number))
 
@@ -195,8 +195,8 @@ class Segments:
                 what = "it is missing" if size < 0 else f"it has {size} bytes of {end}"
                 raise self._damaged(number, what)
             if size > end:
-                self._files.truncate(self._segment(number).fd, end)
-            head = self._files.read(self._segment(number).fd, SEGMENT_HEADER_SIZE, 0)
+                self._files.truncate(self.segment(number).fd, end)
+            head = self._files.read(self.segment(number).fd, SEGMENT_HEADER_SIZE, 0)
             fault = segment_header_fault(head, number, self._store_id)
             if fault is not None:
                 raise self._damaged(number, fault)
@@ -280,7 +280,7 @@ class Batch:
 
     def _append(self, number: int, parts: list[Buffer]) -> None:
         segments = self._segments
-        segment = segments._segment(number) if number in segments.ends else segments._create(number)
+        segment = segments.segment(number) if number in segments.ends else segments._create(number)
         segments._write(segment.fd, parts, self._starts[number])
         segments._files.sync(segment.fd)
 

@@ -7,7 +7,7 @@ The formats are specified in `docs/spec/block.md`. Nothing here stores, fetches,
 """
 
 from ._check import check_tree_update
-from ._cipher import KEY_SIZE, NONCE_SIZE, SEAL_SIZE, SectorCipher
+from ._cipher import COMPILED, KEY_SIZE, NONCE_SIZE, SEAL_SIZE, SectorCipher
 from ._commits import MAX_COMMIT_HEADERS, VerifiedRoots, sign_commit, verify_signed_header
 from ._header import (
     PUBLIC,
@@ -27,6 +27,7 @@ from ._writer import WriterRecord, decode_writer, encode_writer, writer_id
 
 __all__ = [
     "BLOCK_ID_SIZE",
+    "COMPILED",
     "FANOUT",
     "HOLE",
     "KEY_SIZE",

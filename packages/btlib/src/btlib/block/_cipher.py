@@ -112,6 +112,15 @@ class SectorCipher:
                 return joined
         return b"".join(plain.ljust(size, b"\0") for plain in self.open_all(indexes, records, expected, size))
 
+    def open_at(
+        self, descriptor: int, offset: int, length: int, index: int, expected: bytes, size: int
+    ) -> bytes | None:
+        """The content of one sector of at most `size` bytes whose stored form lies in a file.
+
+        None if it cannot be read or is not what `expected` says: `open_all` tells what is wrong. Only where `COMPILED`.
+        """
+        return btspeed.open_at(self._key, self._sector, _LEAF, descriptor, offset, length, index, expected, size)
+
     def _checked(self, index: int, record: Buffer | None, expected: bytes, limit: int) -> bytes:
         if record is None:
             raise IntegrityError(f"sector {index} is missing from the store")
