@@ -88,6 +88,11 @@ def works(call: Callable[[], object]) -> bool:
     return True
 
 
+def is_waiting(pid: int) -> bool:
+    """Whether a process waits for a mount to answer."""
+    return "request_wait" in Path(f"/proc/{pid}/wchan").read_text()
+
+
 def listing(path: Path) -> Callable[[], object]:
     return lambda: list(path.iterdir())
 
@@ -105,10 +110,17 @@ def daemon(machine: Machine) -> Iterator[Daemon]:
 
 
 Mount = Callable[..., Path]
+Processes = dict[Path, "subprocess.Popen[str]"]
 
 
 @pytest.fixture
-def mount(machine: Machine, daemon: Daemon, tmp_path: Path) -> Iterator[Mount]:
+def processes() -> Processes:
+    """The process of each mount."""
+    return {}
+
+
+@pytest.fixture
+def mount(machine: Machine, daemon: Daemon, tmp_path: Path, processes: Processes) -> Iterator[Mount]:
     with ExitStack() as stack:
 
         def make(name: str, *options: str) -> Path:
@@ -120,6 +132,7 @@ def mount(machine: Machine, daemon: Daemon, tmp_path: Path) -> Iterator[Mount]:
             line = process.stderr.readline()
             assert "is mounted" in line, line
             threading.Thread(target=process.stderr.read, daemon=True).start()  # the log must not fill its pipe
+            processes[path] = process
             return path
 
         yield make
@@ -184,7 +197,7 @@ def test_in_a_hard_mount_programs_wait_for_the_server(mount: Mount, daemon: Daem
 
 @pytest.mark.parametrize("patience", ["soft=0.5", "hard"])
 def test_what_is_left_when_a_mount_ends_without_its_server_is_kept(
-    mount: Mount, daemon: Daemon, machine: Machine, tmp_path: Path, patience: str
+    mount: Mount, daemon: Daemon, machine: Machine, processes: Processes, patience: str
 ) -> None:
     path = mount("m", patience, "lazy_close", "commit=3600")
     (path / "d").mkdir()
@@ -192,9 +205,12 @@ def test_what_is_left_when_a_mount_ends_without_its_server_is_kept(
     sync(path / "d/file")
     (path / "d/file").write_bytes(b"second")
     daemon.kill()
-    subprocess.run(
-        [sys.executable, "-m", "btfuse", "-u", str(path)], env=machine.environment(), check=False, timeout=PATIENCE
-    )
+    script = "import sys; open(sys.argv[1], 'w')"
+    with subprocess.Popen([sys.executable, "-c", script, str(path / "new")], stderr=subprocess.DEVNULL) as waiting:
+        until(lambda: waiting.poll() is not None or is_waiting(waiting.pid))
+        processes[path].terminate()
+        processes[path].wait(PATIENCE)
+        assert waiting.wait(PATIENCE) != 0
     until(lambda: bool(kept_in(machine.domain.data / RECOVERED)))
     ((_, kept),) = kept_in(machine.domain.data / RECOVERED)
     assert msgspec.structs.asdict(kept)["files"] == 1
