@@ -221,7 +221,7 @@ def _fed(core: LinkCore, data: bytes) -> LinkCore:
     for start in range(0, len(data), size):
         core.receive_data(data[start : start + size], 0.0)
         while (event := core.next_event()) is not None:
-            if isinstance(event, PeerProven):
+            if isinstance(event, PeerProven) and core.state is State.DECISION:  # what came behind it may have ended it
                 core.admit()
             elif isinstance(event, CallReceived):
                 core.reply(event.number, b"answer")

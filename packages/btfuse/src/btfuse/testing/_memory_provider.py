@@ -346,7 +346,8 @@ class MemoryProvider:
 
     def close(self, handle: int) -> None:
         with self._guard:
-            of = self._handles.pop(handle).of
+            of = self._opened(handle).of
+            del self._handles[handle]
             of.handles -= 1
             self._release(of)
 
