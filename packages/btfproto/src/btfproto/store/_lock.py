@@ -67,7 +67,7 @@ def lock_holder(directory: Path) -> LockHolder | None:
 def _read_holder(fd: int) -> LockHolder:
     try:
         return msgspec.json.decode(os.pread(fd, _CONTENT_LIMIT, 0), type=LockHolder)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return LockHolder(0, "a process that is just starting or stopping")
 
 
