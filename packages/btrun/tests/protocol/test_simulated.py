@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import permutations
 
 import anyio
 import pytest
@@ -63,10 +64,11 @@ async def evil_customer(sim: Simulation, bank: Bank) -> None:
                     await committing.receive()
 
 
-async def disturb(sim: Simulation, until: float, names: Sequence[str]) -> None:
+async def disturb(sim: Simulation, until: float, pairs: Sequence[tuple[str, str]]) -> None:
+    """Cut links of these pairs, or separate the first of one from everybody."""
     while anyio.current_time() < until:
         await anyio.sleep(sim.random.uniform(0, 2))
-        name, other = sim.random.sample(names, 2)
+        name, other = sim.random.choice(pairs)
         match sim.random.randrange(3):
             case 0:
                 sim.cut(name, other)
@@ -84,7 +86,7 @@ async def market(sim: Simulation) -> None:
     async with anyio.create_task_group() as group:
         for name in ("one", "two"):
             group.start_soon(customer, sim, bank, name, moved, 20.0)
-        group.start_soon(disturb, sim, 20.0, ("one", "two", "bank"))
+        group.start_soon(disturb, sim, 20.0, [("one", "bank"), ("two", "bank")])
         group.start_soon(silent_customer, sim, bank)
         group.start_soon(evil_customer, sim, bank)
     sim.heal()
@@ -185,7 +187,7 @@ async def circle(sim: Simulation) -> None:
         for _ in range(3):
             group.start_soon(ring.begin, 20.0)
         group.start_soon(ring.intrude, 20.0)
-        group.start_soon(disturb, sim, 20.0, ("one", "two", "three"))
+        group.start_soon(disturb, sim, 20.0, list(permutations(("one", "two", "three"), 2)))
     sim.heal()
     await anyio.sleep(100)
     for (role, session), number in ring.heard.items():
