@@ -13,10 +13,11 @@ from itertools import islice
 from typing import Annotated
 
 import typer
+from btfproto.errors import FsError
+from btfproto.opening import connect_at
 from btlib.paths import BlockPath
 from btrun.inspection import ActorView, BlockedCall, Inspection
 from btrun.inspector import Handled, How, Inspector
-from bttp.blocking import connect
 from msgspec.structs import asdict
 
 from ..errors import CommandError
@@ -37,7 +38,7 @@ At = Annotated[
     typer.Option(
         "--at",
         metavar="ENDPOINT",
-        help="Where the program listens: unix:/PATH, HOST:PORT, [V6]:PORT. By default the domain's server.",
+        help="Where the program listens: unix:/PATH, HOST:PORT, [V6]:PORT. By default where bt net resolve finds it.",
     ),
 ]
 Trace = Annotated[bool, typer.Option("--trace", help="Show each message as it is handled, until Ctrl-C or --count.")]
@@ -95,13 +96,16 @@ def _check(name: str, trace: bool, count: int | None, hows: list[How], *, json: 
 @contextmanager
 def _inspector(session: Session, text: str, at: str | None) -> Iterator[Inspector]:
     domain, path = session.home.resolve(text)
-    endpoint = at or domain.server
-    if endpoint is None:
-        raise CommandError(
-            f"{domain.petname} has no server: where does the program listen?", hint="give its endpoint: --at unix:/PATH"
-        )
+    place = _place(path)
     identity = session.unlock(domain)
-    with connect(endpoint, identity, root=domain.root, server=_place(path), timeout=PATIENCE) as link:
+    try:
+        link = connect_at(domain, identity, place, named=at, timeout=PATIENCE)
+    except FsError as error:
+        raise CommandError(
+            f"{domain.petname} has no server that is known here: where does the program listen?",
+            hint="give its endpoint: --at unix:/PATH",
+        ) from error
+    with link:
         yield Inspector(link, path)
 
 

@@ -58,13 +58,13 @@ class Rescuing(Lease):
             thread.join()
 
     def keep_uncommitted(self, error: FsError) -> None:
-        """What is not committed when this file system ends. Never with the lock held."""
+        """What is not committed when this file system ends, which `error` tells. Never with the lock held."""
         with self.mutex:
             pending = [] if self.pending is None else [member.inode for member in self.pending.members]
             changed = {inode.number: inode for inode in [*pending, *self.dirty.values()]}
             rescues = collect(changed.values(), self.attached, set())
         for rescue in rescues:
-            self._keep_here(rescue, error)
+            self._keep_here(rescue, error, told=True)
 
     def _rescue(self, rescue: Rescue, lost: FsError) -> None:
         for attempt in range(TRIES):
@@ -83,14 +83,15 @@ class Rescuing(Lease):
                 self._stamps.discard(name)
         self._keep_here(rescue, lost)
 
-    def _keep_here(self, rescue: Rescue, lost: FsError) -> None:
+    def _keep_here(self, rescue: Rescue, lost: FsError, *, told: bool = False) -> None:
+        """`told`: whoever called gets the error, so that the log need not say it of what cannot be kept."""
         name = self._new_name()
         try:
             place = self._keeper.keep(name, rescue.objects, self._base_of)
         except (BlocktreeError, OSError) as error:
-            log.error(
-                "%d changed objects in %s are lost: %s; %s", rescue.count, rescue.place or "/", lost.message, error
-            )
+            if not told:
+                count, place = rescue.count, rescue.place or "/"
+                log.error("%d changed objects in %s are lost: %s; %s", count, place, lost.message, error)
             return
         self._report_kept(rescue, lost, name, directory=place)
 
