@@ -18,8 +18,7 @@ from ._group import BEGINNING, Group
 from ._segments import Batch, Segments
 
 STEP_BYTES = 8 * 2**20  #: moved with one group at the most: some 20 ms
-
-
+LOOK_BYTES = 1024  #: what looking at one run counts as: about as long as moving so much
 PAUSE_SHARE = 16  #: of a segment must be appended before it is worth looking again for one to empty
 WORTHWHILE = 0.25  #: share of living bytes below which a segment is emptied at once: three bytes back for each moved
 CROWDED = 0.5  #: share of living bytes in the store below which the emptiest segment is emptied, if below this itself
@@ -31,7 +30,7 @@ class Compaction:
     def __init__(self, segments: Segments) -> None:
         self._segments = segments
         self._victim: int | None = None
-        self._blocks: Iterator[bytes] = iter(())
+        self._blocks: Iterator[bytes | None] = iter(())
         self._block: bytes | None = None  # the one that was not finished, and where to go on in it
         self._position = BEGINNING
         self._left_alone: set[int] = set()  # unreadable, or emptied already
@@ -81,6 +80,8 @@ class Compaction:
 
     def _choose(self, living: Mapping[int, int], among: set[int] | None = None) -> bool:
         """Whether there is a segment to empty; of those `among` all are, without them those that are worth it."""
+        if self._victim is not None and not living.get(self._victim):
+            self._victim = None  # nobody has to look through the rest of it
         if self._victim is None:
             candidates = [
                 (alive / self._segments.ends[number], number)
@@ -94,23 +95,33 @@ class Compaction:
                 self._pause = self._segments.size // PAUSE_SHARE
                 return False
             self._victim, self._block, self._position = number, None, BEGINNING
-            self._blocks = iter(dict.fromkeys(run.block for _, run in self._segments.walk(number)))
+            self._blocks = self._blocks_of(number)
         return True
 
     def _is_crowded(self, living: Mapping[int, int]) -> bool:
         """Whether dead bytes take the greater part of the store."""
         return sum(living.values()) < CROWDED * sum(self._segments.ends.values())
 
+    def _blocks_of(self, number: int) -> Iterator[bytes | None]:
+        """The blocks in a segment, each once; None for a run of one that was there before."""
+        seen: set[bytes] = set()
+        for _, run in self._segments.walk(number):
+            yield None if run.block in seen else run.block
+            seen.add(run.block)
+
     def _move_next(self, group: Group, budget: int) -> int:
         """Move the next block's runs; returns how many bytes that took."""
         assert self._victim is not None
-        block = self._block or next(self._blocks, None)
-        if block is None:
+        try:
+            block = self._block or next(self._blocks)
+        except StopIteration:
             # Its runs are in this group now, while `living` still counts them: with the next group it is told again,
             # and nothing in it is alive, unless a count is wrong, which must not be tried for ever.
             self._left_alone.add(self._victim)
             self._emptied, self._victim = self._victim, None
             return budget
+        if block is None:
+            return LOOK_BYTES
         moved, rest = group.move(block, self._victim, budget, self._position, self._segments.read)
         self._block, self._position = (None, BEGINNING) if rest is None else (block, rest)
         return moved or 1
