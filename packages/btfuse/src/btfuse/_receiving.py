@@ -64,12 +64,12 @@ class Exchange:
             os.set_blocking(descriptor, False)
 
     def _compiled(self, unique: int, answer: Answer) -> Head | None:
-        score = self._score
+        score, awake = self._score, self._awake
         head = btspeed.exchange(
             self._descriptor, self.buffer, unique, answer, ALERT_NANOSECONDS, score, AWAKE_AFTER, NOT_WAITED_FOR
         )
-        if self._awake is not None and score[_SCORE] == AWAKE_AFTER:
-            self._awake.start()
+        if awake is not None and score[_SCORE] == AWAKE_AFTER:
+            awake.start()
         return head
 
     def _plain(self, unique: int, answer: Answer) -> Head | None:

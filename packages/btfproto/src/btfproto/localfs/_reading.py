@@ -23,7 +23,7 @@ from btlib.kinds import Kind
 from ..errors import FsError
 from ..provider import FileKind, Handle
 from ..store import Places
-from ._blocks import SECTOR_MASK, SECTOR_SIZE, SectorRequest
+from ._blocks import SECTOR_MASK, SECTOR_SIZE, SectorRequest, SingleRequest
 from ._cache import new_base
 from ._chunks import CHUNK_BITS, CHUNK_MASK, CHUNK_SECTORS, CHUNK_SHIFT, CHUNK_SIZE, CHUNKS
 from ._content import SECTOR_SHIFT, Buffer
@@ -70,7 +70,7 @@ class Single:
 
     __slots__ = ("index", "inode", "request", "size", "start", "version")
 
-    def __init__(self, inode: Inode, index: int, request: SectorRequest, start: int, size: int) -> None:
+    def __init__(self, inode: Inode, index: int, request: SingleRequest, start: int, size: int) -> None:
         self.inode = inode
         self.index = index
         self.request = request
@@ -166,7 +166,11 @@ class Reading(Locking):
             return _cut_one(piece, offset & SECTOR_MASK, end - offset)
         elif whole and not inode.read_end - 1 <= first <= inode.read_end:
             inode.streak, inode.read_end = 0, first + 1
-            return Single(inode, first, self._wanting(inode, missing), offset & SECTOR_MASK, end - offset)
+            try:
+                request = inode.store.request_one(first, self.read_records)
+            except BlocktreeError as error:
+                raise refused(inode.path, error) from error
+            return Single(inode, first, request, offset & SECTOR_MASK, end - offset)
         head, tail = offset & SECTOR_MASK, (last + 1 << SECTOR_SHIFT) - end
         if missing:
             miss = self._miss(inode, missing, first, last + 1, whole)
@@ -217,9 +221,7 @@ class Reading(Locking):
         """None where it has to be asked for again. Raises FsError."""
         inode, heard = single.inode, self.reloads
         try:
-            plain = None if self._places is None else single.request.load_from(self._places)
-            if plain is None:
-                plain = single.request.load(self.read_records)[0]
+            plain = single.request.load(self.read_records, self._places)
         except BlocktreeError as error:
             old = inode.store.version != single.version
             if error.kind is Kind.INTEGRITY and (old or self.heard_since(heard)):

@@ -66,7 +66,8 @@ class SectorTree:
             return HOLE
         if self.height == 0:
             return self.root
-        return child(self._node(1, index >> FANOUT_BITS), index & FANOUT - 1)
+        at = (index & FANOUT - 1) * DIGEST_SIZE
+        return self._node(1, index >> FANOUT_BITS)[at : at + DIGEST_SIZE] or HOLE
 
     def leaves(self, indexes: Iterable[int]) -> list[bytes]:
         """The hashes of many sectors, in order; quick where neighbours stand side by side. Raises IntegrityError."""
@@ -169,9 +170,10 @@ class SectorTree:
 
     def _node(self, level: int, index: int) -> bytes:
         """A node that is verified; empty where the whole of it is a hole."""
-        node = self._cache.get((level, index))
+        key = level, index
+        node = self._cache.get(key)
         if node is not None:
-            self._cache.move_to_end((level, index))
+            self._cache.move_to_end(key)
             return node
         expected = self._expected(level, index)
         if expected == HOLE:
