@@ -29,7 +29,14 @@ PYTHONS = ["3.11", "3.12", "3.13"]
 ATHERIS = "atheris==3.0.0"
 
 #: Peers that `bench` compares with, as Debian packages: command → package.
-PEERS = {"gocryptfs": "gocryptfs", "securefs": "securefs", "encfs": "encfs", "fio": "fio", "sshfs": "sshfs"}
+PEERS = {
+    "gocryptfs": "gocryptfs",
+    "securefs": "securefs",
+    "encfs": "encfs",
+    "fio": "fio",
+    "sshfs": "sshfs",
+    "nats-server": "nats-server",
+}
 
 
 def install(session: nox.Session) -> None:
