@@ -9,4 +9,5 @@ def exchange(
     score: memoryview,
     full: int,
     step: int,
+    held: list[tuple[int, bytes | memoryview]] | None,
 ) -> Head | None: ...
