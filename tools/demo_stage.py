@@ -117,7 +117,8 @@ class Stage:
 
     def mountpoint(self, name: str) -> Path:
         """The same, made if need be."""
-        self.place(name).mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):  # exist_ok would look at it: a killed mount cannot be looked at
+            self.place(name).mkdir(parents=True)
         return self.place(name)
 
     def mount(self, machine: Machine, source: str, *options: str) -> Path:
