@@ -1,8 +1,6 @@
 """`Exchange`: answers a request and waits for the next, so that neither side pays more for waking up than for the work.
 
     alert    look for a request for a moment before sleeping: whoever was answered often asks at once
-    held     where requests wait, the answer to one goes out with that to a small read behind it: waking one who sleeps
-             takes longer than the read, waking two at once hardly more (compiled code only)
     awake    while one asks and waits, again and again, keep the processors from falling asleep
 
 On a virtual machine a processor that sleeps takes longer to wake than most requests to answer. A program that waits for
@@ -41,8 +39,8 @@ AWAKE_NANOSECONDS = 200_000  #: without a request, until the processors may slee
 
 _SMALL = 4096  #: up to here, one joined write is cheaper than a gathered one
 #: The words of the score: requests that were waited for; whether the spinning shall end; how much the last were
-#: waited for; whether the last was there at once.
-_WAITED, _IS_OVER, _SCORE, _AT_ONCE, _WORDS = range(5)
+#: waited for.
+_WAITED, _IS_OVER, _SCORE, _WORDS = range(4)
 
 Turn = Callable[[int, Answer], Head | None]
 
@@ -62,14 +60,14 @@ class Exchange:
         self._poller.register(descriptor, select.POLLIN)
         self._score = memoryview(bytearray(8 * _WORDS)).cast("Q")
         self._awake = _Awake(self._score[:_SCORE]) if alert and COMPILED else None
-        self._held: list[tuple[int, bytes | memoryview]] | None = [] if alert else None
         if alert:
             os.set_blocking(descriptor, False)
 
     def _compiled(self, unique: int, answer: Answer) -> Head | None:
         score, awake = self._score, self._awake
-        wait = ALERT_NANOSECONDS, score, AWAKE_AFTER, NOT_WAITED_FOR
-        head = btspeed.exchange(self._descriptor, self.buffer, unique, answer, *wait, self._held)
+        head = btspeed.exchange(
+            self._descriptor, self.buffer, unique, answer, ALERT_NANOSECONDS, score, AWAKE_AFTER, NOT_WAITED_FOR
+        )
         if awake is not None and score[_SCORE] == AWAKE_AFTER:
             awake.start()
         return head

@@ -9,5 +9,4 @@ def exchange(
     score: memoryview,
     full: int,
     step: int,
-    held: list[tuple[int, bytes | memoryview]] | None,
 ) -> Head | None: ...
