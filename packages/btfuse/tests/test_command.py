@@ -234,3 +234,21 @@ def _flip_a_byte_of_the_largest_record(store: Path) -> None:
         byte = file.read(1)
         file.seek(-1, os.SEEK_CUR)
         file.write(bytes([byte[0] ^ 1]))
+
+
+@pytest.mark.mount
+def test_what_nobody_may_execute_root_may_not_either(machine: Machine) -> None:
+    """Without `default_permissions`, which a mount that root makes for itself does without."""
+    assert machine.mount().returncode == 0
+    try:
+        program = machine.mountpoint / "program"
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o644)
+        assert not os.access(program, os.X_OK)
+        with pytest.raises(PermissionError):
+            subprocess.run([program], check=False)
+        program.chmod(0o744)
+        assert os.access(program, os.X_OK)
+        assert subprocess.run([program], check=False).returncode == 0
+    finally:
+        machine.unmount()

@@ -156,6 +156,7 @@ class StoredBlock:
         return SectorRequest(self.cipher, indexes, self._expected(indexes, read_records), self.small)
 
     def request_one(self, index: int, read_records: ReadRecords) -> SingleRequest:
+        """The same for one sector, quicker. Raises IntegrityError, StoreError."""
         if self._tree is None and self.sector_count <= 1:
             expected = self.root if index == 0 else HOLE
         else:
