@@ -19,7 +19,17 @@ PACKAGES = Path(__file__).resolve().parent.parent / "packages"
 ALLOWED: dict[str, set[str]] = {
     "btspeed": set(),
     "btserde": {"btspeed", "msgspec"},
-    "btlib": {"btspeed", "btserde", "msgspec", "cryptography", "mnemonic", "shamir_mnemonic", "keyring", "tpm2_pytss"},
+    "btlib": {
+        "btspeed",
+        "btserde",
+        "msgspec",
+        "cryptography",
+        "mnemonic",
+        "shamir_mnemonic",
+        "spake2",
+        "keyring",
+        "tpm2_pytss",
+    },
     "bttp": {"btspeed", "btserde", "btlib", "msgspec", "cryptography", "anyio", "uvloop", "opentelemetry"},
     "btrun": {"btserde", "btlib", "bttp", "msgspec", "anyio"},
     "btfproto": {"btserde", "btlib", "bttp", "msgspec", "anyio", "cryptography", "zeroconf"},
@@ -36,6 +46,7 @@ ALLOWED: dict[str, set[str]] = {
         "msgspec",
         "typer",
         "rich",
+        "segno",
         "click",
     },
 }

@@ -50,6 +50,9 @@ class Label(enum.Enum):
     TOPIC_KEY_ID = b"blocktree/1 topic key id\0"  #: id of a group key
     TOPIC_KEYS = b"blocktree/1 topic keys\0"  #: signature of who hands out a group key
     TOPIC_MESSAGE = b"blocktree/1 topic message\0"  #: signature of a sealed message on a topic
+    PAIRING_KEYS = b"blocktree/1 pairing keys\0"  #: keys of an enrolment by code, from what both ends agreed on
+    PAIRING_PROOF = b"blocktree/1 pairing proof\0"  #: proof that an end of an enrolment knew the code
+    PAIRING_MESSAGE = b"blocktree/1 pairing message\0"  #: associated data of a sealed message of an enrolment
 
 
 def tagged_hash(label: Label, *parts: bytes) -> bytes:
