@@ -35,6 +35,7 @@ PEERS = {
     "encfs": "encfs",
     "fio": "fio",
     "sshfs": "sshfs",
+    "sshd": "openssh-server",
     "nats-server": "nats-server",
 }
 
