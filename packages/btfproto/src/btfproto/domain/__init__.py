@@ -10,6 +10,7 @@ from ._create import CreatedDomain, DirectoryAttributes, create_domain
 from ._drafts import Content, Draft, public_content
 from ._explain import Access, AccessExplanation, Place, explain_access, explain_granted
 from ._grant import Granted, grant_access
+from ._handover import HandedOver, Handover, hand_over, pass_on, prepare, remember_chains
 from ._log import Happened, LogEntry, domain_log
 from ._open import Held, Volume, best_key, no_readcap, open_volume, read_held
 from ._reader import DomainReader, RevocationSource
@@ -46,6 +47,8 @@ __all__ = [
     "Granted",
     "Grants",
     "GrantsFound",
+    "HandedOver",
+    "Handover",
     "Happened",
     "Held",
     "LogEntry",
@@ -75,11 +78,15 @@ __all__ = [
     "grant_access",
     "granted_in",
     "grants_block",
+    "hand_over",
     "no_readcap",
     "open_volume",
+    "pass_on",
+    "prepare",
     "public_content",
     "read_held",
     "recover_domain",
+    "remember_chains",
     "revocations_block",
     "revoke_access",
     "scope_block",

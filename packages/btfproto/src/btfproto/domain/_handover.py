@@ -1,0 +1,270 @@
+"""Handing over: what a principal was given goes to its new keys, signed by somebody who may give it.
+
+    prepare       the old keys open what they can read, and seal it for the new ones
+    hand_over     an owner records that, and issues every chain anew: path, scope, rights and end as they were
+    pass_on       the new keys issue anew what the old ones had issued to others
+
+No chain of the new keys goes through the old ones, so those can be revoked afterwards. Each record is one commit, and
+what stands in a record already is not issued a second time: after an interruption, the same again completes it. Nobody
+loses anything by it at any moment; taking the old keys' rights away is a revocation, and comes last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from btlib.errors import CapabilityError, IntegrityError
+from btlib.identity import Identity
+from btlib.kinds import Kind
+from btlib.principals import Principal
+from btlib.public_keys import PublicKeys
+from btlib.readcaps import Readcap, seal_readcap
+from btlib.verification import verify_chain
+from btlib.writecaps import Chain, Rights, Writecap, issue_writecap
+
+from btfproto.errors import FsError
+from btfproto.store import Store
+
+from ._commit import commit_draft
+from ._create import CLOCK_SKEW, REQUEST_SIZE, SERIAL_SIZE, Random
+from ._drafts import Draft
+from ._open import read_held
+from ._reader import DomainReader
+from ._records import Grants, grants_block
+from ._survey import GrantsFound, survey_records
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handover:
+    """What the old keys bring: who follows them, the chains that stand in no record, and what they can read."""
+
+    old: Principal
+    new: PublicKeys
+    chains: tuple[Chain, ...]
+    readcaps: tuple[Readcap, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandedOver:
+    """What the new keys have: `chains` for those that stand in no record. `refused`: what could not be given, a
+    sentence each."""
+
+    chains: tuple[Chain, ...]
+    readcaps: int
+    recorded: int
+    refused: tuple[str, ...]
+
+
+@dataclass(kw_only=True)
+class _Giver:
+    """Who gives, with all its chains, and what it could not."""
+
+    reader: DomainReader
+    identity: Identity
+    now: int
+    random: Random
+    refused: list[str]
+
+    def anew(self, chain: Chain, holder: Principal, subject: Principal) -> Chain | None:
+        """What the chain permits its holder, for another subject, under this giver; None where that cannot be.
+
+        Who brings a chain may bring that of somebody else: it counts for nothing.
+        """
+        last = chain.last
+        if last is None or not _is_valid(self.reader, chain, holder, self.now):
+            return None
+        try:
+            return self._issue(last, subject)
+        except CapabilityError as error:
+            self.refused.append(f"{Rights(last.rights).text} at {last.path}: {error.message}")
+            return None
+
+    def _issue(self, last: Writecap, subject: Principal) -> Chain:
+        rights = Rights(last.rights)
+        lineage = self.reader.lineage(last.scope) if rights & Rights.WRITE and self._is_known(last.scope) else None
+        parent = self.identity.chain_for(
+            self.reader.root,
+            rights,
+            self.now,
+            path=last.block_path,
+            lineage=lineage,
+            revocations=self.reader.revocations,
+        )
+        above = parent.last
+        begin = self.now - CLOCK_SKEW
+        return issue_writecap(
+            self.identity.signer,
+            parent,
+            subject=subject,
+            path=last.block_path,
+            scope=last.scope,
+            rights=rights,
+            not_before=begin if above is None else max(begin, above.not_before),
+            not_after=last.not_after if above is None else min(last.not_after, above.not_after),
+            may_delegate=last.may_delegate,
+            serial=self.random(SERIAL_SIZE),
+        )
+
+    def _is_known(self, scope: bytes) -> bool:
+        """Whether blocks lie in it: the scope of a membership has no record."""
+        try:
+            self.reader.lineage(scope)
+        except IntegrityError:
+            return False
+        return True
+
+    def record(self, scope: bytes, subject: Principal, readcaps: Sequence[Readcap], chains: Sequence[Chain]) -> bool:
+        """Add to somebody's record in a scope, in one commit; whether there was anything new."""
+        header, old = self.reader.grants(scope, subject)
+        fresh = tuple(one for one in readcaps if one not in old.readcaps)
+        more = tuple(chain for chain in chains if chain not in old.chains)
+        if not fresh and not more:
+            return False
+        replaced = {readcap.block for readcap in fresh}
+        kept = tuple(one for one in old.readcaps if one.block not in replaced)
+        still = tuple(chain for chain in old.chains if chain.last is not None and chain.last.not_after >= self.now)
+        writing = self.identity.chain_for(
+            self.reader.root,
+            Rights.WRITE,
+            self.now,
+            lineage=self.reader.lineage(scope),
+            revocations=self.reader.revocations,
+        )
+        draft = Draft(self.identity.signer, writing, now=self.now)
+        grants = Grants(principal=subject, readcaps=(*kept, *fresh), chains=(*still, *more))
+        draft.put_public(grants_block(scope, subject), scope, grants, previous=header)
+        commit_draft(self.reader.store, draft, scope, self.random(REQUEST_SIZE))
+        return True
+
+
+def prepare(reader: DomainReader, old: Identity, new: PublicKeys) -> Handover:
+    """What `old` brings. Raises FsError, IntegrityError."""
+    held = read_held(reader, old)
+    readcaps = tuple(
+        seal_readcap(new, block=key.block, key_epoch=key.key_epoch, key=key.key, path=key.path) for key in held.keys
+    )
+    return Handover(old=old.principal, new=new, chains=old.chains, readcaps=readcaps)
+
+
+def hand_over(
+    store: Store, giver: Identity, handover: Handover, root: Principal, *, now: int, random: Random
+) -> HandedOver:
+    """Give the new keys what the old ones have, as the root or an owner.
+
+    The readcaps are the old keys' own work; only those are taken whose block and epoch the old keys were granted.
+
+    Raises FsError: FORBIDDEN (the giver may not write where the records stand; the old keys are revoked), CONFLICT
+    (somebody was faster: the same again), INTEGRITY; StoreError.
+    """
+    reader = DomainReader(store, root)
+    try:
+        who = _Giver(reader=reader, identity=read_held(reader, giver).identity, now=now, random=random, refused=[])
+        for principal in (handover.old, handover.new.principal):
+            _refuse_revoked(reader, principal, now)
+        return _hand_over(who, handover)
+    except (IntegrityError, CapabilityError) as error:
+        raise FsError(error.kind, error.message, error.hint) from error
+
+
+def _hand_over(who: _Giver, handover: Handover) -> HandedOver:
+    new = handover.new.principal
+    brought = {(one.block, one.key_epoch): one for one in handover.readcaps if one.subject == new}
+    readcaps = recorded = 0
+    standing: list[Chain] = []
+    for found in _records_of(who.reader, handover.old):
+        scope = found.header.scope
+        _, there = who.reader.grants(scope, new)
+        opened = {(one.block, one.key_epoch) for one in there.readcaps}
+        wanted = [(one.block, one.key_epoch) for one in found.grants.readcaps]
+        seals = [brought[key] for key in wanted if key in brought and key not in opened]
+        recorded += who.record(scope, new, seals, _anew(who, found.grants.chains, there.chains, handover.old, new))
+        readcaps += len(seals)
+        standing += found.grants.chains
+    unrecorded = [chain for chain in handover.chains if chain not in standing]
+    chains = _anew(who, unrecorded, (), handover.old, new)
+    return HandedOver(chains=chains, readcaps=readcaps, recorded=recorded, refused=tuple(who.refused))
+
+
+def pass_on(store: Store, new: Identity, old: Principal, root: Principal, *, now: int, random: Random) -> HandedOver:
+    """Issue anew, by the new keys, every chain in the records that goes through the old ones. Raises as `hand_over`.
+
+    Who got something through somebody in between gets it from the new keys directly: the chain becomes shorter, and
+    gives the same. The old chains stay until they are revoked.
+    """
+    reader = DomainReader(store, root)
+    try:
+        who = _Giver(reader=reader, identity=read_held(reader, new).identity, now=now, random=random, refused=[])
+        recorded = 0
+        for found in survey_records(reader).grants:
+            subject = found.grants.principal
+            through = [chain for chain in found.grants.chains if _goes_through(chain, old)]
+            if through and reader.revocations.revoked(subject, now) is None:
+                fresh = _anew(who, through, found.grants.chains, subject, subject)
+                recorded += who.record(found.header.scope, subject, (), fresh)
+    except (IntegrityError, CapabilityError) as error:
+        raise FsError(error.kind, error.message, error.hint) from error
+    return HandedOver(chains=(), readcaps=0, recorded=recorded, refused=tuple(who.refused))
+
+
+def remember_chains(
+    store: Store,
+    giver: Identity,
+    subject: Principal,
+    chains: Sequence[Chain],
+    root: Principal,
+    *,
+    now: int,
+    random: Random,
+) -> bool:
+    """Put chains that stand nowhere else into somebody's record in the root scope, where servers look for them."""
+    reader = DomainReader(store, root)
+    try:
+        who = _Giver(reader=reader, identity=read_held(reader, giver).identity, now=now, random=random, refused=[])
+        return who.record(reader.domain().scope, subject, (), chains)
+    except (IntegrityError, CapabilityError) as error:
+        raise FsError(error.kind, error.message, error.hint) from error
+
+
+def _records_of(reader: DomainReader, principal: Principal) -> list[GrantsFound]:
+    return [found for found in survey_records(reader).grants if found.grants.principal == principal]
+
+
+def _anew(
+    who: _Giver, chains: Sequence[Chain], there: Sequence[Chain], holder: Principal, subject: Principal
+) -> tuple[Chain, ...]:
+    """Those chains for `subject`, but for what one that is there already gives without going the old way."""
+    given = {_terms(chain) for chain in there if _is_valid(who.reader, chain, subject, who.now) and chain not in chains}
+    fresh = []
+    for chain in sorted(chains, key=_end, reverse=True):
+        if _terms(chain) in given or (made := who.anew(chain, holder, subject)) is None:
+            continue
+        given.add(_terms(made))
+        fresh.append(made)
+    return tuple(fresh)
+
+
+def _terms(chain: Chain) -> tuple[str, bytes, int, bool] | None:
+    """What a chain gives; not until when, which an issuer may have had to shorten."""
+    last = chain.last
+    return None if last is None else (last.path, last.scope, int(last.rights), last.may_delegate)
+
+
+def _end(chain: Chain) -> int:
+    return 0 if chain.last is None else chain.last.not_after
+
+
+def _goes_through(chain: Chain, principal: Principal) -> bool:
+    return any(cap.issuer.principal == principal for cap in chain.caps)
+
+
+def _is_valid(reader: DomainReader, chain: Chain, subject: Principal, now: int) -> bool:
+    return verify_chain(
+        chain, root=reader.root, subject=subject, right=Rights(0), now=now, revocations=reader.revocations
+    ).allowed
+
+
+def _refuse_revoked(reader: DomainReader, principal: Principal, now: int) -> None:
+    reason = reader.revocations.revoked(principal, now)
+    if reason is not None:
+        raise FsError(Kind.FORBIDDEN, f"{reason}, and has nothing to hand over", "let it join anew: bt enroll request")
