@@ -11,6 +11,7 @@ from ._errors import ConfigError, HomeError
 from ._home import PETNAME_LIMIT, Home, check_petname
 from ._passphrase import find_passphrase, read_passphrase_file
 from ._settings import DomainSettings
+from ._succession import Phase, Succession
 
 __all__ = [
     "HOSTS",
@@ -22,6 +23,8 @@ __all__ = [
     "DomainSettings",
     "Home",
     "HomeError",
+    "Phase",
+    "Succession",
     "check_petname",
     "find_passphrase",
     "make_private_directory",
