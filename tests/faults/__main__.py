@@ -28,6 +28,8 @@ KILLS: dict[str, Callable[[Rig, Random, str], Verdict]] = {
     "kill-alone": rounds.kill_alone,
     "kill-client": rounds.kill_client,
     "kill-server": rounds.kill_server,
+    "kill-thin-client": rounds.kill_thin_client,
+    "kill-thin-server": rounds.kill_thin_server,
     "outage": rounds.outage,
 }
 CUTS: dict[str, Callable[[Rig, Random, str, Image], Verdict]] = {
@@ -36,7 +38,10 @@ CUTS: dict[str, Callable[[Rig, Random, str, Image], Verdict]] = {
 }
 KINDS = [*KILLS, *CUTS, "full-disk", "memory"]
 #: Alone more often: there a kill hits the store itself.
-KILL_ORDER = [*["kill-alone", "kill-client", "kill-alone", "kill-server"] * 4, "outage"]
+KILL_ORDER = [
+    *["kill-alone", "kill-client", "kill-thin-server", "kill-alone", "kill-server", "kill-thin-client"] * 3,
+    "outage",
+]
 ROUNDS_OF_A_STORE = 10  #: then a new one is made: a store should be old, but its scrubbing should not take all the time
 CUT_DISK = 512  #: MiB
 PIECES = 100_000  #: sparse ones, in `--gib` GiB
@@ -138,10 +143,10 @@ def stage(with_disk: bool) -> Iterator[tuple[Rig, Image | None]]:
 
 
 def table(tallies: dict[str, Tally]) -> str:
-    lines = ["kind          rounds  failed  operations   durable     there"]
+    lines = ["kind              rounds  failed  operations   durable     there"]
     for kind, tally in tallies.items():
         counts = f"{tally.operations:11d} {tally.durable:9d} {tally.kept:9d}"
-        lines.append(f"{kind:12s} {tally.rounds:7d} {tally.failed:7d} {counts}")
+        lines.append(f"{kind:16s} {tally.rounds:7d} {tally.failed:7d} {counts}")
     return "\n".join(lines)
 
 

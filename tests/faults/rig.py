@@ -81,7 +81,7 @@ class Rig:
     # Mounts and servers
 
     def start_mount(self, *options: str, served: bool = False) -> None:
-        """Mount, alone or end-to-end; returns when it is usable."""
+        """Mount, alone, end-to-end, or thin where an option says so; returns when it is usable."""
         self.begin_mount(*options, served=served)
         mount = self.mount
         wait_until(lambda: usable(self.place) or mount is None or mount.poll() is not None, "the mount is usable")
@@ -92,8 +92,9 @@ class Rig:
         asked = ["-o", words] if words else []
         self.mount = self._start("btfuse", "-f", *asked, "home:/", str(self.place))
 
-    def start_server(self) -> None:
-        self.server = self._start("btfsd", "--domain", "home", "--listen", f"127.0.0.1:{self.port}")
+    def start_server(self, **variables: str) -> None:
+        """Start it, with further variables of the environment; returns when it listens."""
+        self.server = self._start("btfsd", "--domain", "home", "--listen", f"127.0.0.1:{self.port}", **variables)
         server = self.server
         wait_until(lambda: listening(self.port) or server.poll() is not None, "btfsd listens")
         require(server.poll() is None, f"btfsd starts without repair: {self.log('btfsd')}")
@@ -186,11 +187,11 @@ class Rig:
 
     # Processes
 
-    def _start(self, program: str, *words: str) -> Process:
+    def _start(self, program: str, *words: str, **variables: str) -> Process:
         with self._log(program).open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", program, *words],
-                env=self.environment,
+                env={**self.environment, **variables},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -3,6 +3,9 @@
 alone      kill -9 of btfuse, which has the store in its process
 client     kill -9 of btfuse in end-to-end mode; btfsd lives on
 server     kill -9 of btfsd; it is started again, and the mount goes on as if nothing had been
+thin client, thin server
+           the same with a thin mount: btfsd has everything that returned when the mount is killed, and what was durable
+           when it is killed itself (and its mount, since a repetition of what was under way may land on an older state)
 cut        a power cut under btfuse
 served cut a power cut under btfsd
 """
@@ -31,6 +34,8 @@ LONGEST_WORK = 1.5  #: seconds before the fault
 LONGEST_OUTAGE = 2.0  #: seconds until btfsd is started again; less than a client's patience
 LONG_OUTAGE = 1.3 * CLIENT_PATIENCE
 TOLD_SECONDS = 3 * CLIENT_PATIENCE  #: a request may take a lease and a commit, each with the client's patience
+#: How often btfsd commits what thin clients changed: hardly any group beside those of fsync, some, and many.
+THIN_COMMITS = ("3.0", "0.3", "0.05")
 TOLD = {"EHOSTUNREACH", "ETIMEDOUT"}  #: what a program is told when the server is away
 STARTUP = 0.7  #: seconds that a start of btfuse takes, about
 
@@ -70,6 +75,29 @@ def kill_server(rig: Rig, random: Random, seed: str) -> Verdict:
     right(check(steps, TOPS, read_tree(rig.place), crashed=False))
     rig.kill_mount()
     rig.start_mount(served=True)
+    return checked(rig)
+
+
+def kill_thin_client(rig: Rig, random: Random, seed: str) -> Verdict:
+    """Everything that returned is on the server."""
+    options = start_thin(rig, random)
+    work(rig, random, seed, rig.kill_mount, *options)
+    rig.start_mount("thin", served=True)
+    right(check(histories(rig), TOPS, read_tree(rig.place), crashed=False))
+    return checked(rig)
+
+
+def kill_thin_server(rig: Rig, random: Random, seed: str) -> Verdict:
+    options = start_thin(rig, random)
+
+    def kill_both() -> None:
+        rig.kill_server()
+        rig.kill_mount()
+
+    work(rig, random, seed, kill_both, *options)
+    scrub_sometimes(rig, random)
+    rig.start_server()
+    rig.start_mount("thin", served=True)
     return checked(rig)
 
 
@@ -147,6 +175,14 @@ def start_client(rig: Rig, random: Random) -> list[str]:
     lazy = random.random() < 0.5
     rig.start_server()
     rig.start_mount(random.choice(COMMITS), *(["lazy_close"] if lazy else []), served=True)
+    return [] if lazy else ["--commit-on-close"]
+
+
+def start_thin(rig: Rig, random: Random) -> list[str]:
+    """btfsd, and a thin mount of it; what the workload has to know about that."""
+    lazy = random.random() < 0.5
+    rig.start_server(BTFSD_FILES_COMMIT_SECONDS=random.choice(THIN_COMMITS))
+    rig.start_mount("thin", *(["lazy_close"] if lazy else []), served=True)
     return [] if lazy else ["--commit-on-close"]
 
 

@@ -43,7 +43,16 @@ def loop_device() -> None:
         pytest.skip("there are no loop devices here")
 
 
-@pytest.mark.parametrize("round_of", [rounds.kill_alone, rounds.kill_client, rounds.kill_server])
+@pytest.mark.parametrize(
+    "round_of",
+    [
+        rounds.kill_alone,
+        rounds.kill_client,
+        rounds.kill_server,
+        rounds.kill_thin_client,
+        rounds.kill_thin_server,
+    ],
+)
 def test_a_kill_loses_nothing_that_was_acknowledged(round_of: Callable[[Rig, Random, str], Verdict]) -> None:
     with rig() as built:
         seed = f"short {round_of.__name__}"
