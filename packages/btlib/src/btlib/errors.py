@@ -66,6 +66,12 @@ class CapabilityError(BlocktreeError, ValueError):
     default_kind = Kind.FORBIDDEN
 
 
+class PairingError(BlocktreeError):
+    """An enrolment by a code did not come about: a wrong or used-up code, or a peer that does not keep the rules."""
+
+    default_kind = Kind.PROTOCOL
+
+
 class BlockError(BlocktreeError, ValueError):
     """A block is used beyond what it can be: our caller's fault."""
 

@@ -50,6 +50,22 @@ def is_word(text: str) -> bool:
     return dictionary.expand_word(text.lower()) in dictionary.wordlist
 
 
+def word_at(number: int) -> str:
+    """The word of eleven bits. Raises IndexError for others."""
+    return str(_dictionary().wordlist[number])
+
+
+def find_word(text: str) -> str | None:
+    """The word of the list that is meant, in any case; its first four letters suffice."""
+    word = _dictionary().expand_word(text.lower())
+    return word if word in _dictionary().wordlist else None
+
+
+def number_of(word: str) -> int:
+    """The eleven bits of a word. Raises ValueError for what is none."""
+    return int(_dictionary().wordlist.index(word))
+
+
 @cache
 def _dictionary() -> Mnemonic:
     return Mnemonic("english")
