@@ -76,12 +76,12 @@ def make_request(signer: Signer, host: str, now: int) -> str:
     """The text of a request file."""
     terms = RequestTerms(public=signer.public, host=check_name(host), created=now)
     signature = signer.sign(Label.ENROLL_REQUEST, encode(terms))
-    return _armour(REQUEST_TITLE, Request(terms=terms, signature=signature))
+    return armour(REQUEST_TITLE, Request(terms=terms, signature=signature))
 
 
 def read_request(text: str) -> Request:
     """A request whose sender holds the keys it names. Raises CommandError, PathError or SignatureError."""
-    request = _unarmour(text, REQUEST_TITLE, Request)
+    request = unarmour(text, REQUEST_TITLE, Request)
     check_name(request.terms.host)
     request.terms.public.verify(Label.ENROLL_REQUEST, encode(request.terms), request.signature)
     return request
@@ -90,7 +90,7 @@ def read_request(text: str) -> Request:
 def make_response(signer: Signer, terms: ResponseTerms) -> str:
     """The text of a response file."""
     signature = signer.sign(Label.ENROLL_RESPONSE, encode(terms))
-    return _armour(RESPONSE_TITLE, Response(terms=terms, signature=signature))
+    return armour(RESPONSE_TITLE, Response(terms=terms, signature=signature))
 
 
 def read_response(text: str, now: int) -> Response:
@@ -98,7 +98,7 @@ def read_response(text: str, now: int) -> Response:
 
     Whether that root is the one the user means is for the user to say.
     """
-    response = _unarmour(text, RESPONSE_TITLE, Response)
+    response = unarmour(text, RESPONSE_TITLE, Response)
     terms = response.terms
     check_name(terms.host)
     path = BlockPath.parse(terms.server_path)
@@ -122,13 +122,15 @@ def _issuer(chain: Chain, root: PublicKeys) -> PublicKeys:
     return chain.caps[-1].issuer if chain.caps else root
 
 
-def _armour(title: str, message: msgspec.Struct) -> str:
+def armour(title: str, message: msgspec.Struct) -> str:
+    """A message as a file of text, which mail and clipboards leave alone."""
     body = base64.b64encode(encode(message)).decode()
     lines = [body[start : start + LINE] for start in range(0, len(body), LINE)]
     return "\n".join([title, *lines]) + "\n"
 
 
-def _unarmour(text: str, title: str, message: type[Message]) -> Message:
+def unarmour(text: str, title: str, message: type[Message]) -> Message:
+    """The message of such a file. Raises CommandError."""
     first, _, body = text.partition("\n")
     if first.strip() != title:
         raise CommandError(f"this is no {title!r} file: it begins with {first[:40]!a}")
