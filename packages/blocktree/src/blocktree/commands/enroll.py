@@ -6,28 +6,22 @@ machine, the new machine that of the root. Enrolment makes a machine a member; f
 
 from __future__ import annotations
 
-import secrets
-import shutil
-import socket
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from btlib.credentials import CredentialStore
-from btlib.errors import BlocktreeError
-from btlib.home import Domain, DomainSettings, Home, open_credential_store
 from btlib.kinds import Kind
-from btlib.paths import BlockPath, check_name
+from btlib.paths import check_name
 from btlib.principals import Principal
 
-from ..asking import confirm, new_passphrase, passphrase
+from ..asking import confirm, passphrase
 from ..dates import parse_until
-from ..delegating import Enrolment
-from ..enrolment import Request, Response, ResponseTerms, make_request, make_response, read_response
+from ..enrolment import read_response
 from ..errors import CommandError
 from ..files.local import local_errors
 from ..key_places import KeyPlace
+from ..membership import answer, asking, become_member, find_place, own_name
 from ..options import Json, PassphraseFile, Pcrs, Petname, SuiteName, Tcti, Tpm
 from ..output import give, remark, say
 from ..principals import SUFFIX, find_member, read_text, remember
@@ -74,23 +68,15 @@ def request(
     """
     session = Session(passphrase_file)
     place = KeyPlace.chosen(session.home, tpm=tpm, tcti=tcti, pcrs=pcr)
-    chosen = place.suite(suite)
-    name = check_name(host or socket.gethostname().partition(".")[0])
+    name = check_name(host or own_name())
     file = out or Path(f"{name}{SUFFIX}")
-    pending = session.home.begin(petname)
-    try:
-        store = place.machine(_pending_credentials_file(session.home, petname))
-        secret = new_passphrase(f"this machine in {petname}", passphrase_file)
-        principal = store.generate(chosen, secret).principal
-        _write(file, make_request(store.unlock(secret).signer, name, now()))
-    except BaseException:
-        shutil.rmtree(pending, ignore_errors=True)
-        raise
+    with asking(session.home, petname, place, name, suite, passphrase_file, now()) as asked:
+        _write(file, asked.text)
     if json:
-        give({"file": str(file), "principal": str(principal), "host": name})
+        give({"file": str(file), "principal": str(asked.principal), "host": name})
         return
     say(f"Wrote {file}. The fingerprint of this machine:")
-    say(f"  {principal}")
+    say(f"  {asked.principal}")
     say(f"Next: take {file} to a machine of the domain and run there: bt enroll sign {file.name}")
 
 
@@ -140,9 +126,12 @@ def sign(
         option="--fingerprint",
     )
     target = out or _response_file(wanted, name)
-    response, ends = _sign(session, domain, asked, name, server or domain.server, parse_until(until, now()))
+    reached = server or domain.server
+    signed = answer(session, domain, asked, name, reached, moment=now(), until=parse_until(until, now()))
+    if reached is None:
+        remark("bt: no server is named, so the new machine has to: bt enroll accept --server HOST:PORT")
     remember(domain, replace(member, host=name))
-    _write(target, response)
+    _write(target, signed.text)
     if json:
         give(
             {
@@ -150,7 +139,7 @@ def sign(
                 "principal": str(asked.principal),
                 "host": name,
                 "root": str(domain.root),
-                "until": ends,
+                "until": signed.ends,
             }
         )
         return
@@ -179,7 +168,7 @@ def accept(
     """
     session = Session(passphrase_file)
     response = read_response(read_text(file), now())
-    place = _find_place(session.home, response)
+    place = find_place(session.home, response)
     petname = place.petname
     _compare(
         f"{petname} will be the domain",
@@ -190,94 +179,12 @@ def accept(
         option="--root",
     )
     secret = passphrase(f"this machine in {petname}", passphrase_file)
-    place.credentials.add_chains(secret, *response.terms.chains)
-    domain = _join(session.home, place, response, server)
+    domain = become_member(session.home, place, response, secret, server)
     if json:
         give({"petname": petname, "root": str(domain.root), "host": domain.host, "server": domain.server})
         return
     say(f"This machine is {domain.host} in the domain {petname}.")
     say(f"Next, on the machine that signed: bt grant {response.terms.subject} /{domain.root}/PATH read,write")
-
-
-def _sign(
-    session: Session, domain: Domain, asked: Request, host: str, server: str | None, until: int
-) -> tuple[str, int]:
-    """The response's text, and when the membership ends."""
-    identity = session.unlock(domain)
-    chains = Enrolment(
-        issuer=identity,
-        root=domain.root,
-        subject=asked.principal,
-        host=host,
-        now=now(),
-        until=until,
-        random=secrets.token_bytes,
-    ).chains()
-    if server is None:
-        remark("bt: no server is named, so the new machine has to: bt enroll accept --server HOST:PORT")
-    terms = ResponseTerms(
-        subject=asked.principal,
-        host=host,
-        root=chains[0].caps[0].issuer,
-        chains=chains,
-        server=server,
-        server_path=str(domain.server_path),
-        issued=now(),
-    )
-    return make_response(identity.signer, terms), min(chain.caps[-1].not_after for chain in chains)
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where the keys lie that a response is for: in a pending enrolment, or in a domain that is being renewed."""
-
-    petname: str
-    credentials: CredentialStore
-    domain: Domain | None
-
-
-def _find_place(home: Home, response: Response) -> _Place:
-    subject = response.terms.subject
-    pending = [
-        _Place(petname, open_credential_store(_pending_credentials_file(home, petname), home.tcti), None)
-        for petname in home.pending()
-    ]
-    joined = [_Place(domain.petname, domain.credentials, domain) for domain in _domains_of(home, response.root)]
-    for place in [*pending, *joined]:
-        try:
-            if place.credentials.public().principal == subject:
-                return place
-        except BlocktreeError:
-            continue
-    raise CommandError(
-        f"this response is for {subject}, and no request from here with that fingerprint is waiting",
-        kind=Kind.NOT_FOUND,
-        hint="begin with: bt enroll request",
-    )
-
-
-def _domains_of(home: Home, root: Principal) -> list[Domain]:
-    try:
-        return [home.domain(root)]
-    except BlocktreeError:
-        return []
-
-
-def _join(home: Home, place: _Place, response: Response, server: str | None) -> Domain:
-    """Write the settings that the response brings; a renewed domain keeps what it does not speak of."""
-    terms, known = response.terms, place.domain
-    settings = DomainSettings(
-        root=response.root,
-        host=terms.host,
-        store=known.settings.store if known else None,
-        server=server or terms.server or (known.server if known else None),
-        server_path=BlockPath.parse(terms.server_path),
-    )
-    if known is None:
-        return home.admit(home.pending_domain(place.petname, settings))
-    renewed = replace(known, settings=settings)
-    renewed.save()
-    return renewed
 
 
 def _response_file(wanted: str, name: str) -> Path:
@@ -297,10 +204,6 @@ def _compare(what: str, shown: Principal, where: str, *, expected: str | None, y
     remark(f"{what}:\n  {shown}")
     if not yes:
         confirm(f"Is that {where}?", otherwise=f"{option} bt1…, or --yes")
-
-
-def _pending_credentials_file(home: Home, petname: str) -> Path:
-    return home.pending_directory(petname) / "credentials"
 
 
 def _write(file: Path, text: str) -> None:

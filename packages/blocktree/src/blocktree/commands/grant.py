@@ -66,7 +66,7 @@ def grant(
     domain, place = session.home.resolve(path)
     subject = find_member(domain, principal).request.terms.public
     wish = Wish(subject, read, wanted, parse_until(until, now()), may_delegate)
-    granted = _grant(session, domain, place, wish)
+    granted = give_access(session, domain, place, wish)
     _show(wish, f"{domain.petname}:/{'/'.join(place.names)}", rights, granted, as_json=json)
 
 
@@ -82,7 +82,8 @@ def parse_rights(text: str) -> tuple[bool, Rights]:
     return "read" in words, rights
 
 
-def _grant(session: Session, domain: Domain, place: BlockPath, wish: Wish) -> Granted:
+def give_access(session: Session, domain: Domain, place: BlockPath, wish: Wish) -> Granted:
+    """Let somebody have what was wished for. Raises FsError, StoreError or CapabilityError."""
     with session.attach_local(domain, [place]) as (tree, provider, store):
         directory = tree.directory(place)
         target = read_key(provider, directory, place)
