@@ -43,11 +43,18 @@ def service_name(root: Principal) -> str:
 @contextmanager
 def advertise(root: Principal, addresses: Sequence[str], port: int) -> Iterator[str]:
     """Say that a server of the domain listens, until the block ends; the instance's name. Raises FsError."""
+    with announce(SERVICE, service_name(root), addresses, port) as instance:
+        yield instance
+
+
+@contextmanager
+def announce(service: str, name: str, addresses: Sequence[str], port: int) -> Iterator[str]:
+    """Say that something of this service and name listens, until the block ends; the instance's name. Raises FsError."""
     library = _library()
-    instance = f"{service_name(root)}-{secrets.token_hex(4)}"
+    instance = f"{name}-{secrets.token_hex(4)}"
     info = library.ServiceInfo(
-        SERVICE,
-        f"{instance}.{SERVICE}",
+        service,
+        f"{instance}.{service}",
         port=port,
         server=f"{instance}.local.",
         addresses=[ipaddress.ip_address(address).packed for address in addresses],
@@ -63,10 +70,15 @@ def advertise(root: Principal, addresses: Sequence[str], port: int) -> Iterator[
 
 def discover(root: Principal, seconds: float = SECONDS, *, interfaces: Sequence[str] = ()) -> tuple[str, ...]:
     """Endpoints that somebody says to be servers of the domain. Raises FsError without the library."""
+    return find(SERVICE, service_name(root), seconds, interfaces=interfaces)
+
+
+def find(service: str, name: str, seconds: float = SECONDS, *, interfaces: Sequence[str] = ()) -> tuple[str, ...]:
+    """Endpoints that somebody says to be of this service and name. Raises FsError without the library."""
     library = _library()
-    listener = _Listener(service_name(root))
+    listener = _Listener(name)
     with _responder(interfaces) as responder:
-        browser = library.ServiceBrowser(responder, SERVICE, listener)
+        browser = library.ServiceBrowser(responder, service, listener)
         try:
             listener.wait(seconds)
         finally:
