@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from itertools import groupby
 
 from btlib.paths import BlockPath
 
@@ -20,6 +21,7 @@ def steps_between(here: BlockPath, there: BlockPath) -> float:
     return len(here.names) + len(there.names) - 2 * common
 
 
-def nearest_first(here: BlockPath, places: Iterable[BlockPath]) -> list[BlockPath]:
-    """All places, the nearest first; of those that are as near, in the order of their names."""
-    return sorted(places, key=lambda place: (steps_between(here, place), str(place)))
+def nearest_first(here: BlockPath, places: Iterable[BlockPath]) -> list[list[BlockPath]]:
+    """All places, the nearest first; those that are as near are together, in the order of their names."""
+    ordered = sorted(places, key=lambda place: (steps_between(here, place), str(place)))
+    return [list(group) for _, group in groupby(ordered, key=lambda place: steps_between(here, place))]

@@ -244,22 +244,24 @@ class Runtime(Supervisor):
 
     def nearest(self, service: str, among: Sequence[BlockPath] | None = None) -> Providers:
         """Whoever offers a service of this name, as calls find them: this runtime first, then others by their steps in
-        the tree. `among`: the paths of the runtimes to ask; by default all to which links are attached when a call is
-        made. Those that do not offer it, or to which no link leads, cost a call no more than the question.
+        the tree; those that are as near share the load. `among`: the paths of the runtimes to ask; by default all to
+        which links are attached when a call is made. Those that do not offer it, or to which no link leads, cost a call
+        no more than the question. Keep what you get: it knows how many of its calls are under way where.
         """
 
-        def refs() -> list[Ref]:
+        def groups() -> list[list[Ref]]:
             here = self.block_path
             if here is None:
-                return [self.bind(Ref(f"{self.prefix}/{service}", ANYBODY))]
+                return [[self.bind(Ref(f"{self.prefix}/{service}", ANYBODY))]]
             if among is None:
                 own = [here] if service in self._services else []
                 places = {*own, *map(BlockPath.parse, self.carriers.places())}
             else:
                 places = set(among)
-            return [self.at(BlockPath.parse(f"{place}/{service}")) for place in nearest_first(here, places)]
+            near = nearest_first(here, places)
+            return [[self.at(BlockPath.parse(f"{place}/{service}")) for place in group] for group in near]
 
-        return Providers(refs, random=self.random)
+        return Providers(groups, random=self.random)
 
     def attach(self, link: Carrier | ReconnectingLink, path: BlockPath) -> None:
         """Reach the paths below `path` by this link, until it closes. A later one replaces it.

@@ -40,6 +40,7 @@ class MailboxFullError(RunError):
     """The receiver has as many messages waiting as its mailbox takes; nothing was queued. Send slower, or wait."""
 
     default_kind: ClassVar[Kind] = Kind.LIMIT
+    untouched = True
 
 
 class UnhandledMessageError(RunError):

@@ -13,10 +13,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import logging
-import math
-import random as _random
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import anyio
@@ -24,24 +22,24 @@ import msgspec
 from btlib.errors import BlocktreeError
 
 from ._cell import Cell
+from ._providers import CALL_SECONDS, Providers
 from ._states import State
 from ._supervision import Restart, Supervision
 from ._timers import Timer
 from .actor import Actor
-from .errors import NoLinkError, NotHereError, RunError, UsageError
+from .errors import NotHereError, UsageError
 from .leases import Lease, Leases, service_key
 from .reasons import Down
-from .refs import UNSET, Ref, Unset
+from .refs import UNSET, Unset
 
 if TYPE_CHECKING:
     from ._runtime import Runtime
 
+__all__ = ["CALL_SECONDS", "IDLE_SECONDS", "LEASE_SECONDS", "Providers", "Service", "Single"]
+
 log = logging.getLogger("btrun")
 
 IDLE_SECONDS = 60.0  #: a worker that did nothing for so long costs more memory than starting it anew costs time
-CALL_SECONDS = 30.0  #: default time-out of calls: long against work, short against a person's patience
-FIRST_PAUSE = 0.02  #: seconds before providers are asked again: a hand-over in order takes about a round trip
-LONGEST_PAUSE = 0.5  #: against a lease of 10 seconds, little
 LEASE_SECONDS = 10.0  #: how long a dead holder can hold others up; renewed three times as often
 
 
@@ -267,51 +265,6 @@ class Service:
             except BlocktreeError as error:
                 self._runtime.dead_letters.add(self.path, self._outbox[0], error.message)
             self._outbox.popleft()
-
-
-class Providers:
-    """Several runtimes that offer one service, the nearest first. A call goes on to the next where nothing happened.
-
-    While one says that the service is active elsewhere, it is on its way from one runtime to another: then all are
-    asked again, after a pause, until the time is over.
-    """
-
-    def __init__(
-        self, refs: Sequence[Ref] | Callable[[], Sequence[Ref]], *, random: Callable[[], float] = _random.random
-    ) -> None:
-        """`refs`: one reference a runtime, in the order in which they are to be asked; or who knows them when asked."""
-        self._refs = refs
-        self._random = random
-
-    @property
-    def refs(self) -> Sequence[Ref]:
-        """Those that a call would ask now, in this order. Raises NoLinkError where there are none."""
-        refs = self._refs() if callable(self._refs) else self._refs
-        if not refs:
-            raise NoLinkError("no runtime offers the service", hint="attach links to those that do")
-        return refs
-
-    async def call(self, message: object, *, timeout: float | None = CALL_SECONDS) -> object:
-        """See Ref.call; `timeout` is for all attempts. Raises the error of a provider that cannot have acted when none
-        takes it. At most once: a call that may have acted is not repeated."""
-        deadline = math.inf if timeout is None else anyio.current_time() + timeout
-        pause = FIRST_PAUSE
-        while True:
-            refusals: list[RunError] = []
-            for ref in self.refs:
-                left = None if timeout is None else max(0.0, deadline - anyio.current_time())
-                try:
-                    return await ref.call(message, timeout=left)
-                except RunError as error:
-                    if not error.untouched:
-                        raise
-                    refusals.append(error)
-            elsewhere = [error for error in refusals if isinstance(error, NotHereError)]
-            wait = pause * (1 - self._random() / 2)
-            if not elsewhere or anyio.current_time() + wait >= deadline:
-                raise (elsewhere or refusals)[0]
-            await anyio.sleep(wait)
-            pause = min(2 * pause, LONGEST_PAUSE)
 
 
 def _load(cell: Cell) -> int:

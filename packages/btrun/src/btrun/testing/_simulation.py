@@ -10,8 +10,9 @@
     simulate(main, seed=7)
 
 Everything that is random comes from the seed: latencies, the order in which runnable actors get their turn, the jitter
-of supervisors, and whatever `main` draws from `sim.random`. A run that fails carries its seed as a note, and the same
-seed replays it. What the model leaves out: bytes (bttp has its own tests), clocks that drift, slow handlers.
+of supervisors, and whatever `main` draws from `sim.random` or from the module `random`. A run that fails carries its
+seed as a note, and the same seed replays it, in other processes too. What the model leaves out: bytes (bttp has its own
+tests), clocks that drift, slow handlers. What it cannot replay: `secrets`, clocks, the order of a set of texts.
 """
 
 from __future__ import annotations
@@ -252,9 +253,13 @@ def simulate(
         traces.append(simulation.trace)
         await simulation._run(main)
 
+    before = random.getstate()
+    random.seed(f"the module's, in simulation {seed}")  # what draws from it replays too
     try:
         run_virtually(run)
     except BaseException as error:
         error.add_note(f"simulation seed {seed}: simulate(…, seed={seed}) replays this")
         raise
+    finally:
+        random.setstate(before)
     return traces[0]
