@@ -76,6 +76,11 @@ def p256_private_keys(seed: bytes) -> tuple[ec.EllipticCurvePrivateKey, ec.Ellip
     return signing, sealing
 
 
+def sealing_material(suite: Suite, seed: bytes) -> bytes:
+    """What of a seed opens seals and signs nothing, for a group to hand to its members. A secret."""
+    return _material(seed, Label.SEED_SEAL, suite)
+
+
 def _material(seed: bytes, label: Label, suite: Suite) -> bytes:
     kdf = HKDF(algorithm=SHA256(), length=MATERIAL_SIZE, salt=None, info=label.value + bytes([suite.value]))
     return kdf.derive(seed)

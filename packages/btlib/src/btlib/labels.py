@@ -30,6 +30,12 @@ class Label(enum.Enum):
     DOMAIN = b"blocktree/1 domain\0"  #: block id of a domain record
     SCOPE = b"blocktree/1 scope\0"  #: block id of a scope record
     REVOKED = b"blocktree/1 revoked\0"  #: block id of a revocation list
+    GROUP = b"blocktree/1 group\0"  #: block id of a group's membership
+    GROUPS_OF = b"blocktree/1 groups of\0"  #: block id of the groups that a principal is in
+    MEMBERSHIP = b"blocktree/1 membership\0"  #: signature of a group's membership, by the group's keys
+    GROUP_SUCCESSION = b"blocktree/1 group succession\0"  #: signature by which a group's keys name the next ones
+    GROUP_OPENING = b"blocktree/1 group opening\0"  #: seal of what opens for a group, to a member
+    GROUP_SEED = b"blocktree/1 group seed\0"  #: seal of a group's seed, to a manager
     LINK_CLIENT = b"blocktree/1 link client\0"  #: signature of the connecting side of a link
     LINK_SERVER = b"blocktree/1 link server\0"  #: signature of the listening side of a link
     ENROLL_REQUEST = b"blocktree/1 enroll request\0"  #: signature of a request to join a domain

@@ -10,9 +10,24 @@ from ._create import CreatedDomain, DirectoryAttributes, create_domain
 from ._drafts import Content, Draft, public_content
 from ._explain import Access, AccessExplanation, Place, explain_access, explain_granted
 from ._grant import Granted, grant_access
-from ._handover import HandedOver, Handover, hand_over, pass_on, prepare, remember_chains
+from ._grouping import GroupChanged, GroupKeeper
+from ._groups import (
+    GroupFound,
+    GroupsOf,
+    check_membership,
+    check_membership_change,
+    decode_groups_of,
+    decode_membership,
+    find_groups,
+    group_block,
+    groups_of_block,
+    joined_groups,
+    read_group,
+    standing,
+)
+from ._handover import HandedOver, Handover, hand_over, pass_on, prepare, remember_chains, shortfall
 from ._log import Happened, LogEntry, domain_log
-from ._open import Held, Volume, best_key, no_readcap, open_volume, read_held
+from ._open import Held, HeldGroup, Volume, best_key, no_readcap, open_volume, read_held
 from ._reader import DomainReader, RevocationSource
 from ._records import DomainRecord, Grants, ScopeId, ScopeRecord, domain_block, grants_block, scope_block
 from ._recover import RecoveredDomain, domains_in, find_root, recover_domain
@@ -47,10 +62,15 @@ __all__ = [
     "Granted",
     "Grants",
     "GrantsFound",
+    "GroupChanged",
+    "GroupFound",
+    "GroupKeeper",
+    "GroupsOf",
     "HandedOver",
     "Handover",
     "Happened",
     "Held",
+    "HeldGroup",
     "LogEntry",
     "Place",
     "RecoveredDomain",
@@ -65,25 +85,34 @@ __all__ = [
     "aftermath",
     "best_key",
     "check_list",
+    "check_membership",
+    "check_membership_change",
     "check_revoker",
     "check_succession",
     "commit_draft",
     "create_domain",
+    "decode_groups_of",
+    "decode_membership",
     "domain_block",
     "domain_log",
     "domains_in",
     "explain_access",
     "explain_granted",
+    "find_groups",
     "find_root",
     "grant_access",
     "granted_in",
     "grants_block",
+    "group_block",
+    "groups_of_block",
     "hand_over",
+    "joined_groups",
     "no_readcap",
     "open_volume",
     "pass_on",
     "prepare",
     "public_content",
+    "read_group",
     "read_held",
     "recover_domain",
     "remember_chains",
@@ -91,6 +120,8 @@ __all__ = [
     "revoke_access",
     "scope_block",
     "seen_list",
+    "shortfall",
+    "standing",
     "survey_records",
     "withdraw_access",
 ]

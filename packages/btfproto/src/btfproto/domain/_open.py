@@ -8,23 +8,26 @@ of his own as the root.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from btlib.block import Header
 from btlib.errors import CapabilityError, IntegrityError, SealError
+from btlib.groups import JoinedGroup, open_as_member
 from btlib.identity import Identity
 from btlib.kinds import Kind
 from btlib.paths import BlockPath
 from btlib.principals import Principal
 from btlib.readcaps import Readcap, ReadKey, open_readcap
 from btlib.revocations import Revocations
+from btlib.signing import Opener
 from btlib.verification import verify_chain
 from btlib.writecaps import Chain, Rights
 
 from btfproto.errors import FsError
 from btfproto.store import Store
 
+from ._groups import joined_groups, standing
 from ._reader import DomainReader, RevocationSource
 from ._records import Grants
 
@@ -56,6 +59,16 @@ class Held:
     keys: tuple[ReadKey, ...] = field(repr=False)
     identity: Identity
     refused: tuple[str, ...] = ()  #: why some readcaps do not count, a sentence each
+    groups: tuple[HeldGroup, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldGroup:
+    """A group that an identity is in, and the readcaps that came through it; they are among the keys of all."""
+
+    principal: Principal
+    name: str
+    keys: tuple[ReadKey, ...] = field(repr=False)
 
 
 def open_volume(
@@ -73,7 +86,7 @@ def open_volume(
     """
     reader = DomainReader(store, path.root, revocations)
     try:
-        held = read_held(reader, identity, scopes)
+        held = read_held(reader, identity, scopes, now)
         key = best_key(held, path)
         if key is None:
             raise no_readcap(identity.principal, path, held.refused)
@@ -96,23 +109,63 @@ def open_volume(
     )
 
 
-def read_held(reader: DomainReader, identity: Identity, scopes: Iterable[bytes] = ()) -> Held:
-    """All that an identity was given in the scopes where it knows to look. Raises FsError, IntegrityError."""
-    keys: list[ReadKey] = []
+def read_held(reader: DomainReader, identity: Identity, scopes: Iterable[bytes] = (), now: int | None = None) -> Held:
+    """All that an identity was given in the scopes where it knows to look, itself and through its groups.
+
+    Without `now`, a membership that has expired counts: the keys that came through it do open.
+    Raises FsError, IntegrityError.
+    """
+    top = [reader.domain().scope, *scopes]
     refused: list[str] = []
-    waiting = [reader.domain().scope, *scopes]
+    identity, keys = _read_given(reader, identity, identity.opener, top, refused)
+    groups = []
+    for joined in _join(reader, identity.opener, now, refused):
+        found: list[ReadKey] = []
+        standing_keys = set(standing(joined.membership, reader.revocations, now))
+        for opener in joined.openers:
+            if opener.public.principal in standing_keys:
+                # Its chains are the members' through writecaps of their own; here they only say where to look.
+                found += _read_given(reader, identity, opener, top, refused)[1]
+        groups.append(HeldGroup(principal=joined.membership.principal, name=joined.name, keys=tuple(found)))
+    keys += [key for group in groups for key in group.keys]
+    return Held(keys=tuple(keys), identity=identity, refused=tuple(refused), groups=tuple(groups))
+
+
+def _read_given(
+    reader: DomainReader, identity: Identity, opener: Opener, scopes: Iterable[bytes], refused: list[str]
+) -> tuple[Identity, list[ReadKey]]:
+    """What was given to the principal of `opener`: the identity with those chains, and the opened readcaps."""
+    keys: list[ReadKey] = []
+    subject = opener.public.principal
+    chains = list(identity.chains)
+    waiting = [*scopes, *_scopes_of(reader, chains)]
     seen: set[bytes] = set()
     while waiting:
         scope = waiting.pop(0)
         if scope in seen:
             continue
         seen.add(scope)
-        header, grants = reader.grants(scope, identity.principal)
+        header, grants = reader.grants(scope, subject)
         if header is not None:
-            _open_readcaps(reader, identity, header, grants, keys, refused)
-        identity = identity.with_chains(*grants.chains)
-        waiting += [cap.scope for chain in identity.chains for cap in chain.caps if cap.block_path.root == reader.root]
-    return Held(keys=tuple(keys), identity=identity, refused=tuple(refused))
+            _open_readcaps(reader, opener, header, grants, keys, refused)
+        chains += grants.chains
+        waiting += _scopes_of(reader, grants.chains)
+    return identity.with_chains(*chains), keys
+
+
+def _scopes_of(reader: DomainReader, chains: Iterable[Chain]) -> list[bytes]:
+    return [cap.scope for chain in chains for cap in chain.caps if cap.block_path.root == reader.root]
+
+
+def _join(reader: DomainReader, opener: Opener, now: int | None, refused: list[str]) -> Iterator[JoinedGroup]:
+    """The groups of somebody, opened; what does not open, or count, is told."""
+    found, reasons = joined_groups(reader, opener.public.principal, now)
+    refused += reasons
+    for membership in found:
+        try:
+            yield open_as_member(opener, membership)
+        except (SealError, CapabilityError) as error:
+            refused.append(error.message)
 
 
 def best_key(held: Held, path: BlockPath) -> ReadKey | None:
@@ -147,11 +200,11 @@ def no_readcap(principal: Principal, path: BlockPath, refused: Iterable[str] = (
 
 
 def _open_readcaps(
-    reader: DomainReader, identity: Identity, header: Header, grants: Grants, keys: list[ReadKey], refused: list[str]
+    reader: DomainReader, opener: Opener, header: Header, grants: Grants, keys: list[ReadKey], refused: list[str]
 ) -> None:
     for readcap in grants.readcaps:
         try:
-            key = open_readcap(identity.opener, readcap)
+            key = open_readcap(opener, readcap)
             _check_granter(reader, header, readcap, key)
         except (SealError, CapabilityError) as error:
             refused.append(error.message)

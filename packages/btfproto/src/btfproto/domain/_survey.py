@@ -16,6 +16,7 @@ from btserde import SerdeError, decode
 
 from btfproto.store import Head
 
+from ._groups import GroupFound, check_membership, decode_membership, group_block
 from ._reader import DomainReader, unverified_header
 from ._records import RECORD_LIMITS, Grants, grants_block
 
@@ -39,6 +40,7 @@ class Survey:
 
     grants: list[GrantsFound] = field(default_factory=list)
     writers: list[WriterRecord] = field(default_factory=list)
+    groups: list[GroupFound] = field(default_factory=list)
     blocks: int = 0
     key_epoch: int = 0  #: the highest of any block that is not public
     refused: int = 0
@@ -73,7 +75,8 @@ def _take(reader: DomainReader, head: Head, found: Survey) -> None:
             return
         grants = _grants(content)
         if grants is None:
-            return  # the record of the domain, of a scope, or the revocation list
+            _take_group(reader, head, content, found)
+            return  # or the record of the domain, of a scope, or the revocation list
         header = reader.verify(head)
         if header.block != grants_block(header.scope, grants.principal):
             raise IntegrityError("grants in another's place")
@@ -82,6 +85,15 @@ def _take(reader: DomainReader, head: Head, found: Survey) -> None:
         found.refused += 1
     else:
         found.grants.append(GrantsFound(header=header, grants=grants, author=author))
+
+
+def _take_group(reader: DomainReader, head: Head, content: bytes, found: Survey) -> None:
+    membership = decode_membership(content)
+    if membership is None or head.block != group_block(membership.terms.group):
+        return
+    header = reader.verify(head)
+    check_membership(membership, header, reader.domain().scope)
+    found.groups.append(GroupFound(header=header, membership=membership))
 
 
 def _grants(content: bytes) -> Grants | None:

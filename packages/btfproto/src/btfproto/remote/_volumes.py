@@ -1,9 +1,9 @@
 """`VolumeAttacher`: decides by the grants of a domain who may attach where, and serves it from the server's own keys.
 
-A principal may read a directory if it was granted a readcap for it or for one above it, by somebody who could write
-there, and of the present key epoch. It may write if one of its chains (shown on the link, or granted) allows WRITE at
-the path and in the directory's write scope; and if the server itself may, since it signs what its clients write.
-Who was revoked, or was granted something by somebody revoked before, may not.
+A principal may read a directory if it, or a group that it is in, was granted a readcap for it or for one above it, by
+somebody who could write there, and of the present key epoch. It may write if one of its chains (shown on the link, or
+granted) allows WRITE at the path and in the directory's write scope; and if the server itself may, since it signs what
+its clients write. Who was revoked, or was granted something by somebody revoked before, may not.
 Rights are those at the attach point; a right that begins further below is not noticed here.
 """
 
@@ -25,7 +25,7 @@ from btlib.verification import Decision, verify_chain
 from btlib.writecaps import Chain, Rights
 from bttp import Peer
 
-from btfproto.domain import DomainReader, Volume, no_readcap, open_volume
+from btfproto.domain import DomainReader, Volume, joined_groups, no_readcap, open_volume, standing
 from btfproto.errors import FsError
 from btfproto.localfs import FsOptions, Keeper, LocalFs
 from btfproto.provider import FileKind
@@ -157,14 +157,28 @@ class _Granted:
         if reason is not None:
             self.refused.append(reason)
             return False
+        own, chains = self._granted_to(principal)
+        self._chains += [(principal, chain) for chain in chains]
+        return own or self._may_read_through_a_group(principal)
+
+    def _may_read_through_a_group(self, principal: Principal) -> bool:
+        """Whether a group that it is in may. Writing through a group is by writecaps that each member holds itself."""
+        joined, refused = joined_groups(self._reader, principal, self._now)
+        self.refused += refused
+        holders = [holder for one in joined for holder in standing(one, self._revocations, self._now)]
+        return any(self._granted_to(holder)[0] for holder in holders)
+
+    def _granted_to(self, holder: Principal) -> tuple[bool, list[Chain]]:
+        """Whether a readcap of a principal counts, and the chains that it was granted."""
         readable = False
+        chains: list[Chain] = []
         for scope in self._lineage:
-            header, grants = self._reader.grants(scope, principal)
-            self._chains += [(principal, chain) for chain in grants.chains]
+            header, grants = self._reader.grants(scope, holder)
+            chains += grants.chains
             if header is not None:
                 counts = [self._counts(readcap, header.chain, header.written) for readcap in grants.readcaps]
                 readable = readable or any(counts)
-        return readable
+        return readable, chains
 
     def may_write(self, peer: Peer, path: BlockPath) -> Decision:
         """The best decision over the chains that the peer showed and those that it was granted."""

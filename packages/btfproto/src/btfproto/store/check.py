@@ -10,6 +10,7 @@ For each change, in this order; the first that fails refuses the whole commit, w
     HISTORY   key epoch and publicness follow from the header before
     PUBLIC    a public record stands where its content belongs, so nobody can occupy the place of another's; a
               revocation list is an owner's, follows from the one before, and says of new entries by whom and when;
+              the membership of a group is signed by its keys and follows from the one before;
               endpoint records are good ones, and none is older than the one before
     TREE      the records hang together under the header's Merkle root (`check_tree_update`)
 
@@ -49,10 +50,16 @@ from btfproto.domain import (
     Grants,
     ScopeRecord,
     check_list,
+    check_membership,
+    check_membership_change,
     check_revoker,
     check_succession,
+    decode_groups_of,
+    decode_membership,
     domain_block,
     grants_block,
+    group_block,
+    groups_of_block,
     revocations_block,
     scope_block,
     seen_list,
@@ -290,6 +297,8 @@ class _Check:
         elif header.block == domain_block(self._root):
             if writer.public.principal != self._root or writer.chain.caps:
                 raise CapabilityError(f"the domain record may only be written by {self._root} itself")
+        elif header.block in self._group_blocks(content):
+            self._check_group(content, header, old)
         elif not (self._is_scope(change, header) or self._is_grants(change, header)):
             self._check_endpoints(content, header, old)
 
@@ -300,6 +309,25 @@ class _Check:
             raise IntegrityError("it is no public record that belongs at this block id")
         stored = RecordSet() if old is None or old.removed else read_set(self._stored_content(old))
         check_set(fresh, header.block, now=self._now, stored=stored, revocations=self._revocations)
+
+    def _group_blocks(self, content: bytes) -> tuple[bytes, ...]:
+        """Where a record of a group may stand; nowhere, if it is none."""
+        membership, pointers = decode_membership(content), decode_groups_of(content)
+        blocks = () if membership is None else (group_block(membership.terms.group),)
+        return blocks if pointers is None else (*blocks, groups_of_block(pointers.principal))
+
+    def _check_group(self, content: bytes, header: Header, old: Header | None) -> None:
+        """A membership is its group's word, and follows from the one before; both records stand in the root scope."""
+        scope = self._lineage(header.scope)[-1]
+        if header.scope != scope:
+            raise IntegrityError("a record of a group does not stand in the root scope")
+        membership = decode_membership(content)
+        if membership is None:
+            return
+        check_membership(membership, header, scope)
+        before = None if old is None or old.removed else decode_membership(self._stored_content(old))
+        if before is not None:
+            check_membership_change(before, membership)
 
     def _check_revocation_list(self, content: bytes, header: Header, writer: WriterRecord, old: Header | None) -> None:
         """Here the clock is the server's, and the version before is at hand: so no entry can be dated or signed for
