@@ -203,6 +203,44 @@ def test_a_power_cut_at_any_moment_of_a_commit_leaves_the_acknowledged_state(tmp
             assert records_of(store, A, 0, 0, 3) == [expected[0], b"after", expected[2]]
 
 
+def test_a_crash_around_any_change_of_snapshots_leaves_it_made_or_not(tmp_path: Path) -> None:
+    files = LossyFiles()
+    cuts: list[tuple[Path, int, set[str]]] = []
+    version, there = 0, set[str]()
+
+    def cut() -> None:
+        directory = files.power_cut(tmp_path / "store", tmp_path / f"cut{len(cuts)}")
+        cuts.append((directory, version, set(there)))
+
+    store = EmbeddedStore(tmp_path / "store", files=files, segment_size=50_000)
+    files.before_sync = files.after_sync = cut
+    for step in range(9):
+        must_commit(store, change(A, version, run(0, 0, *[b"%d" % step * 9_000] * 3)))
+        version += 1
+        cut()
+        store.create_snapshot(f"s{step}", step)
+        there.add(f"s{step}")
+        cut()
+        if step % 3 == 2:
+            store.delete_snapshot(f"s{step - 1}")
+            there.discard(f"s{step - 1}")
+            cut()
+    store.close()
+    assert len(cuts) > 30
+    for directory, version_then, there_then in cuts:
+        with opened(directory) as store:
+            assert store.read_records(A, []).version == version_then
+            assert {snapshot.name for snapshot in store.snapshots()} == there_then
+            for name in there_then:
+                step = int(name[1:])
+                assert records_of(store.at(name), A, 0, 0, 3) == [b"%d" % step * 9_000] * 3
+            for _ in store.compact(0.9):
+                pass
+            for name in there_then:
+                step = int(name[1:])
+                assert records_of(store.at(name), A, 0, 0, 3) == [b"%d" % step * 9_000] * 3
+
+
 def test_a_full_index_refuses_the_commit_and_the_store_goes_on(tmp_path: Path) -> None:
     with opened(tmp_path / "store") as store:
         must_commit(store, change(A, 0, run(0, 0, b"small")))

@@ -301,9 +301,9 @@ def test_segments_without_an_index_are_no_new_store(tmp_path: Path) -> None:
 
 def test_a_store_of_another_format_is_refused(tmp_path: Path) -> None:
     store = EmbeddedStore(tmp_path)
-    store._index._writer.execute("UPDATE state SET format = 2")
+    store._index._writer.execute("UPDATE state SET format = 3")
     store.close()
-    with pytest.raises(StoreError, match="has format 2, this program knows 1") as caught:
+    with pytest.raises(StoreError, match="has format 3, this program knows 2") as caught:
         EmbeddedStore(tmp_path)
     assert caught.value.kind is Kind.NOT_SUPPORTED
 

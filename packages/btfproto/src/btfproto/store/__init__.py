@@ -37,15 +37,18 @@ from ._interface import (
     Release,
     Store,
     StoreStatus,
+    Stretches,
     Unchanged,
 )
 from ._limits import INLINE_LIMIT
 from ._lock import LockHolder, lock_holder
 from ._memory import MemoryStore
+from ._snapshots import MAX_SNAPSHOTS, HeadDigest, Past, Snapshot, Snapshots, check_snapshot_name
 
 __all__ = [
     "INLINE_LIMIT",
     "LEASE_SECONDS",
+    "MAX_SNAPSHOTS",
     "REPLAY_RECORDS",
     "Absent",
     "Acquire",
@@ -62,6 +65,7 @@ __all__ = [
     "Found",
     "Head",
     "HeadAnswer",
+    "HeadDigest",
     "HeadSummary",
     "HeadWant",
     "LeaseAnswer",
@@ -71,6 +75,7 @@ __all__ = [
     "LeaseRequest",
     "LockHolder",
     "MemoryStore",
+    "Past",
     "Place",
     "Places",
     "RecordHole",
@@ -78,8 +83,12 @@ __all__ = [
     "RecordRun",
     "Records",
     "Release",
+    "Snapshot",
+    "Snapshots",
     "Store",
     "StoreStatus",
+    "Stretches",
     "Unchanged",
+    "check_snapshot_name",
     "lock_holder",
 ]

@@ -9,9 +9,10 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from ._group import Block
-from ._index import HeadRow, Index
+from ._index import HeadRow
 from ._interface import HeadWant
 from ._placement import Level, Run
 
@@ -19,10 +20,19 @@ HEAD_WEIGHT = 400  # objects of a head besides its bytes, about
 RUN_WEIGHT = 250  # objects of a run, about
 
 
+class Rows(Protocol):
+    """Where states are loaded from. Each method sees one moment, and raises StoreError."""
+
+    def heads(self, blocks: Sequence[bytes]) -> dict[bytes, HeadRow]: ...
+    def heads_and_smalls(self, blocks: Sequence[bytes]) -> dict[bytes, tuple[HeadRow, bytes | None]]: ...
+    def runs(self, number: int) -> tuple[int, list[tuple[int, Run]]]: ...
+    def head_and_runs(self, block: bytes) -> tuple[HeadRow | None, list[tuple[int, Run]]]: ...
+
+
 class BlockCache:
     """The newest states of the most recently used blocks. Thread-safe."""
 
-    def __init__(self, index: Index, limit: int) -> None:
+    def __init__(self, index: Rows, limit: int) -> None:
         self._index = index
         self._limit = limit
         self._blocks: OrderedDict[bytes, Block] = OrderedDict()

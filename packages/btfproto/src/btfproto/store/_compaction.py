@@ -5,8 +5,9 @@ as many bytes as the group itself appended, so writes cost at most double. That 
 and for the emptiest where less than half of the whole store is alive, so a store takes at most about twice its living
 bytes; waiting until then moves the fewest. When nothing in the segment is alive any more, its file goes.
 
-Which blocks lie in a segment is read from the segment itself. A segment that cannot be read is left alone: its damage
-is reported to whoever reads those records, not to whoever happens to commit.
+Which blocks lie in a segment is read from the segment itself; what only snapshots need of it, from the index. A segment
+that cannot be read is left alone: its damage is reported to whoever reads those records, not to whoever happens to
+commit.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class Compaction:
         self._blocks: Iterator[bytes | None] = iter(())
         self._block: bytes | None = None  # the one that was not finished, and where to go on in it
         self._position = BEGINNING
+        self._kept_left = True  # it may hold what only snapshots need
         self._left_alone: set[int] = set()  # unreadable, or emptied already
         self._emptied: int | None = None  # by the newest group
         self._pause = 0  # bytes to be appended before it is worth looking again
@@ -95,6 +97,7 @@ class Compaction:
                 self._pause = self._segments.size // PAUSE_SHARE
                 return False
             self._victim, self._block, self._position = number, None, BEGINNING
+            self._kept_left = True
             self._blocks = self._blocks_of(number)
         return True
 
@@ -115,6 +118,10 @@ class Compaction:
         try:
             block = self._block or next(self._blocks)
         except StopIteration:
+            if self._kept_left:
+                moved, self._kept_left = group.move_kept(self._victim, budget, self._segments.read)
+                # The rest, if any, comes with the next group: it is read from the index.
+                return budget if self._kept_left else moved or 1
             # Its runs are in this group now, while `living` still counts them: with the next group it is told again,
             # and nothing in it is alive, unless a count is wrong, which must not be tried for ever.
             self._left_alone.add(self._victim)

@@ -26,14 +26,11 @@ from ._cache import BlockCache
 from ._events import EventLog
 from ._files import Files, SystemFiles
 from ._group import Block
-from ._index import INDEX_NAME, HeadRow, Index
+from ._index import INDEX_NAME, Index
 from ._interface import (
-    Absent,
     Commit,
     CommitAnswer,
     Events,
-    Found,
-    Head,
     HeadAnswer,
     HeadSummary,
     HeadWant,
@@ -42,14 +39,17 @@ from ._interface import (
     Place,
     RecordRef,
     Records,
+    Store,
     StoreStatus,
-    Unchanged,
+    Stretches,
 )
 from ._leases import Leases
 from ._lock import LockHolder, StoreLock
+from ._past import EmbeddedPast, head_answer
 from ._placement import Level
 from ._scrub import scrub
-from ._segments import SEGMENT_SIZE, Segments
+from ._segments import SEGMENT_SIZE, OpenSegment, Segments
+from ._snapshots import Past, Snapshot, check_snapshot_name, unknown_snapshot
 from ._validate import check_commit_shape
 from ._writer import Writer
 
@@ -123,7 +123,7 @@ class EmbeddedStore:
     def read_heads(self, wants: Sequence[HeadWant]) -> list[HeadAnswer]:
         self._check_open()
         found = self._cache.read_heads(wants)
-        return [_head_answer(want, row, small) for want, (row, small) in zip(wants, found, strict=True)]
+        return [head_answer(want, row, small) for want, (row, small) in zip(wants, found, strict=True)]
 
     def read_records(self, block: bytes, refs: Sequence[RecordRef]) -> Records:
         if self._is_closed:
@@ -174,7 +174,7 @@ class EmbeddedStore:
         run = None if level is None else level.find(index)
         if run is None:
             return None
-        first, length, segment, offset, size, last = run
+        first, length, segment, offset, size, last, _ = run
         at = index - first
         return self._segments.read(segment, last if at == length - 1 else size, offset + at * size)
 
@@ -187,13 +187,37 @@ class EmbeddedStore:
         run = None if level is None else level.find(index)
         if run is None:
             return None
-        first, length, number, offset, size, last = run
+        first, length, number, offset, size, last, _ = run
         try:
             segment = self._segments.segment(number)
         except FileNotFoundError:  # a compaction moved what this state names
             return None
         at = index - first
         return Place(segment.fd, offset + at * size, last if at == length - 1 else size, segment)
+
+    def stretches(self, block: bytes, first: int, end: int) -> Stretches | None:
+        """See `Places`."""
+        if self._is_closed or type(self._files) is not SystemFiles:
+            return None
+        found = self._cache.load(block)
+        level = found.levels.get(0) if found is not None and found.levels else None
+        if level is None:
+            return None
+        runs: list[tuple[int, int, int, int, int, int]] = []
+        owners: dict[int, OpenSegment] = {}
+        try:
+            for run in level.between(first, end):
+                owner = owners.get(run.segment)
+                if owner is None:
+                    owner = owners[run.segment] = self._segments.segment(run.segment)
+                runs.append((run.first, run.length, owner.fd, run.offset, run.size, run.last))
+        except FileNotFoundError:  # a compaction moved what this state names
+            return None
+        return Stretches(tuple(runs), tuple(owners.values()))
+
+    def on_move(self, moved: Callable[[], None]) -> None:
+        """See `Places`."""
+        self._segments.on_forget.append(moved)
 
     def scan(self, after: bytes | None, limit: int) -> list[HeadSummary]:
         self._check_open()
@@ -207,14 +231,35 @@ class EmbeddedStore:
         self._check_open()
         return self._events.wait(cursor, take_wanted, timeout)
 
+    def snapshots(self) -> list[Snapshot]:
+        """See `Snapshots`."""
+        self._check_open()
+        return self._index.snapshots()
+
+    def at(self, name: str) -> Past:
+        """See `Snapshots`."""
+        self._check_open()
+        snapshot = self._index.snapshot(name)
+        if snapshot is None:
+            raise unknown_snapshot(name)
+        return EmbeddedPast(snapshot, self._index, self._read_placed, self._check_open, self.status)
+
     def status(self) -> StoreStatus:
         self._check_open()
         usage = shutil.disk_usage(self.directory)
         return StoreStatus(self._writer.state.blocks, self._writer.state.stored, usage.total, usage.free)
 
     def scrub(self) -> Iterator[StoreError]:
-        """Read everything, and tell of each damaged record or head, with its file. Raises StoreError."""
-        return scrub(self, self._place)
+        """Read everything, and tell of each damaged record or head, with its file. Raises StoreError.
+
+        Of snapshots, what is not there now as well.
+        """
+        yield from scrub(self, self._place)
+        newer: Store = self
+        for snapshot in reversed(self.snapshots()):
+            past = self.at(snapshot.name)
+            yield from scrub(past, lambda *_, name=snapshot.name: f"the snapshot {name!r}", newer)
+            newer = past
 
     def _place(self, block: bytes, level: int, index: int) -> str:
         """Where a record lies, for people."""
@@ -231,10 +276,19 @@ class EmbeddedStore:
 
     def commit(self, commit: Commit) -> CommitAnswer:
         check_commit_shape(commit)
-        if self._damaged:
-            hint = f"keep what is whole: python -m btfproto.store.rebuild {self.directory}"
-            raise StoreError(Kind.READ_ONLY, f"the store {self.directory} is damaged, and opened to be read", hint)
+        self._check_undamaged()
         return self._writer.commit(commit)
+
+    def create_snapshot(self, name: str, taken: int) -> Snapshot:
+        """See `Snapshots`."""
+        check_snapshot_name(name)
+        self._check_undamaged()
+        return self._writer.create_snapshot(name, taken)
+
+    def delete_snapshot(self, name: str) -> None:
+        """See `Snapshots`."""
+        self._check_undamaged()
+        self._writer.delete_snapshot(name)
 
     def compactable(self, share: float) -> tuple[int, int]:
         """Of segments with less than `share` alive: how many bytes `compact` would move, and how many give back."""
@@ -273,17 +327,14 @@ class EmbeddedStore:
             self._segments.close()
             self._lock.release()
 
+    def _check_undamaged(self) -> None:
+        if self._damaged:
+            hint = f"keep what is whole: python -m btfproto.store.rebuild {self.directory}"
+            raise StoreError(Kind.READ_ONLY, f"the store {self.directory} is damaged, and opened to be read", hint)
+
     def _check_open(self) -> None:
         if self._is_closed:
             raise self._closed
-
-
-def _head_answer(want: HeadWant, row: HeadRow | None, small: bytes | None) -> HeadAnswer:
-    if row is None:
-        return Absent()
-    if row.version == want.known:
-        return Unchanged()
-    return Found(Head(want.block, row.version, row.signed, row.removed, small))
 
 
 def _make_directories(directory: Path, files: Files) -> None:

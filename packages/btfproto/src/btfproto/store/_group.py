@@ -24,11 +24,14 @@ from ._interface import (
     RecordRun,
 )
 from ._limits import INLINE_LIMIT
+from ._past_rows import KeptRun
 from ._placement import Delta, Level, Run
 from ._segments import Batch
 
 INLINE_BYTES = 256 * 1024  #: a group with more bytes of records than this pays for a sync of a segment
 INLINE_ALWAYS = 2048  #: below this a row of the index is cheaper than a run: its place is a row too
+
+KEPT_AT_ONCE = 1024  #: rows of one look at what only snapshots need in a segment
 
 Levels = dict[int, Level]
 Buffer = bytes | memoryview
@@ -49,6 +52,7 @@ class Draft:
     __slots__ = (
         "_copied",
         "before",
+        "born",
         "deltas",
         "inline",
         "is_new",
@@ -65,9 +69,9 @@ class Draft:
     def __init__(self, number: int, block: Block | None) -> None:
         self.number = number
         self.is_new = block is None
-        head = HeadRow(number, 0, False, 0, False, b"") if block is None else block.head
+        head = HeadRow(number, 0, False, 0, False, b"", 0) if block is None else block.head
         self.before = head
-        self.version, self.removed, self.signed = head.version, head.removed, head.signed
+        self.version, self.removed, self.signed, self.born = head.version, head.removed, head.signed, head.born
         self.stored, self.inline = head.stored, head.inline
         self.levels: Levels | None = {} if block is None or head.inline or not head.stored else block.levels
         self._copied: set[int] = set()
@@ -93,14 +97,13 @@ class Draft:
             self.stored -= run.data_size
         return gone
 
-    def clear(self) -> list[Run]:
-        """Drop every placed record; returns what went."""
-        gone = []
-        for number, level in (self.levels or {}).items():
-            self.deltas.setdefault(number, {}).update(dict.fromkeys([run.first for run in level.runs]))
-            gone += level.runs
+    def clear(self) -> list[tuple[int, list[Run]]]:
+        """Drop every placed record; returns what went, by level."""
+        gone = [(number, level.runs) for number, level in (self.levels or {}).items()]
+        for number, runs in gone:
+            self.deltas.setdefault(number, {}).update(dict.fromkeys([run.first for run in runs]))
+            self.stored -= sum(run.data_size for run in runs)
         self.levels, self._copied = {}, set()
-        self.stored -= sum(run.data_size for run in gone)
         return gone
 
     def drop_small(self) -> None:
@@ -112,7 +115,7 @@ class Draft:
         return not runs or (len(runs) == 1 and runs[0][0] == 0 and runs[0][1][:2] == (0, 1))
 
     def published(self) -> Block:
-        head = HeadRow(self.number, self.version, self.removed, self.stored, self.inline, self.signed)
+        head = HeadRow(self.number, self.version, self.removed, self.stored, self.inline, self.signed, self.born)
         return Block(head, self.levels)
 
 
@@ -123,6 +126,10 @@ class Source(msgspec.Struct, frozen=True):
     load_heads: Callable[[Sequence[bytes]], Mapping[bytes, Block]]  #: published states, perhaps without levels
     load: Callable[[bytes], Block | None]  #: a published state with its levels
     load_small: Callable[[bytes], bytes]
+    load_kept: Callable[[int, int], Sequence[KeptRun]]  #: runs in a segment that only snapshots need, up to a count
+    snapshot: (
+        int  #: the cursor of the newest snapshot: what was born until then is kept when it goes; -1: there is none
+    )
     known_request: Callable[[bytes], bool]
     fence: Callable[[bytes], int]
     living: Mapping[int, int]  #: living bytes of each segment
@@ -138,6 +145,11 @@ class Group:
         self._drafts: dict[bytes, Draft] = {}
         self._requests: dict[bytes, int] = {}
         self._living: dict[int, int] = {}
+        self._born = (
+            source.state.cursor + 1
+        )  # no snapshot is taken while a group is worked on: one number for all of it
+        self._kept: list[KeptRun] = []
+        self._kept_gone: list[KeptRun] = []
         self._expected_bytes = 0
         self._inline_limit = INLINE_LIMIT
         self.events: list[list[Change]] = []
@@ -184,11 +196,35 @@ class Group:
             part = run.cut(run.first, run.first + min(run.length, max(1, (budget - moved) // run.size)))
             records = part.split(read(segment, part.data_size, part.offset))
             self._drafts[block] = draft
-            self._place(draft, block, RecordRun(level, part.first, records))
+            for placed in self._append(block, draft.version, RecordRun(level, part.first, records), part.born):
+                self._freed(draft.replace(level, placed.first, placed.end, placed))
             moved += part.data_size
             if part.length < run.length:
                 return moved, (level, part.end)
         return moved, None
+
+    def move_kept(self, segment: int, budget: int, read: Callable[[int, int, int], bytes]) -> tuple[int, bool]:
+        """The same for runs that only snapshots need, once a group.
+
+        Returns how many bytes, and whether there may be more.
+        """
+        moved = 0
+        rows = self._source.load_kept(segment, KEPT_AT_ONCE)
+        for kept in rows:
+            if moved >= budget:
+                return moved, True
+            run = kept.run
+            part = run.cut(run.first, run.first + min(run.length, max(1, (budget - moved) // run.size)))
+            records = part.split(read(segment, part.data_size, part.offset))
+            pieces = self._append(kept.block, 0, RecordRun(kept.level, part.first, records), run.born)
+            if part.end < run.end:
+                pieces.append(run.cut(part.end, run.end))
+            self._kept_gone.append(kept)
+            self._kept += [kept._replace(run=piece) for piece in pieces]
+            self._freed([part])
+            moved += part.data_size
+        pending = any(kept.run.segment == segment for kept in self._kept)
+        return moved, pending or len(rows) == KEPT_AT_ONCE
 
     def changes(self, dead: Sequence[int]) -> Changes:
         """All rows to write, those of `dead` segments being deleted."""
@@ -198,8 +234,13 @@ class Group:
         deltas = [(d.number, level, delta) for d in drafts.values() for level, delta in d.deltas.items()]
         return Changes(
             state=self._state(),
-            inserted=[(d.number, block, d.version, d.removed, d.stored, d.inline, d.signed) for block, d in new],
-            updated=[(d.version, d.removed, d.stored, d.inline, d.signed, d.number) for d in old],
+            inserted=[
+                (d.number, block, d.version, d.removed, d.stored, d.inline, d.signed, d.born) for block, d in new
+            ],
+            updated=[(d.version, d.removed, d.stored, d.inline, d.signed, d.born, d.number) for d in old],
+            heads_kept=[(self._born, d.number) for d in old if self._needs_kept_head(d)],
+            runs_kept=[kept.row for kept in self._kept],
+            kept_gone=[(k.block, k.level, k.run.first, k.died) for k in self._kept_gone],
             smalls=[(d.number, d.small) for d in drafts.values() if d.inline and d.small is not None],
             small_gone=[(d.number,) for d in drafts.values() if d.small_gone and not d.inline],
             runs=[(n, level, *run) for n, level, delta in deltas for run in delta.values() if run is not None],
@@ -255,34 +296,37 @@ class Group:
 
     def _apply(self, change: BlockChange, draft: Draft) -> None:
         draft.version, draft.signed, draft.removed = change.version, change.signed, change.removed
+        draft.born = self._born
         if change.removed:
-            self._remove_records(draft)
+            self._remove_records(draft, change.block)
         for hole in change.holes:
-            self._punch(draft, hole)
+            self._punch(draft, change.block, hole)
         if _is_small(change.runs, self._inline_limit) and draft.holds_only_first():
-            self._write_small(draft, change.runs[0].records[0])
+            self._write_small(draft, change.block, change.runs[0].records[0])
         elif change.runs:
             self._move_small(change, draft)
             for run in change.runs:
                 self._place(draft, change.block, run)
 
-    def _remove_records(self, draft: Draft) -> None:
+    def _remove_records(self, draft: Draft, block: bytes) -> None:
         if draft.inline:
             draft.drop_small()
-        self._freed(draft.clear())
+        for level, runs in draft.clear():
+            self._replaced(block, level, runs)
 
-    def _punch(self, draft: Draft, hole: RecordHole) -> None:
+    def _punch(self, draft: Draft, block: bytes, hole: RecordHole) -> None:
         if not hole.count:
             return
         if draft.inline:
             if hole.level == 0 and hole.first == 0:
                 draft.drop_small()
         elif draft.levels and hole.level in draft.levels:
-            self._freed(draft.replace(hole.level, hole.first, hole.first + hole.count, None))
+            gone = draft.replace(hole.level, hole.first, hole.first + hole.count, None)
+            self._replaced(block, hole.level, gone)
 
-    def _write_small(self, draft: Draft, record: Buffer) -> None:
+    def _write_small(self, draft: Draft, block: bytes, record: Buffer) -> None:
         if not draft.inline:
-            self._remove_records(draft)
+            self._remove_records(draft, block)
         draft.inline, draft.small, draft.stored = True, record, len(record)
 
     def _move_small(self, change: BlockChange, draft: Draft) -> None:
@@ -294,13 +338,30 @@ class Group:
             self._place(draft, change.block, RecordRun(0, 0, [small]))
 
     def _place(self, draft: Draft, block: bytes, run: RecordRun) -> None:
-        for placed in self._batch.add(block, draft.version, run.level, run.first, run.records):
-            self._living[placed.segment] = self._living.get(placed.segment, 0) + placed.data_size
-            self._freed(draft.replace(run.level, placed.first, placed.end, placed))
+        for placed in self._append(block, draft.version, run, self._born):
+            self._replaced(block, run.level, draft.replace(run.level, placed.first, placed.end, placed))
+
+    def _append(self, block: bytes, version: int, run: RecordRun, born: int) -> list[Run]:
+        placed = self._batch.add(block, version, run.level, run.first, run.records, born)
+        for part in placed:
+            self._living[part.segment] = self._living.get(part.segment, 0) + part.data_size
+        return placed
+
+    def _replaced(self, block: bytes, level: int, runs: list[Run]) -> None:
+        """These are no longer what the block has; what a snapshot has stays alive."""
+        newest = self._source.snapshot
+        for run in runs:
+            if run.born <= newest:
+                self._kept.append(KeptRun(block, level, self._born, run))
+            else:
+                self._living[run.segment] = self._living.get(run.segment, 0) - run.data_size
 
     def _freed(self, runs: list[Run]) -> None:
         for run in runs:
             self._living[run.segment] = self._living.get(run.segment, 0) - run.data_size
+
+    def _needs_kept_head(self, draft: Draft) -> bool:
+        return draft.before.born <= self._source.snapshot and draft.version != draft.before.version
 
     def _state(self) -> State:
         state, blocks, stored = self._source.state, 0, 0

@@ -5,9 +5,10 @@ it is durable. Another reads; it sees a consistent snapshot in each call and doe
 guarded, so any thread may call. It neither caches nor decides anything; an SQLite error becomes a StoreError here.
 
     state     one row: format, store id, cursor, number of blocks, stored bytes
-    heads     a row a block: version, tombstone, bytes stored, signed header
+    heads     a row a block: version, tombstone, bytes stored, signed header, born
     smalls    record (0, 0) of a block that has no other, where it is small
-    runs      where consecutive records lie: segment, offset, sizes
+    runs      where consecutive records lie: segment, offset, sizes, born
+    snapshots, old_heads, old_runs    snapshots, and what only they need (`_past_rows`)
     segments  committed length and living bytes of each segment file
     requests  the newest commits by request id, so that a repetition is known
     fences    the newest holder and fence of each lease key
@@ -27,27 +28,48 @@ from btlib.kinds import Kind
 
 from ..errors import StoreError
 from ._interface import REPLAY_RECORDS, HeadSummary
+from ._past_rows import (
+    FORGET_RUN,
+    FORGET_UNNEEDED,
+    FREED,
+    KEEP_HEAD,
+    KEEP_RUN,
+    KEPT_RUNS,
+    KEPT_SPANS,
+    NEWEST_SNAPSHOT,
+    ONE_SNAPSHOT,
+    PAST_SCHEMA,
+    SNAPSHOTS,
+    UPGRADE,
+    KeptRun,
+    kept_alone,
+)
 from ._placement import Run
+from ._snapshots import Snapshot
 
 INDEX_NAME = "index.sqlite"
-INDEX_FORMAT = 1
+INDEX_FORMAT = 2
 
-_SCHEMA = """
+_SCHEMA = (
+    """
 CREATE TABLE state (
     format INTEGER NOT NULL, store_id BLOB NOT NULL, cursor INTEGER NOT NULL, blocks INTEGER NOT NULL,
     stored INTEGER NOT NULL);
 CREATE TABLE heads (
     id INTEGER PRIMARY KEY, block BLOB NOT NULL UNIQUE, version INTEGER NOT NULL, removed INTEGER NOT NULL,
-    stored INTEGER NOT NULL, inline INTEGER NOT NULL, signed BLOB NOT NULL);
+    stored INTEGER NOT NULL, inline INTEGER NOT NULL, signed BLOB NOT NULL,
+    born INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE smalls (id INTEGER PRIMARY KEY, record BLOB NOT NULL);
 CREATE TABLE runs (
     id INTEGER NOT NULL, level INTEGER NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL,
     segment INTEGER NOT NULL, offset INTEGER NOT NULL, size INTEGER NOT NULL, last INTEGER NOT NULL,
-    PRIMARY KEY (id, level, first)) WITHOUT ROWID;
+    born INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (id, level, first)) WITHOUT ROWID;
 CREATE TABLE segments (number INTEGER PRIMARY KEY, length INTEGER NOT NULL, living INTEGER NOT NULL);
 CREATE TABLE requests (cursor INTEGER PRIMARY KEY, request BLOB NOT NULL);
 CREATE TABLE fences (key BLOB PRIMARY KEY, holder BLOB NOT NULL, fence INTEGER NOT NULL) WITHOUT ROWID;
 """
+    + PAST_SCHEMA
+)
 
 _AT_ONCE = (1, 8, 128)  # blocks of one statement: fixed sizes, so that each is prepared once; NULL matches no block
 
@@ -56,13 +78,13 @@ def _for_blocks(select: str) -> dict[int, str]:
     return {size: f"{select} WHERE block IN ({', '.join('?' * size)})" for size in _AT_ONCE}
 
 
-_HEADS = _for_blocks("SELECT block, id, version, removed, stored, inline, signed FROM heads")
+_HEADS = _for_blocks("SELECT block, id, version, removed, stored, inline, signed, born FROM heads")
 _HEADS_SMALLS = _for_blocks(
-    "SELECT block, h.id, version, removed, stored, inline, signed, record "
+    "SELECT block, h.id, version, removed, stored, inline, signed, born, record "
     "FROM heads h LEFT JOIN smalls s ON s.id = h.id"
 )
 _RUNS = (
-    "SELECT version, level, first, count, segment, offset, size, last "
+    "SELECT version, level, first, count, segment, offset, size, last, r.born "
     "FROM heads h LEFT JOIN runs r ON r.id = h.id WHERE h.id = ? ORDER BY level, first"
 )
 
@@ -85,6 +107,7 @@ class HeadRow(msgspec.Struct, frozen=True, array_like=True):
     stored: int
     inline: bool
     signed: bytes
+    born: int
 
 
 class SegmentRow(msgspec.Struct, frozen=True, array_like=True):
@@ -97,11 +120,14 @@ class Changes(msgspec.Struct, kw_only=True):
     """The rows that one transaction writes, as the statements below take them."""
 
     state: State
-    inserted: list[tuple[object, ...]]  # id, block, version, removed, stored, inline, signed
-    updated: list[tuple[object, ...]]  # version, removed, stored, inline, signed, id
+    inserted: list[tuple[object, ...]]  # id, block, version, removed, stored, inline, signed, born
+    updated: list[tuple[object, ...]]  # version, removed, stored, inline, signed, born, id
+    heads_kept: list[tuple[int, int]]  # died, id: of those updated, which a snapshot needs as they were
+    runs_kept: list[tuple[object, ...]]  # block, level, died, first, count, segment, offset, size, last, born
+    kept_gone: list[tuple[bytes, int, int, int]]  # block, level, first, died
     smalls: list[tuple[int, bytes | memoryview]]
     small_gone: list[tuple[int]]
-    runs: list[tuple[int, ...]]  # id, level, first, count, segment, offset, size, last
+    runs: list[tuple[int, ...]]  # id, level, first, count, segment, offset, size, last, born
     run_gone: list[tuple[int, int, int]]  # id, level, first
     segments: list[tuple[int, int, int]]
     segments_gone: list[tuple[int]]
@@ -110,7 +136,7 @@ class Changes(msgspec.Struct, kw_only=True):
     @property
     def rows(self) -> int:
         """How many rows change, a large record counted as several."""
-        heads = len(self.inserted) + len(self.updated)
+        heads = len(self.inserted) + len(self.updated) + 2 * len(self.heads_kept) + len(self.runs_kept)
         smalls = len(self.small_gone) + sum(1 + (len(record) >> 12) for _, record in self.smalls)
         return heads + smalls + len(self.runs) + len(self.run_gone) + len(self.requests)
 
@@ -134,12 +160,19 @@ class Index:
         cursor = changes.state.cursor
         with self._write_lock, self._translated("write to"), self._transaction() as db:
             run = db.executemany
-            run("INSERT INTO heads VALUES (?, ?, ?, ?, ?, ?, ?)", changes.inserted)
-            run("UPDATE heads SET version=?, removed=?, stored=?, inline=?, signed=? WHERE id=?", changes.updated)
+            if changes.heads_kept or changes.runs_kept or changes.kept_gone:
+                run(KEEP_HEAD, changes.heads_kept)  # first: it copies the rows that change below
+                run(FORGET_RUN, changes.kept_gone)
+                run(KEEP_RUN, changes.runs_kept)
+            run("INSERT INTO heads VALUES (?, ?, ?, ?, ?, ?, ?, ?)", changes.inserted)
+            run(
+                "UPDATE heads SET version=?, removed=?, stored=?, inline=?, signed=?, born=? WHERE id=?",
+                changes.updated,
+            )
             run("DELETE FROM smalls WHERE id=?", changes.small_gone)
             run("INSERT OR REPLACE INTO smalls VALUES (?, ?)", changes.smalls)
             run("DELETE FROM runs WHERE id=? AND level=? AND first=?", changes.run_gone)
-            run("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?)", changes.runs)
+            run("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", changes.runs)
             run("INSERT OR REPLACE INTO segments VALUES (?, ?, ?)", changes.segments)
             run("DELETE FROM segments WHERE number=?", changes.segments_gone)
             run("INSERT INTO requests VALUES (?, ?)", changes.requests)
@@ -152,10 +185,49 @@ class Index:
             db.execute("INSERT OR REPLACE INTO fences VALUES (?, ?, ?)", (key, holder, fence))
 
     def forget_tombstones(self, tombstones: Sequence[tuple[bytes, int]]) -> int:
-        """Delete the rows of removed blocks that still have these versions; how many. Raises StoreError."""
-        statement = "DELETE FROM heads WHERE block=? AND version=? AND removed=1"
+        """Delete the rows of removed blocks that still have these versions, and that no snapshot has; how many."""
+        statement = "DELETE FROM heads WHERE block=? AND version=? AND removed=1 AND born > ?"
         with self._write_lock, self._translated("write to"), self._transaction() as db:
-            return sum(db.execute(statement, pair).rowcount for pair in tombstones)
+            (newest,) = db.execute(NEWEST_SNAPSHOT).fetchone()
+            return sum(db.execute(statement, (*pair, newest)).rowcount for pair in tombstones)
+
+    def create_snapshot(self, name: str, taken: int) -> None:
+        """One of the newest state. Raises StoreError."""
+        with self._write_lock, self._translated("write to"), self._transaction() as db:
+            db.execute("INSERT INTO snapshots SELECT ?, cursor, ? FROM state", (name, taken))
+
+    def delete_snapshot(self, name: str, cursor: int) -> dict[int, int]:
+        """Forget it, and what only it needs; how many living bytes each segment has now. Raises StoreError."""
+        with self._write_lock, self._translated("write to"), self._transaction() as db:
+            freed = db.execute(FREED, {"name": name, "cursor": cursor}).fetchall()
+            db.execute("DELETE FROM snapshots WHERE name=?", (name,))
+            for statement in FORGET_UNNEEDED:
+                db.execute(statement, {"cursor": cursor})
+            db.executemany("UPDATE segments SET living = living - ? WHERE number=?", [(size, n) for n, size in freed])
+            return {n: db.execute("SELECT living FROM segments WHERE number=?", (n,)).fetchone()[0] for n, _ in freed}
+
+    def snapshots(self) -> list[Snapshot]:
+        """Oldest first, each with the bytes that only it needs."""
+        with self.one_moment() as db:
+            rows = db.execute(SNAPSHOTS).fetchall()
+            kept = kept_alone([row[1] for row in rows], db.execute(KEPT_SPANS)) if rows else []
+        return [Snapshot(row[0], row[1], row[2], size) for row, size in zip(rows, kept, strict=True)]
+
+    def snapshot(self, name: str) -> Snapshot | None:
+        """One, without counting what it needs."""
+        return next((Snapshot(*row) for row in self._query(ONE_SNAPSHOT, (name,))), None)
+
+    def snapshot_count(self) -> int:
+        return int(self._query("SELECT count(*) FROM snapshots")[0][0])
+
+    def newest_snapshot(self) -> int:
+        """The cursor of it; -1 where there is none."""
+        return int(self._query(NEWEST_SNAPSHOT)[0][0])
+
+    def kept_runs(self, segment: int, limit: int) -> list[KeptRun]:
+        """Some of the runs in a segment that only snapshots need."""
+        rows = self._query(KEPT_RUNS, (segment, limit))
+        return [KeptRun(block, level, died, Run(*run)) for block, level, died, *run in rows]
 
     def checkpoint(self) -> None:
         """Copy the log into the file, as far as no reader needs it. Raises StoreError (IO): the caller must reopen."""
@@ -168,7 +240,7 @@ class Index:
 
     def heads_and_smalls(self, blocks: Sequence[bytes]) -> dict[bytes, tuple[HeadRow, bytes | None]]:
         """The heads of those blocks that have one, each with its small record as of one moment."""
-        return {row[0]: (_head_row(row[1:7]), row[7]) for row in self._query_blocks(_HEADS_SMALLS, blocks)}
+        return {row[0]: (_head_row(row[1:8]), row[8]) for row in self._query_blocks(_HEADS_SMALLS, blocks)}
 
     def runs(self, number: int) -> tuple[int, list[tuple[int, Run]]]:
         """The version of the block with this id, and its runs by level and first record, as of one moment."""
@@ -177,16 +249,11 @@ class Index:
 
     def head_and_runs(self, block: bytes) -> tuple[HeadRow | None, list[tuple[int, Run]]]:
         """A head with its runs, as of one moment, however often the block is committed meanwhile."""
-        with self._read_lock, self._translated("read"):
-            db = self._reader
-            db.execute("BEGIN")
-            try:
-                row = db.execute(_HEADS[1], (block,)).fetchone()
-                if row is None:
-                    return None, []
-                rows = db.execute(_RUNS, (row[1],)).fetchall()
-            finally:
-                db.execute("COMMIT")
+        with self.one_moment() as db:
+            row = db.execute(_HEADS[1], (block,)).fetchone()
+            if row is None:
+                return None, []
+            rows = db.execute(_RUNS, (row[1],)).fetchall()
         return _head_row(row[1:]), [(row[1], Run(*row[2:])) for row in rows if row[1] is not None]
 
     def scan(self, after: bytes | None, limit: int) -> list[HeadSummary]:
@@ -210,19 +277,30 @@ class Index:
     def next_id(self) -> int:
         return int(self._query("SELECT coalesce(max(id), 0) + 1 FROM heads")[0][0])
 
-    def all_heads(self) -> list[tuple[int, bytes, bool, bool, bytes]]:
-        """Id, block, removed, inline, signed header of every head; for repairs."""
-        rows = self._query("SELECT id, block, removed, inline, signed FROM heads ORDER BY block")
-        return [(number, block, bool(removed), bool(inline), signed) for number, block, removed, inline, signed in rows]
+    def placed_heads(self) -> list[tuple[int, bytes, bytes, int]]:
+        """Id, block, signed header and birth of every head with records in segments; for repairs."""
+        where = "WHERE NOT removed AND NOT inline ORDER BY block"
+        return self._query(f"SELECT id, block, signed, born FROM heads {where}")
+
+    def placed_old_heads(self) -> list[tuple[bytes, int, bytes, int]]:
+        """Block, death, signed header and birth of those that only snapshots have."""
+        where = "WHERE NOT removed AND NOT inline ORDER BY block, died"
+        return self._query(f"SELECT block, died, signed, born FROM old_heads {where}")
 
     def replace_placement(
-        self, runs: Sequence[tuple[int, ...]], stored: Sequence[tuple[int, int]], segments: Sequence[SegmentRow]
+        self,
+        runs: Sequence[tuple[int, ...]],
+        kept: Sequence[KeptRun],
+        stored: Sequence[tuple[int, int]],
+        segments: Sequence[SegmentRow],
     ) -> None:
         """All runs and segments anew, and how much each block stores (bytes, id). Raises StoreError."""
         with self._write_lock, self._translated("write to"), self._transaction() as db:
             db.execute("DELETE FROM runs")
+            db.execute("DELETE FROM old_runs")
+            db.executemany(KEEP_RUN, [k.row for k in kept])
             db.execute("DELETE FROM segments")
-            db.executemany("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?)", runs)
+            db.executemany("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", runs)
             db.executemany("INSERT INTO segments VALUES (?, ?, ?)", [msgspec.structs.astuple(row) for row in segments])
             db.executemany("UPDATE heads SET stored=? WHERE id=?", stored)
             db.execute("UPDATE state SET stored=(SELECT coalesce(sum(stored), 0) FROM heads)")
@@ -250,6 +328,11 @@ class Index:
 
     def _check_format(self) -> None:
         (found,) = self._writer.execute("SELECT format FROM state").fetchone()
+        if found == 1:
+            with self._transaction() as db:
+                for statement in UPGRADE:
+                    db.execute(statement)
+        (found,) = self._writer.execute("SELECT format FROM state").fetchone()
         if found != INDEX_FORMAT:
             raise StoreError(
                 Kind.NOT_SUPPORTED, f"the store index {self.path} has format {found}, this program knows {INDEX_FORMAT}"
@@ -266,6 +349,17 @@ class Index:
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise
+
+    @contextmanager
+    def one_moment(self) -> Iterator[sqlite3.Connection]:
+        """For several statements that see the same. Raises StoreError."""
+        with self._read_lock, self._translated("read"):
+            db = self._reader
+            db.execute("BEGIN")
+            try:
+                yield db
+            finally:
+                db.execute("COMMIT")
 
     def _query(self, statement: str, values: Sequence[object] = ()) -> list[Any]:
         """All rows of one statement, which sees one moment."""
@@ -290,9 +384,9 @@ class Index:
             raise _store_error(self.path, verb, error) from error
 
 
-def _head_row(row: tuple[int, int, int, int, int, bytes]) -> HeadRow:
-    number, version, removed, stored, inline, signed = row
-    return HeadRow(number, version, bool(removed), stored, bool(inline), signed)
+def _head_row(row: tuple[int, int, int, int, int, bytes, int]) -> HeadRow:
+    number, version, removed, stored, inline, signed, born = row
+    return HeadRow(number, version, bool(removed), stored, bool(inline), signed, born)
 
 
 def _store_error(path: Path, verb: str, error: sqlite3.Error) -> StoreError:

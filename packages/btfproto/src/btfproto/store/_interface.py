@@ -15,7 +15,7 @@ It does *not* check signatures: the server does so before it commits (`btfproto.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
@@ -221,12 +221,31 @@ class Place(NamedTuple):
     owner: object
 
 
+class Stretches(NamedTuple):
+    """Runs of records in files of this machine; open as long as `owners` lives.
+
+    Each is (first, length, descriptor, offset, size, last): `length` records from number `first` on, one after another
+    from `offset`, of `size` bytes, the last one of `last`. The first and the last run may reach beyond what was asked.
+    """
+
+    runs: tuple[tuple[int, int, int, int, int, int], ...]
+    owners: tuple[object, ...]
+
+
 @runtime_checkable
 class Places(Protocol):
     """A store whose records are read without copies, where that goes."""
 
     def place(self, block: bytes, index: int) -> Place | None:
         """Where record (0, index) of the newest version lies; None where `read_records` has to be asked."""
+        ...
+
+    def stretches(self, block: bytes, first: int, end: int) -> Stretches | None:
+        """Where records (0, first) up to `end` lie; those that are missing in it do not exist. None as above."""
+        ...
+
+    def on_move(self, moved: Callable[[], None]) -> None:
+        """Have `moved` called, from any thread, when a file went whose `owners` should not be kept any longer."""
         ...
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 class Run(NamedTuple):
     """Records `first` to `first + length - 1`, one after another from `offset` in `segment`.
 
-    All have `size` bytes but the last, which has `last`.
+    All have `size` bytes but the last, which has `last`. `born`: the cursor from which on they are what the block has.
     """
 
     first: int
@@ -23,6 +23,7 @@ class Run(NamedTuple):
     offset: int
     size: int
     last: int
+    born: int = 0
 
     @property
     def end(self) -> int:
@@ -34,9 +35,9 @@ class Run(NamedTuple):
 
     def cut(self, start: int, end: int) -> Run:
         """The part of this run from record `start` up to `end`."""
-        first, length, segment, offset, size, last = self
+        first, length, segment, offset, size, last, born = self
         kept_last = last if end == first + length else size
-        return Run(start, end - start, segment, offset + (start - first) * size, size, kept_last)
+        return Run(start, end - start, segment, offset + (start - first) * size, size, kept_last, born)
 
     def split(self, data: bytes) -> list[bytes | memoryview]:
         """The records of this run, as views of its bytes."""
@@ -74,6 +75,13 @@ class Level:
         """The runs from the one that holds this record, or would follow it, to the last."""
         at = bisect_right(self._firsts, first) - 1
         return self.runs[at if at >= 0 and first < self.runs[at].end else at + 1 :]
+
+    def between(self, first: int, end: int) -> list[Run]:
+        """The runs that hold any of these records."""
+        low = bisect_right(self._firsts, first) - 1
+        if low < 0 or self.runs[low].end <= first:
+            low += 1
+        return self.runs[low : bisect_left(self._firsts, end, low)]
 
     def replace(self, start: int, end: int, new: Run | None, delta: Delta) -> list[Run]:
         """Put `new`, or nothing, in the place of records `start` to `end`; returns the parts that went."""

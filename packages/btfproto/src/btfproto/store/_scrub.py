@@ -6,14 +6,14 @@ checked here; a header whose bytes were damaged does not decode, or names a root
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from btlib.block import FANOUT, HOLE, Header, decode_header, decode_signed_header, record_hash, tree_height
 from btlib.errors import IntegrityError
 from btlib.kinds import Kind
 
 from ..errors import StoreError
-from ._interface import Found, HeadWant, RecordRef, Store
+from ._interface import Found, HeadSummary, HeadWant, RecordRef, Store, Unchanged
 
 PAGE = 256  #: heads of one scan
 AT_ONCE = 64  #: records of one read: 1 MiB of sectors
@@ -25,13 +25,24 @@ class Changed(Exception):
     """The block was committed while it was read; the newer version is to be read instead."""
 
 
-def scrub(store: Store, place: Place) -> Iterator[StoreError]:
-    """An INTEGRITY error for every damaged record or head. `place` says in which file a record lies."""
+def scrub(store: Store, place: Place, apart_from: Store | None = None) -> Iterator[StoreError]:
+    """An INTEGRITY error for every damaged record or head. `place` says in which file a record lies.
+
+    What has the same version in a newer store, `apart_from`, is the same there.
+    """
     after: bytes | None = None
     while page := store.scan(after, PAGE):
+        known = set() if apart_from is None else unchanged(page, apart_from)
         for summary in page:
-            yield from scrub_block(store, summary.block, place)
+            if summary.block not in known:
+                yield from scrub_block(store, summary.block, place)
         after = page[-1].block
+
+
+def unchanged(page: Sequence[HeadSummary], newer: Store) -> set[bytes]:
+    """Those blocks that have the same version in a newer store."""
+    answers = newer.read_heads([HeadWant(summary.block, summary.version) for summary in page])
+    return {summary.block for summary, answer in zip(page, answers, strict=True) if isinstance(answer, Unchanged)}
 
 
 def scrub_block(store: Store, block: bytes, place: Place) -> list[StoreError]:

@@ -11,7 +11,7 @@ import errno
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -75,6 +75,7 @@ class Segments:
         self._open: OrderedDict[int, OpenSegment] = OrderedDict()
         self._open_lock = threading.Lock()
         self.ends = dict(ends)
+        self.on_forget: list[Callable[[], None]] = []  #: called when a file went
         self._active: int | None = None
         self._next = max(ends, default=0) + 1
         if not lenient:
@@ -118,6 +119,8 @@ class Segments:
             self._active = None
         with suppress(OSError):
             self._files.remove(self.path(number))
+        for forgotten in self.on_forget:
+            forgotten()
 
     def close(self) -> None:
         with self._open_lock:
@@ -232,7 +235,9 @@ class Batch:
         self._number = segments._active
         self._end = 0 if self._number is None else segments.ends[self._number]
 
-    def add(self, block: bytes, version: int, level: int, first: int, records: Sequence[Buffer]) -> list[Run]:
+    def add(
+        self, block: bytes, version: int, level: int, first: int, records: Sequence[Buffer], born: int
+    ) -> list[Run]:
         """Append consecutive records; returns where they will lie."""
         sizes = list(map(len, records))
         runs = []
@@ -242,7 +247,7 @@ class Batch:
             header = RunHeader(level, block, version, first + start, count, size, last)
             parts.append(encode_run_header(header))
             parts += records[start:end]
-            run = Run(first + start, count, number, self._end + RUN_HEADER_SIZE, size, last)
+            run = Run(first + start, count, number, self._end + RUN_HEADER_SIZE, size, last, born)
             self._end = self.ends[number] = run.offset + run.data_size
             self.appended += run.data_size
             runs.append(run)

@@ -30,6 +30,7 @@ from ._index import Index, SegmentRow, State
 from ._interface import REPLAY_RECORDS, Commit, CommitAnswer
 from ._leases import Leases
 from ._segments import Batch, Segments
+from ._snapshots import MAX_SNAPSHOTS, Snapshot, existing_snapshot, too_many_snapshots, unknown_snapshot
 
 CHECKPOINT_BYTES = 16 * 2**20  #: of index log before it is copied into the file: combines much, and stalls for little
 _PAGE = 4096  # bytes of log that a changed row costs, about: it changes one page that no other row of its group does
@@ -79,6 +80,7 @@ class Writer:
         }  # segments that no run names, perhaps the active one
         self._dead: list[int] = []  # those whose rows the next group deletes, and then the files
         self._compaction = Compaction(segments)
+        self._newest_snapshot = index.newest_snapshot()
         self._requests = OrderedDict.fromkeys(index.requests())
         self._numbers = itertools.count(index.next_id())
         self._log_bytes = 0  # of the index's log since it was last shortened, about
@@ -128,6 +130,42 @@ class Writer:
                 self._write(group, batch)
                 self._shorten_log()
             yield batch.appended
+
+    def create_snapshot(self, name: str, taken: int) -> Snapshot:
+        """Of what is committed. Raises StoreError (EXISTS, LIMIT)."""
+        with self.exclusive():
+            if self._index.snapshot(name) is not None:
+                raise existing_snapshot(name)
+            if self._index.snapshot_count() >= MAX_SNAPSHOTS:
+                raise too_many_snapshots()
+            with self._breaking():
+                self._index.create_snapshot(name, taken)
+                self._newest_snapshot = self.state.cursor
+            return Snapshot(name, self.state.cursor, taken)
+
+    def delete_snapshot(self, name: str) -> None:
+        """Forget it, and what only it needs. Raises StoreError (NOT_FOUND)."""
+        with self.exclusive():
+            snapshot = self._index.snapshot(name)
+            if snapshot is None:
+                raise unknown_snapshot(name)
+            with self._breaking():
+                living = self._index.delete_snapshot(name, snapshot.cursor)
+                self._newest_snapshot = self._index.newest_snapshot()
+                self._note_living(living)
+
+    @contextmanager
+    def _breaking(self) -> Iterator[None]:
+        """A transaction of its own: after a failure but for room, only a reopened store knows what became of it."""
+        try:
+            yield
+        except StoreError as error:
+            if error.kind is not Kind.NO_SPACE:
+                self._break(error)
+            raise
+        except BaseException:
+            self._break(StoreError(Kind.IO, "a change of a snapshot was interrupted"))
+            raise
 
     def forget_tombstones(self, tombstones: Sequence[tuple[bytes, int]]) -> int:
         """Delete the rows of removed blocks that still have these versions; how many. Raises StoreError."""
@@ -250,6 +288,9 @@ class Writer:
         for number in dead:
             self._living.pop(number, None)
             self._segments.forget(number)
+        self._note_living(living)
+
+    def _note_living(self, living: Mapping[int, int]) -> None:
         self._living.update(living)
         self._empty = {n for n in self._empty | living.keys() if self._living.get(n) == 0}
         self._dead = [number for number in self._empty if number != self._segments.active]
@@ -260,6 +301,8 @@ class Writer:
             load_heads=self._cache.load_heads,
             load=self._cache.load,
             load_small=self._load_small,
+            load_kept=self._index.kept_runs,
+            snapshot=self._newest_snapshot,
             known_request=self._requests.__contains__,
             fence=self._leases.fence,
             living=self._living,

@@ -26,6 +26,7 @@ from ._embedded import SEGMENTS_NAME
 from ._files import SystemFiles
 from ._index import INDEX_NAME, Index, SegmentRow
 from ._lock import LockHolder, StoreLock
+from ._past_rows import KeptRun
 from ._placement import Run
 from ._scrub import children
 from ._segment_format import SEGMENT_HEADER_SIZE
@@ -76,19 +77,26 @@ class _Rebuild:
     def run(self) -> Rebuilt:
         lengths, candidates = self._collect()
         rows: list[tuple[int, ...]] = []
+        kept: list[KeptRun] = []
         stored: list[tuple[int, int]] = []
-        for number, block, removed, inline, signed in self._index.all_heads():
-            if removed or inline:
-                continue
-            found = list(_merged(self._resolve(block, signed, candidates.get(block, []))))
+        for number, block, signed, born in self._index.placed_heads():
+            found = self._place(block, signed, born, candidates)
             self._result.blocks += 1
             rows += [(number, level, *run) for level, run in found]
             stored.append((sum(run.data_size for _, run in found), number))
-            for _, run in found:
-                self._living[run.segment] += run.data_size
+        for block, died, signed, born in self._index.placed_old_heads():
+            found = self._place(block, signed, born, candidates)
+            kept += [KeptRun(block, level, died, run) for level, run in found]
         segments = [SegmentRow(number, length, self._living[number]) for number, length in lengths.items()]
-        self._index.replace_placement(rows, stored, segments)
+        self._index.replace_placement(rows, kept, stored, segments)
         return self._result
+
+    def _place(self, block: bytes, signed: bytes, born: int, candidates: Candidates) -> list[Place]:
+        """The runs of one version. What versions share counts with each: it stays until the last is gone."""
+        places = list(_merged(self._resolve(block, signed, candidates.get(block, []))))
+        for _, run in places:
+            self._living[run.segment] += run.data_size
+        return [(level, run._replace(born=born)) for level, run in places]
 
     def _collect(self) -> tuple[dict[int, int], Candidates]:
         """The whole entries of every segment: their ends, and the runs of each block, the newest last."""
