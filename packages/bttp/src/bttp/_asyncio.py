@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from functools import partial
 from math import inf
 from time import monotonic
 from typing import cast
@@ -17,13 +18,14 @@ from btlib.paths import BlockPath
 from btlib.verification import Decision
 
 from ._core import LinkCore
-from ._events import LinkOpened, Writable
+from ._events import CallReceived, LinkOpened, Writable
 from ._fields import Repeat, encode_fields
 from ._frames import READ_SIZE, Buffer
 from ._link import Link
 from ._peer import Peer
 from ._policy import Policy
-from ._router import Body, Mode, Router, StreamDestination
+from ._router import Answer, Body, Destination, Mode, Request, Router, StreamDestination
+from ._runners import Course, Runner, Runners
 from ._shell import CANCELLED, Work
 from ._stream import Stream, serve_stream
 from ._stream_end import StreamEnd
@@ -37,6 +39,7 @@ ALONE = 4  # calls in a row that were alone, after which the next one does not w
 LINGER = 2.0  # seconds that the last words of a closed link may take to leave
 
 
+_THREAD = Mode.THREAD  # looking a member up costs as much as beginning with a handler
 _of_thread = threading.local()
 
 
@@ -58,7 +61,7 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
         router: Router | None,
         policy: Policy | None,
         workers: Workers | None,
-        tasks: set[asyncio.Task[None]],
+        runners: Runners,
     ) -> None:
         super().__init__(core, admit, router, policy)
         self._loop = asyncio.get_running_loop()
@@ -74,7 +77,7 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
         self._alone = 0  # so many calls in a row had the link to themselves
         self._lingering: asyncio.TimerHandle | None = None  # an ended link's last words are on their way
         self._tasks: dict[int, asyncio.Task[None]] = {}  # by call
-        self._all_tasks = tasks  # the owner's: it ends them
+        self._runners = runners  # the owner's: it ends them
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._gone: asyncio.Future[None] = self._loop.create_future()  # the transport is closed
         self._room: asyncio.Event = asyncio.Event()
@@ -272,15 +275,50 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
             assert self._workers is not None
             self._workers.run(work, self)
             return
-        self._all_tasks.add(self._loop.create_task(self._run(work)))
-
-    async def _run(self, work: Work) -> None:
-        task = cast("asyncio.Task[None]", asyncio.current_task())
-        self._tasks[work.number] = task  # not before: one that is cancelled sooner would never come here
+        if (runner := self._runners.take()) is None:
+            self._runners.start(partial(self._run, work))
+            return
         try:
-            if work.request.cancelled:
-                raise CANCELLED
-            answer = await work.destination.handler(work.request)  # type: ignore[misc]
+            answer: Answer | Course[Answer] = runner.begin(work.destination.handler(work.request))  # type: ignore[arg-type]
+        except (Exception, asyncio.CancelledError) as error:
+            self._finish_failed(work, _as_told(error))
+        else:
+            if isinstance(answer, Course):
+                self._go_on(runner, work, answer)
+            else:
+                self._finish(work, answer)
+
+    def _begin_call(self, event: CallReceived, request: Request, destination: Destination) -> None:
+        """The same, without the books of a handler that runs for a while unless this one does."""
+        if destination.mode is _THREAD or (runner := self._runners.take()) is None:
+            super()._begin_call(event, request, destination)
+            return
+        try:
+            answer: Answer | Course[Answer] = runner.begin(destination.handler(request))  # type: ignore[arg-type]
+            if isinstance(answer, Course):
+                work = Work(request, destination, event.number, 0)
+                self._book(event, work)
+                self._go_on(runner, work, answer)
+            else:
+                self._core.reply(event.number, b"" if answer is None else answer)
+        except (Exception, asyncio.CancelledError) as error:
+            self._finish_failed(Work(request, destination, event.number, 0), _as_told(error))
+
+    def _go_on(self, runner: Runner, work: Work, course: Course[Answer]) -> None:
+        self._tasks[work.number] = runner.task
+        runner.go_on(partial(self._run, work, course))
+
+    async def _run(self, work: Work, course: Course[Answer] | None = None) -> None:
+        """Answer with what the handler returns; `course`: it has begun."""
+        try:
+            if course is not None:
+                answer = await course
+            else:
+                # not before: a task that is cancelled sooner would never come here
+                self._tasks[work.number] = cast("asyncio.Task[None]", asyncio.current_task())
+                if work.request.cancelled:
+                    raise CANCELLED
+                answer = await work.destination.handler(work.request)  # type: ignore[misc]
         except asyncio.CancelledError:
             self._finish_failed(work, CANCELLED)
             raise
@@ -290,7 +328,6 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
             self._finish(work, answer)
         finally:
             self._tasks.pop(work.number, None)
-            self._all_tasks.discard(task)
             self._flush_soon()
 
     def finish_thread(self, work: Work, answer: object, error: BaseException | None) -> None:
@@ -305,9 +342,7 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
         return Stream(self, path, body, deadline)
 
     def _begin_stream(self, stream: StreamEnd, destination: StreamDestination) -> None:
-        task = self._loop.create_task(self._run_stream(cast(Stream, stream), destination))
-        self._all_tasks.add(task)
-        task.add_done_callback(self._all_tasks.discard)
+        self._runners.add(self._loop.create_task(self._run_stream(cast(Stream, stream), destination)))
 
     async def _run_stream(self, stream: Stream, destination: StreamDestination) -> None:
         if destination.mode is Mode.TASK:
@@ -346,3 +381,8 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
         if not self._opened.done():
             self._opened.set_exception(error or ConnectionLostError("the link was closed before it was open"))
             self._opened.exception()  # whoever waits gets it; nobody need
+
+
+def _as_told(error: BaseException) -> BaseException:
+    """What the caller hears of it."""
+    return CANCELLED if isinstance(error, asyncio.CancelledError) else error

@@ -18,6 +18,7 @@ from ._link import Link
 from ._peer import Peer
 from ._policy import Policy
 from ._router import Router
+from ._runners import Runners
 from ._workers import loop_workers
 
 
@@ -31,12 +32,12 @@ async def open_asyncio(
     timeout: float,
 ) -> AsyncIterator[Link]:
     """An open link for as long as the context lasts."""
-    tasks: set[asyncio.Task[None]] = set()
+    runners = Runners(asyncio.get_running_loop())
     workers = None if router is None else loop_workers(ServerLimits().max_workers)
     link: AsyncioLink | None = None
 
     def make_link() -> AsyncioLink:
-        return AsyncioLink(make_core(monotonic()), admit, router, policy, workers, tasks)
+        return AsyncioLink(make_core(monotonic()), admit, router, policy, workers, runners)
 
     try:
         try:
@@ -47,11 +48,10 @@ async def open_asyncio(
             raise too_slow(endpoint, timeout) from None
         yield link
     finally:
-        for task in tasks:
-            task.cancel()
+        runners.cancel()
         if link is not None:
             await link.aclose()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*runners.tasks, return_exceptions=True)
         if workers is not None:
             await asyncio.to_thread(workers.close)
 

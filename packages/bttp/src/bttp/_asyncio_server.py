@@ -16,6 +16,7 @@ from ._events import LinkOpened
 from ._limits import HELD_SECONDS
 from ._peer import Peer
 from ._preface import refusal
+from ._runners import Runners
 from ._server import Server, Setup
 from ._sockets import BACKLOG
 from ._workers import Workers, loop_workers
@@ -25,9 +26,9 @@ from .errors import AuthenticationError, UnreachableError
 class _ServedLink(AsyncioLink):
     """A link that came through the gate of a server."""
 
-    def __init__(self, server: AsyncioServer, core: LinkCore, workers: Workers, tasks: set[asyncio.Task[None]]) -> None:
+    def __init__(self, server: AsyncioServer, core: LinkCore, workers: Workers, runners: Runners) -> None:
         setup = server.setup
-        super().__init__(core, setup.policy.admit, setup.router, setup.policy, workers, tasks)
+        super().__init__(core, setup.policy.admit, setup.router, setup.policy, workers, runners)
         self._server = server
         self._address = ""
         self._entered = self._was_open = False
@@ -82,9 +83,9 @@ class AsyncioServer(Server):
 
     def __init__(self, setup: Setup, sockets: Sequence[socket.socket]) -> None:
         super().__init__(setup, sockets)
-        self._tasks: set[asyncio.Task[None]] = set()
         self._workers = loop_workers(setup.server_limits.max_workers)
         self._loop = asyncio.get_running_loop()
+        self._runners = Runners(self._loop)
         self._timer = self._loop.call_later(HELD_SECONDS, self._look)
 
     def _look(self) -> None:
@@ -93,14 +94,13 @@ class AsyncioServer(Server):
 
     def make_link(self) -> AsyncioLink:
         core = self.setup.core(monotonic())
-        return _ServedLink(self, core, self._workers, self._tasks)
+        return _ServedLink(self, core, self._workers, self._runners)
 
     async def aclose(self) -> None:
         """Close all links, end all handlers."""
         self._timer.cancel()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, *(link.aclose() for link in self.links), return_exceptions=True)
+        self._runners.cancel()
+        await asyncio.gather(*self._runners.tasks, *(link.aclose() for link in self.links), return_exceptions=True)
         await asyncio.to_thread(self._workers.close)
 
 

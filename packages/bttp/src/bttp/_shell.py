@@ -155,8 +155,12 @@ class Shell(StreamShell):
                 self._core.reply(event.number, b"" if answer is None else answer)  # type: ignore[arg-type]
             except Exception as error:  # a handler's fault must not end the link of its caller
                 self._finish_failed(Work(request, destination, event.number, 0), error)
-        elif not self._is_full(event):
-            self._start(event, Work(request, destination, event.number, 0))
+        elif not (self._tally.running and self._is_full(event)):
+            self._begin_call(event, request, destination)
+
+    def _begin_call(self, event: CallReceived, request: Request, destination: Destination) -> None:
+        """Run a handler that may wait."""
+        self._start(event, Work(request, destination, event.number, 0))
 
     def _is_full(self, event: CallReceived) -> bool:
         """Whether too many handlers run already; then the call was answered."""
@@ -167,11 +171,15 @@ class Shell(StreamShell):
 
     def _start(self, event: CallReceived, work: Work) -> None:
         """Begin with a call that does not run inline."""
+        self._book(event, work)
+        self._begin(work)
+
+    def _book(self, event: CallReceived, work: Work) -> None:
+        """From now on this handler counts among those that run, and can be stopped."""
         self._handler_begins()
         work.begun = True
         self._core.hold(event)
         self._working[event.number] = work
-        self._begin(work)
 
     def _on_extended_call(
         self, event: CallReceived, fields: Fields, request: Request, destination: Destination
