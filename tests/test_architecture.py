@@ -117,6 +117,7 @@ SHELLS: dict[str, list[str]] = {
         "_metrics.py",
         "_reconnecting.py",
         "_renewing.py",
+        "_runners.py",
         "_server.py",
         "_shell*.py",
         "_sockets.py",
