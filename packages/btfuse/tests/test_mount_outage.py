@@ -33,6 +33,7 @@ class Machine(Protocol):
     domain: Domain
 
     def environment(self, **changes: str) -> dict[str, str]: ...
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]: ...
     def foreground(
         self, *words: str, at: Path | None = None, **changes: str
     ) -> AbstractContextManager[subprocess.Popen[str]]: ...
@@ -215,3 +216,51 @@ def test_what_is_left_when_a_mount_ends_without_its_server_is_kept(
     ((_, kept),) = kept_in(machine.domain.data / RECOVERED)
     assert msgspec.structs.asdict(kept)["files"] == 1
     assert (Path(kept.directory or "") / "d/file").read_bytes() == b"second"
+
+
+@pytest.mark.parametrize("mode", ["", "thin"])
+def test_an_unmount_does_not_wait_for_a_server_that_is_away(
+    mount: Mount, daemon: Daemon, machine: Machine, processes: Processes, mode: str
+) -> None:
+    path = mount("m", "hard", *([mode] if mode else []))
+    (path / "file").write_bytes(b"content")
+    daemon.kill()
+    done = machine.run("-u", str(path))  # for thirty seconds at the most
+    assert done.returncode == 0, done.stderr
+    assert processes[path].wait(PATIENCE) == 0
+
+
+def test_an_unmount_without_the_server_says_where_it_keeps_what_is_not_saved(
+    mount: Mount, daemon: Daemon, machine: Machine
+) -> None:
+    path = mount("m", "hard", "lazy_close", "commit=3600")
+    (path / "file").write_bytes(b"first")
+    sync(path / "file")
+    (path / "file").write_bytes(b"second")
+    daemon.kill()
+    done = machine.run("-u", str(path))
+    assert done.returncode == 1
+    ((_, kept),) = kept_in(machine.domain.data / RECOVERED)
+    assert f"1 changed objects are kept in {kept.directory}" in done.stderr
+    assert (Path(kept.directory or "") / "file").read_bytes() == b"second"
+
+
+def test_a_mount_in_which_a_program_waits_is_busy_and_ends_by_force(
+    mount: Mount, daemon: Daemon, machine: Machine, processes: Processes
+) -> None:
+    path = mount("m", "hard", "lazy_close", "commit=3600")
+    (path / "file").write_bytes(b"first")
+    sync(path / "file")
+    (path / "file").write_bytes(b"second")
+    daemon.kill()
+    script = "import sys; open(sys.argv[1], 'w')"
+    with subprocess.Popen([sys.executable, "-c", script, str(path / "new")], stderr=subprocess.DEVNULL) as waiting:
+        until(lambda: is_waiting(waiting.pid))
+        done = machine.run("-u", str(path))
+        assert done.returncode == 7
+        assert f"kill {processes[path].pid}, or: umount -f {path}" in done.stderr
+        subprocess.run(["umount", "-f", str(path)], check=False, capture_output=True)
+        assert waiting.wait(PATIENCE) != 0
+    assert processes[path].wait(PATIENCE) != 0
+    ((_, kept),) = kept_in(machine.domain.data / RECOVERED)
+    assert (Path(kept.directory or "") / "file").read_bytes() == b"second"

@@ -32,8 +32,6 @@ _STATFS_UNIT = 4096
 #: What programs of this user may keep. `security.` has no effect on a mount that is always `nosuid`, and the kernel
 #: would ask for it all the time; `system.` is the kernel's own (access control lists, which are not enforced here).
 _NAMESPACES = ("user.", "trusted.")
-#: Of the mount's root: the process that serves it, so that an unmount can wait for its end.
-PID_ATTRIBUTE = "user.btfuse.pid"
 
 _MODE, _UID, _GID, _SIZE = int(SetAttr.MODE), int(SetAttr.UID), int(SetAttr.GID), int(SetAttr.SIZE)
 _ATIME, _MTIME = int(SetAttr.ATIME), int(SetAttr.MTIME)
@@ -132,8 +130,6 @@ class ObjectAttributes:
         room, _ = GETXATTR_IN.unpack_from(buffer, BODY)
         name = self._context.name(head, buffer, GETXATTR_IN.size)
         inode = self._context.inode(head)
-        if name == PID_ATTRIBUTE and inode == self._context.nodes.root:
-            return _fit(str(os.getpid()).encode(), room)
         _check_namespace(name, errno.ENODATA)
         return _fit(self._provider.getxattr(inode, name), room)
 

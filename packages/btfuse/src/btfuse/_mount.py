@@ -11,6 +11,7 @@ import contextlib
 import gc
 import logging
 import os
+import select
 import signal
 import threading
 from collections.abc import Callable, Sequence
@@ -25,8 +26,9 @@ from ._context import Context, Settings
 from ._directories import Directories
 from ._errors import FuseError
 from ._files import ExclusiveFiles, Files
+from ._last_word import LastWord
 from ._locks import Locks
-from ._mountpoint import raise_readahead, unmount
+from ._mountpoint import find_mount, raise_readahead, unmount
 from ._namespace import Namespace
 from ._protocol import INVALIDATE_INODE_OUT, NOTIFY_INVALIDATE_INODE, ROOT_NODE
 from ._session import MAX_READAHEAD, Session
@@ -39,6 +41,8 @@ STOP_SECONDS = 2.0
 #: What a file system keeps in memory hardly ever holds itself in a cycle. With Python's own thresholds the collector
 #: walks over all of it for every few hundred files that are made, which is a tenth of their cost.
 _COLLECT = (20_000, 20, 20)
+#: How often a mount with a server looks whether the kernel still has it, for a user who waits for its end.
+END_SECONDS = 1.0
 #: How often a shared mount asks which objects others have changed. The kernel forgets after a second by itself.
 CHANGES_SECONDS = 0.25
 
@@ -58,17 +62,20 @@ def run_mount(
     """
     stop = _catch_stop_signals()
     gc.set_threshold(*_COLLECT)
-    try:
-        descriptor = binding.mount(settings.mountpoint, options)
+    with LastWord() as word:
         try:
-            _serve(provider, descriptor, settings, threads, ready, stop)
-        except BaseException:
-            _detach(settings.mountpoint)
-            raise
+            descriptor = binding.mount(settings.mountpoint, options)
+            try:
+                if (entry := find_mount(settings.mountpoint)) is not None:
+                    word.listen(entry.device)
+                _serve(provider, descriptor, settings, threads, ready, stop)
+            except BaseException:
+                _detach(settings.mountpoint)
+                raise
+            finally:
+                os.close(descriptor)
         finally:
-            os.close(descriptor)
-    finally:
-        provider.shutdown()
+            provider.shutdown()
 
 
 def _serve(
@@ -86,6 +93,7 @@ def _serve(
     ]
     if settings.shared:
         tasks.append(_task(_forget_changes, provider, session, ended))
+        tasks.append(_task(_wait_for_end, descriptor, ended))
     for task in tasks:
         task.start()
     try:
@@ -162,6 +170,23 @@ def _wait_for_signal(stop: int, mountpoint: str, ended: threading.Event) -> None
     except BlocktreeError:
         log.warning("files are open below %s: they are cut off", mountpoint)
         _detach(mountpoint)
+    _end_soon(ended)
+
+
+def _wait_for_end(descriptor: int, ended: threading.Event) -> None:
+    """The mount may be gone (`umount -f`, `umount -l`) while each thread waits for a server, so that none hears of it.
+
+    Looks now and then: who waits for an error alone is woken by every request.
+    """
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    while not ended.wait(END_SECONDS):
+        if poll.poll(0):
+            _end_soon(ended)
+            return
+
+
+def _end_soon(ended: threading.Event) -> None:
     if not ended.wait(STOP_SECONDS):
         _cut_off.set()
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)

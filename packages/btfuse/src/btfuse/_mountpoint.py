@@ -11,18 +11,16 @@ import ctypes
 import errno
 import os
 import re
-import select
 import shutil
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 from btlib.kinds import Kind
 
-from ._attributes import PID_ATTRIBUTE
 from ._errors import FuseError
+from ._last_word import daemon_of
 
 FILE_SYSTEM = "fuse.btfuse"
 _MOUNTINFO = Path("/proc/self/mountinfo")
@@ -42,6 +40,7 @@ class MountEntry:
     mountpoint: str
     kind: str
     source: str
+    owner: int | None = None  #: the user who made it, where its file system says so
 
 
 def mounts() -> list[MountEntry]:
@@ -56,8 +55,15 @@ def parse_mounts(text: str) -> list[MountEntry]:
         left, dash, right = line.partition(" - ")
         fields, rest = left.split(" "), right.split(" ")
         if dash and len(fields) >= 6 and len(rest) >= 2:
+            owner = re.search(r"(?:^|,)user_id=(\d+)", rest[2]) if len(rest) > 2 else None
             entries.append(
-                MountEntry(device=fields[2], mountpoint=_unescape(fields[4]), kind=rest[0], source=_unescape(rest[1]))
+                MountEntry(
+                    device=fields[2],
+                    mountpoint=_unescape(fields[4]),
+                    kind=rest[0],
+                    source=_unescape(rest[1]),
+                    owner=int(owner[1]) if owner else None,
+                )
             )
     return entries
 
@@ -189,36 +195,45 @@ def find_fusermount() -> str | None:
 
 
 def unmount_and_wait(mountpoint: str, *, seconds: float = 60.0) -> None:
-    """Unmount, and return when the daemon behind it has committed everything and ended. Raises FuseError."""
-    place = _absolute(mountpoint)
+    """Unmount, and return when the process behind it has committed everything and ended.
+
+    Does not touch the mount, which may wait for a server that is away. Raises FuseError, also for what could not be
+    committed: it says where that is kept.
+    """
+    place = _mounted_place(mountpoint)
     entry = find_mount(place)
     if entry is None or entry.kind != FILE_SYSTEM:
         raise FuseError(
             f"nothing of btfuse is mounted at {place}", kind=Kind.NOT_FOUND, hint="see: findmnt -t fuse.btfuse"
         )
-    with _daemon_of(place) as daemon:
-        unmount(place)
-        if daemon is not None and not select.select([daemon], [], [], seconds)[0]:
-            raise FuseError(
-                f"{place} is unmounted, but its daemon has not ended within {seconds:.0f} s",
-                kind=Kind.DEADLINE,
-                hint="see its log: journalctl -t btfuse",
-            )
+    with daemon_of(entry.device, entry.owner) as daemon:
+        try:
+            unmount(place)
+        except FuseError as error:
+            if daemon is None:
+                raise
+            hint = f"{error.hint}; to cut them off: kill {daemon.pid}, or: umount -f {place}"
+            raise FuseError(error.message, kind=error.kind, hint=hint) from error
+        if daemon is not None:
+            _hear(place, daemon.wait(seconds), seconds)
 
 
-@contextlib.contextmanager
-def _daemon_of(mountpoint: str) -> Iterator[int | None]:
-    """A descriptor that becomes readable when the daemon ends; None for a stale mount."""
-    try:
-        pid = int(os.getxattr(mountpoint, PID_ATTRIBUTE))
-        descriptor = os.pidfd_open(pid)
-    except (OSError, ValueError):
-        yield None
-        return
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+def _hear(place: str, said: str | None, seconds: float) -> None:
+    if said is None:
+        raise FuseError(
+            f"{place} is unmounted, but its process has not ended within {seconds:.0f} s",
+            kind=Kind.DEADLINE,
+            hint="see its log: journalctl -t btfuse",
+        )
+    if said:
+        raise FuseError(f"{place} is unmounted, but not everything is committed: {said}", kind=Kind.IO)
+
+
+def _mounted_place(text: str) -> str:
+    """The absolute path of a mount, without asking what is mounted there where that can be avoided."""
+    path = Path(text).absolute()
+    place = str(path.parent.resolve() / path.name)
+    return place if find_mount(place) is not None else _absolute(text)
 
 
 def raise_readahead(mountpoint: str, kibibytes: int) -> None:

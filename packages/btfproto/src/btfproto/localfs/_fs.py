@@ -129,8 +129,7 @@ class LocalFs(Rescuing):
             self.sync()
         except FsError as error:
             self.finish_rescues()
-            self.keep_uncommitted(error)
-            raise
+            raise self.keep_uncommitted(error) from error
         finally:
             self.abandon()
 

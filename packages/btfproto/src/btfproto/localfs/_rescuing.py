@@ -57,14 +57,17 @@ class Rescuing(Lease):
         for thread in list(self._rescuers):
             thread.join()
 
-    def keep_uncommitted(self, error: FsError) -> None:
-        """What is not committed when this file system ends, which `error` tells. Never with the lock held."""
+    def keep_uncommitted(self, error: FsError) -> FsError:
+        """What is not committed when this file system ends, which `error` tells: the same error with where it is.
+
+        Never with the lock held.
+        """
         with self.mutex:
             pending = [] if self.pending is None else [member.inode for member in self.pending.members]
             changed = {inode.number: inode for inode in [*pending, *self.dirty.values()]}
             rescues = collect(changed.values(), self.attached, set())
-        for rescue in rescues:
-            self._keep_here(rescue, error, told=True)
+        places = [self._keep_here(rescue, error, told=True) for rescue in rescues]
+        return FsError(error.kind, "; ".join([error.message, *places]), "see: bt status" if places else error.hint)
 
     def _rescue(self, rescue: Rescue, lost: FsError) -> None:
         for attempt in range(TRIES):
@@ -83,8 +86,8 @@ class Rescuing(Lease):
                 self._stamps.discard(name)
         self._keep_here(rescue, lost)
 
-    def _keep_here(self, rescue: Rescue, lost: FsError, *, told: bool = False) -> None:
-        """`told`: whoever called gets the error, so that the log need not say it of what cannot be kept."""
+    def _keep_here(self, rescue: Rescue, lost: FsError, *, told: bool = False) -> str:
+        """What became of it. `told`: whoever called says so, so that the log need not say it of what cannot be kept."""
         name = self._new_name()
         try:
             place = self._keeper.keep(name, rescue.objects, self._base_of)
@@ -92,8 +95,9 @@ class Rescuing(Lease):
             if not told:
                 count, place = rescue.count, rescue.place or "/"
                 log.error("%d changed objects in %s are lost: %s; %s", count, place, lost.message, error)
-            return
+            return f"{rescue.count} changed objects in {rescue.place or '/'} are lost: {error}"
         self._report_kept(rescue, lost, name, directory=place)
+        return f"{rescue.count} changed objects are kept in {place}"
 
     def _report_kept(
         self, rescue: Rescue, lost: FsError, name: str, *, tree: str | None = None, directory: str | None = None

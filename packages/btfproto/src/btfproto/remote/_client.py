@@ -43,6 +43,7 @@ from ._link import FsSession, SessionLostError
 from ._memory import KEPT_FLAGS, Handles, OpenHandle, bad_handle, lost
 from ._places import Places
 
+AWAY = (Kind.UNREACHABLE, Kind.DEADLINE)  #: the server cannot be told of an end; its session runs out by itself
 RENEWALS = 3  #: how often a call survives a server that starts anew while it is under way
 FORGET_BATCH = 256  #: inodes told at once that the kernel forgot; a message each would double the traffic of `rm -r`
 
@@ -268,6 +269,9 @@ class FsClient:
         except SessionLostError:
             if self._handles.any_dirty:
                 raise lost() from None
+        except FsError as error:
+            if error.kind not in AWAY or self._handles.any_dirty:
+                raise
         finally:
             self._feed.join()
 
