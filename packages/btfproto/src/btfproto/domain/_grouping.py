@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from btlib.errors import CapabilityError, IntegrityError
+from btlib.errors import CapabilityError, IntegrityError, SealError
 from btlib.groups import (
     GROUP_ID_SIZE,
     GroupMember,
@@ -93,7 +93,7 @@ class GroupKeeper:
         for one in found:
             try:
                 groups.append(open_as_manager(self.identity.opener, one.membership))
-            except (CapabilityError, IntegrityError):
+            except (CapabilityError, SealError):
                 continue
         return groups
 
@@ -313,5 +313,5 @@ class _as_fs_errors:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (IntegrityError, CapabilityError)) and not isinstance(error, FsError):
+        if isinstance(error, (IntegrityError, CapabilityError, SealError)):
             raise FsError(error.kind, error.message, error.hint) from error

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 from btlib.block import Header, derive_block_id
-from btlib.errors import BlocktreeError, CapabilityError, IntegrityError
+from btlib.errors import BlocktreeError, CapabilityError, IntegrityError, SignatureError
 from btlib.groups import GROUP_LIMITS, GroupId, Membership, membership_fault
 from btlib.kinds import Kind
 from btlib.labels import Label
@@ -68,14 +68,19 @@ def groups_of_block(principal: Principal) -> bytes:
 def check_membership(membership: Membership, header: Header, scope: bytes) -> None:
     """Whether a membership may stand under this header; `scope` is the root scope.
 
-    Raises IntegrityError, SignatureError, CapabilityError.
+    Raises IntegrityError, CapabilityError.
     """
     terms = membership.terms
     if terms.format != FORMAT:
         raise IntegrityError(f"the group is of format {terms.format}, not {FORMAT}", kind=Kind.NOT_SUPPORTED)
     if (header.block, header.scope, header.version) != (group_block(terms.group), scope, terms.version):
         raise IntegrityError(f"the membership of the group {membership.principal} stands in the wrong place or version")
-    membership.check()
+    try:
+        membership.check()
+    except SignatureError as error:
+        raise IntegrityError(
+            f"the membership of the group {membership.principal} is forged: {error.message}"
+        ) from error
 
 
 def check_membership_change(old: Membership, new: Membership) -> None:
@@ -101,7 +106,7 @@ def decode_groups_of(content: bytes) -> GroupsOf | None:
 
 
 def read_group(reader: DomainReader, group: bytes) -> GroupFound | None:
-    """The verified membership of a group; None where there is none. Raises IntegrityError, SignatureError, FsError."""
+    """The verified membership of a group; None where there is none. Raises IntegrityError, FsError."""
     head = reader.head(group_block(group))
     if head is None or head.removed:
         return None
