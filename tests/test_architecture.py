@@ -138,6 +138,7 @@ SHELLS: dict[str, list[str]] = {
         "_life.py",
         "_loops.py",
         "_pool.py",
+        "_providers.py",
         "_publishing.py",
         "_runtime.py",
         "_starter.py",

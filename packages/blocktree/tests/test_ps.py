@@ -15,6 +15,8 @@ import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from btlib.home import Home
 from btrun import Actor, Ask, Runtime, handle
+from btrun.leases import MemoryLeases
+from btrun.services import Single
 
 from .conftest import PASSPHRASE, Machine
 
@@ -33,6 +35,14 @@ class Counter(Actor):
     def add(self, message: Add) -> int:
         self.total += message.amount
         return self.total
+
+
+class Fenced(Counter):
+    """The only one."""
+
+    def __init__(self, fence: int) -> None:
+        super().__init__()
+        self.fence = fence
 
 
 class Program:
@@ -102,6 +112,40 @@ def test_programs_get_a_document(nas: Machine, program: Program) -> None:
     assert (found["dead_letters"], found["left_off"], found["blocked"]) == (0, 0, [])
 
 
+def test_services_are_listed_with_their_workers_and_fence(nas: Machine, program: Program) -> None:
+    async def offer() -> None:
+        runtime = program.runtime
+        runtime.service("adding", Counter, workers=3)
+        runtime.service("ledger", Fenced, single=Single(MemoryLeases(anyio.current_time)))
+        await runtime.ref("ledger").call(Add(1))
+
+    program.portal.call(offer)
+    rows = [line.split() for line in ps(nas, program).splitlines()[1:3]]
+    assert rows[0] == ["adding", "Counter", "idle", "0", "0", "of", "3", "workers"]
+    assert rows[1] == ["ledger", "Fenced", "active", "0", "1", "of", "1", "workers,", "fence", "1"]
+    services = nas("ps", "home:/hosts/nas/app", "ledger", "--at", program.endpoint, "--json").document["services"]
+    assert isinstance(services, list)
+    assert [(view["name"], view["workers"], view["fence"]) for view in services] == [("ledger", 1, 1)]
+
+
+def test_messages_that_reached_nobody_are_shown_with_the_reason(nas: Machine, program: Program) -> None:
+    async def lose() -> None:
+        counter, one = program.runtime.ref("counter"), program.runtime.ref("pool/one")
+        counter.stop()
+        await counter.wait_down()
+        counter.send(Add(77))
+        one.kill()
+        one.send(Add(1))
+
+    program.portal.call(lose)
+    assert "2 dead letters, messages that reached nobody: bt ps --dead-letters" in ps(nas, program)
+    assert ps(nas, program, "counter", "--dead-letters") == "counter  Add  the actor ended: it was stopped\n"
+    assert len(ps(nas, program, "--dead-letters").splitlines()) == 2
+    letters = nas("ps", "home:/hosts/nas/app", "--at", program.endpoint, "--json").document["letters"]
+    assert isinstance(letters, list)
+    assert (letters[0]["message"], letters[0]["why"]) == ("Add", "the actor ended: it was stopped")
+
+
 @pytest.mark.parametrize("how", ["--stop", "--drain", "--kill"])
 def test_an_actor_is_made_to_end(nas: Machine, program: Program, how: str) -> None:
     assert ps(nas, program, "pool/one", how) == ""
@@ -149,6 +193,8 @@ def test_a_trace_ends_with_ctrl_c_and_the_program_forgets_the_follower(nas: Mach
         (("--stop",), "--stop needs the NAME of an actor"),
         (("counter", "--stop", "--kill"), "exclude each other"),
         (("counter", "--trace", "--drain"), "exclude each other"),
+        (("--blocked", "--dead-letters"), "give one of them"),
+        (("--trace", "--dead-letters"), "give one of them"),
         (("--count", "3"), "--count is for --trace"),
         (("--trace", "--json"), "say when it ends: --count N"),
     ],

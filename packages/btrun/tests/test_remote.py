@@ -271,6 +271,8 @@ def test_sends_to_nobody_are_dead_letters_where_it_is_known() -> None:
         sim["a"].at(sim.path("c").child("nobody")).send(Add(1))
         await anyio.sleep(1)
         assert (sim["a"].dead_letters.count, sim["b"].dead_letters.count) == (1, 1)
+        for name in "ab":
+            assert [letter.message for letter in sim[name].inspect().letters] == ["Add"]
 
     simulate(main, seed=8)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import anyio
 import pytest
-from btrun import Actor, Ask, Ref, RunError, Runtime, UnavailableError, handle
+from btrun import Actor, Ask, Mailbox, MailboxFullError, Ref, RunError, Runtime, UnavailableError, handle
 from btrun.errors import NotHereError
 from btrun.leases import Lease, MemoryLeases
 from btrun.services import Providers, Single
@@ -91,6 +91,35 @@ class Leader(Actor):
             self.active.discard(self.fence)
         self.place.append(self.fence)
         return self.fence
+
+
+def test_what_waits_for_a_lease_is_bounded_like_a_mailbox(run: Run) -> None:
+    class Small(Leader):
+        mailbox = Mailbox(limit=3)
+
+    class Never:
+        """A granter that does not answer."""
+
+        async def acquire(self, key: bytes, holder: bytes, seconds: float) -> Lease | None:
+            await anyio.sleep(60)
+            raise UnavailableError("nobody answers")
+
+        async def release(self, key: bytes, holder: bytes) -> None:
+            raise AssertionError("nothing was held")
+
+    async def main() -> None:
+        async with Runtime() as rt:
+            service = rt.service("leader", Small, [], set(), single=Single(Never()))
+            for _ in range(3):
+                assert rt.ref("leader").send(Who())
+            with pytest.raises(MailboxFullError, match="3 messages for local:/leader wait until it has its lease"):
+                rt.ref("leader").send(Who())
+            assert service.waiting == 3
+            await anyio.sleep(200)
+            assert rt.dead_letters.count == 3
+            assert "cannot get its lease here" in rt.inspect().letters[0].why
+
+    run(main)
 
 
 class Cut:

@@ -55,11 +55,12 @@ class RemoteTarget:
     def __init__(self, runtime: Runtime, ref: Ref) -> None:
         self._runtime = runtime
         self._ref = ref
+        self._path, self._carriers = ref.path, runtime.carriers
         self._outbox: deque[bytes] = deque()  # sends that wait for room in the link, in order
         self._sending = False
         self._ways: dict[type, Way] = {}
         self._known: Carrier | None = None
-        self._version = -1
+        self._version = -1  # that of the carriers when `_known` was found: it changes whenever one closes
 
     def send(self, message: object) -> bool:
         """See Ref.send."""
@@ -90,12 +91,12 @@ class RemoteTarget:
         size = len(body)
         request = head + (wire.LENGTHS[size] + body if size < wire.SHORT else wire.body_of(body))
         try:  # as `_ask`, without one more coroutine
-            carrier = self._carrier()
+            carrier = self._known if self._version == self._carriers.version else self._carrier()
             while self._outbox:
                 await self._runtime.loop.pause()
-            reply = await carrier.call(self._ref.path, request, timeout=timeout)  # type: ignore[arg-type]
+            reply = await carrier.call(self._path, request, timeout=timeout)  # type: ignore[arg-type, union-attr]
         except BttpError as error:
-            if (told := _as_of_actors(error, self._ref.path, timeout)) is None:  # type: ignore[arg-type]
+            if (told := _as_of_actors(error, self._path, timeout)) is None:  # type: ignore[arg-type]
                 raise
             raise told from error
         return way.answer.read(reply)
@@ -168,9 +169,8 @@ class RemoteTarget:
             raise told from error
 
     def _carrier(self) -> Carrier:
-        carriers = self._runtime.carriers
-        if self._version != carriers.version or self._known is None or self._known.closed:
-            self._known, self._version = _carrier_to(self._runtime, self._ref.path), carriers.version
+        if self._version != self._carriers.version or self._known is None:
+            self._known, self._version = _carrier_to(self._runtime, self._path), self._carriers.version
         return self._known
 
     def _request(self, verb: wire.Verb, message: object = None) -> bytes:

@@ -172,13 +172,17 @@ class Runtime(Supervisor):
         return cell.ref
 
     def inspect(self, below: str = "", most: int | None = None) -> Inspection:
-        """What lives here (at the name `below`, or below it), `most` actors of it, and who waits for whom.
+        """What lives here (at the name `below`, or below it), `most` actors of it, who waits for whom, and what
+        reached nobody.
 
         Other processes see the same with `btrun.inspector`, and people with `bt ps`: whoever may execute at
         `<path>/.bt/inspect`.
         """
         meant = [cell for name, cell in self._cells.items() if is_below(name, below)]
-        return inspect_runtime(self, meant, len(meant) if most is None else most)
+        services = [service for name, service in self._services.items() if is_below(name, below)]
+        place = f"{self.prefix}/{below}" if below else ""
+        letters = [letter for letter in self.dead_letters.last if is_below(letter.path, place)]
+        return inspect_runtime(self, meant, services, letters, len(meant) if most is None else most)
 
     def trace(self, listener: Callable[[Trace], None] | None) -> None:
         """Call it with each message that was handled; None ends that. It must neither block nor raise.
@@ -297,7 +301,9 @@ class Runtime(Supervisor):
     def find(self, name: str, incarnation: int) -> Cell | None:
         """The living actor of this name, if it is the one that is meant."""
         cell = self._cells.get(name)
-        return cell if cell is not None and incarnation in (ANYBODY, cell.incarnation) else None
+        if cell is not None and (incarnation == ANYBODY or incarnation == cell.incarnation):  # noqa: PLR1714 - no tuple
+            return cell
+        return None
 
     def check_open(self) -> None:
         """Raises UsageError outside of the context."""

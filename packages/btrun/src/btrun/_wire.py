@@ -244,9 +244,11 @@ class AnswerType:
         if self._encode is None:
             return _NO_ANSWER
         try:
-            return _ANSWERED + body_of(self._encode(value))
+            body = self._encode(value)
         except SerdeError as error:
             raise DeclarationError(f"the answer to {self._message.__name__} cannot be encoded: {error}") from error
+        size = len(body)
+        return _SHORT_ANSWERS[size] + body if size < SHORT else _ANSWERED + body_of(body)
 
     def read(self, reply: memoryview) -> object:
         """The answer in a reply. Raises what the handler raised, and SerdeError."""
@@ -318,3 +320,4 @@ SHORT = 253  # below it a length is one byte
 LENGTHS = tuple(bytes([size]) for size in range(SHORT))
 _NO_ANSWER = encode_reply(Answered(memoryview(b"")))
 _ANSWERED = _NO_ANSWER[:1]  # the tag; the body is the last field
+_SHORT_ANSWERS = tuple(_ANSWERED + length for length in LENGTHS)

@@ -1,4 +1,7 @@
-"""Messages that reached nobody: counted, the last ones kept to look at, told to the log with restraint."""
+"""Messages that reached nobody: counted, the last ones kept to look at, told to the log with restraint.
+
+`bt ps --dead-letters` shows the last ones of a running program.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 rt.inspect().actors        state, mailbox depth, how long busy, counters of every actor
 rt.inspect().blocked       who waits for whom, for how long: where a program hangs
+rt.inspect().services      which are offered, with how many workers, under which fence
+rt.inspect().letters       the last dead letters: to whom, of which class, and why nobody has them
 rt.trace(print)            each message as it is handled
 
 `btrun.inspector` does the same from another process.
@@ -21,11 +23,14 @@ from ._cell import Cell
 from ._doors import Door
 from ._states import State
 from ._traces import Trace
+from ._wire import Request, decode_request
+from .dead_letters import DeadLetter
 
 if TYPE_CHECKING:
     from ._runtime import Runtime
+    from .services import Service
 
-__all__ = ["ActorView", "BlockedCall", "Inspection", "Trace", "inspect_runtime"]
+__all__ = ["ActorView", "BlockedCall", "Inspection", "LetterView", "ServiceView", "Trace", "inspect_runtime"]
 
 
 class ActorView(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +62,26 @@ class BlockedCall(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.caller or 'outside'} waits {self.seconds:.1f} s for {self.target}, {where}: {self.message}"
 
 
+class ServiceView(msgspec.Struct, frozen=True, kw_only=True):
+    """One service. Its workers are actors, too."""
+
+    path: str
+    kind: str  #: the class of its workers
+    state: str  #: `idle` without workers, `active`, `handed over` once it takes no new messages
+    workers: U64
+    most: U64  #: workers that it may have
+    waiting: U64  #: messages in their mailboxes, and those that wait for the lease
+    fence: U64 | None = None  #: of the lease that it holds; None where it holds none
+
+
+class LetterView(msgspec.Struct, frozen=True, kw_only=True):
+    """One message that reached nobody. What is in it is not told."""
+
+    path: str  #: to whom
+    message: str  #: its class
+    why: str
+
+
 class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     """A runtime at one moment."""
 
@@ -66,13 +91,17 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     workers: U64  #: tasks that run actors now, or are parked to do so
     timers: U64  #: that are set; an actor has one for the deadlines of all calls to it
     left_off: U64 = 0  #: actors that are not listed, because there are more than were asked for
+    services: tuple[ServiceView, ...] = ()
+    letters: tuple[LetterView, ...] = ()  #: the last dead letters, the newest last
 
 
 encode_inspection = Encoder(Inspection).encode
 decode_inspection = Decoder(Inspection).decode
 
 
-def inspect_runtime(runtime: Runtime, cells: Sequence[Cell], most: int) -> Inspection:
+def inspect_runtime(
+    runtime: Runtime, cells: Sequence[Cell], services: Sequence[Service], letters: Sequence[DeadLetter], most: int
+) -> Inspection:
     """See Runtime.inspect."""
     now = runtime.loop.now()
     calls = {id(call): call for call in _calls(cells)}
@@ -85,6 +114,8 @@ def inspect_runtime(runtime: Runtime, cells: Sequence[Cell], most: int) -> Inspe
         workers=len(runtime.pool),
         timers=len(runtime.loop),
         left_off=left_off,
+        services=tuple(_service(service) for service in services),
+        letters=tuple(_letter(letter) for letter in letters),
     )
 
 
@@ -108,6 +139,27 @@ def _view(cell: Cell, now: float, doors: Sequence[Door]) -> ActorView:
         restarts=cell.restarts,
         figures=_figures(cell, doors),
     )
+
+
+def _service(service: Service) -> ServiceView:
+    workers = service.active
+    return ServiceView(
+        path=service.path,
+        kind=service.actor_class.__name__,
+        state="handed over" if service.draining else "active" if workers else "idle",
+        workers=workers,
+        most=service.limit,
+        waiting=service.waiting,
+        fence=None if service.lease is None else service.lease.fence,
+    )
+
+
+def _letter(letter: DeadLetter) -> LetterView:
+    message = letter.message
+    if isinstance(message, bytes):  # it waited for a link
+        message = decode_request(message)
+    name = type(message).__name__ if not isinstance(message, Request) else message.name or message.verb.name.lower()
+    return LetterView(path=letter.path, message=name, why=letter.why)
 
 
 def _figures(cell: Cell, doors: Sequence[Door]) -> dict[str, int]:

@@ -27,7 +27,7 @@ from ._states import State
 from ._supervision import Restart, Supervision
 from ._timers import Timer
 from .actor import Actor
-from .errors import NotHereError, UsageError
+from .errors import MailboxFullError, NotHereError, UsageError
 from .leases import Lease, Leases, service_key
 from .reasons import Down
 from .refs import UNSET, Unset
@@ -70,7 +70,7 @@ class Service:
         self.lease: Lease | None = None
         self._runtime = runtime
         self._arguments = arguments
-        self._limit = 1 if single is not None else workers
+        self.limit = 1 if single is not None else workers
         self._idle = idle
         self._single = single
         self._branch = runtime.supervisor(name, supervision)
@@ -80,7 +80,7 @@ class Service:
         self._renewal: Timer | None = None
         self._expiry: Timer | None = None
         self._outbox: deque[object] = deque()
-        self._draining = False
+        self.draining = False
         self._turn = anyio.Lock()
         self._key = service_key(name)
         self._holder = hashlib.sha256(f"{runtime.prefix} {runtime.next_incarnation()}".encode()).digest()[:16]
@@ -94,12 +94,22 @@ class Service:
         """How many workers live."""
         return len(self._living())
 
+    @property
+    def waiting(self) -> int:
+        """Messages that no handler is at."""
+        return len(self._outbox) + sum(len(cell.mailbox) for cell in self._living())
+
     # --- as a target
 
     def send(self, message: object) -> bool:
         """See Ref.send. For a single service the message waits until it is known who may be active."""
         if self._single is None:
             return self._pick().send(message)
+        if len(self._outbox) >= (limit := self.actor_class.mailbox.limit):
+            raise MailboxFullError(
+                f"{limit} messages for {self.path} wait until it has its lease",
+                hint="call instead, or raise the limit: Mailbox(limit=…)",
+            )
         self._outbox.append(message)
         if len(self._outbox) == 1:
             self._runtime.start_task(self._flush)
@@ -136,7 +146,7 @@ class Service:
 
     async def drain(self) -> None:
         """Take no new messages, finish those that wait, and give the lease back: another runtime takes over at once."""
-        self._draining = True
+        self.draining = True
         for cell in self._living():
             cell.stop(drain=True)
             await cell.wait_halted()
@@ -151,11 +161,11 @@ class Service:
 
     def _pick(self) -> Cell:
         """The least loaded worker; a new one if all are busy and there may be more."""
-        if self._draining:
+        if self.draining:
             raise NotHereError(f"{self.path} is being handed over", hint="ask another provider")
         living = self._living()
         best = min(living, key=_load, default=None)
-        if best is None or (_load(best) and len(living) < self._limit):
+        if best is None or (_load(best) and len(living) < self.limit):
             best = self._start()
         return best
 

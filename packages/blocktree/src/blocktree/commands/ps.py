@@ -16,7 +16,7 @@ import typer
 from btfproto.errors import FsError
 from btfproto.opening import connect_at
 from btlib.paths import BlockPath
-from btrun.inspection import ActorView, BlockedCall, Inspection
+from btrun.inspection import ActorView, BlockedCall, Inspection, ServiceView
 from btrun.inspector import Handled, How, Inspector
 from msgspec.structs import asdict
 
@@ -47,6 +47,9 @@ Stop = Annotated[bool, typer.Option("--stop", help="Let NAME end after the messa
 Drain = Annotated[bool, typer.Option("--drain", help="The same, after all messages that wait for it.")]
 Kill = Annotated[bool, typer.Option("--kill", help="End NAME now; what it does is cancelled.")]
 Blocked = Annotated[bool, typer.Option("--blocked", help="Show who waits for whose answer, longest first.")]
+DeadLetters = Annotated[
+    bool, typer.Option("--dead-letters", help="Show the last messages that reached nobody: to whom, and why.")
+]
 
 
 def ps(
@@ -54,6 +57,7 @@ def ps(
     name: Name = "",
     at: At = None,
     blocked: Blocked = False,
+    dead_letters: DeadLetters = False,
     trace: Trace = False,
     count: Count = None,
     stop: Stop = False,
@@ -62,14 +66,14 @@ def ps(
     json: Json = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """List the actors of the runtime at PATH: state, mailbox, messages handled, restarts.
+    """List the actors and services of the runtime at PATH: state, mailbox, messages handled, restarts.
 
     It needs the right to execute at PATH/.bt/inspect (the right at PATH is enough).
 
     Example: bt ps home:/hosts/nas/app --at unix:/run/user/1000/app.sock
     """
     hows = [how for how, wanted in ((How.STOP, stop), (How.DRAIN, drain), (How.KILL, kill)) if wanted]
-    _check(name, trace, count, hows, json=json)
+    _check(name, trace, count, hows, blocked + dead_letters, json=json)
     with _inspector(Session(passphrase_file), path, at) as inspector:
         if hows:
             inspector.halt(name, hows[0])
@@ -78,11 +82,13 @@ def ps(
         elif trace:
             _trace(inspector, name, count, json=json)
         else:
-            _list(inspector, name, blocked=blocked, json=json)
+            _list(inspector, name, blocked=blocked, dead_letters=dead_letters, json=json)
 
 
-def _check(name: str, trace: bool, count: int | None, hows: list[How], *, json: bool) -> None:
+def _check(name: str, trace: bool, count: int | None, hows: list[How], lists: int, *, json: bool) -> None:
     """Options that do not go together. Raises CommandError."""
+    if lists + bool(hows or trace) > 1:
+        raise CommandError("--blocked and --dead-letters show one thing, and nothing else", hint="give one of them")
     if len(hows) + trace > 1:
         raise CommandError("--trace, --stop, --drain and --kill exclude each other", hint="give one of them")
     if hows and not name:
@@ -115,15 +121,19 @@ def _place(path: BlockPath) -> BlockPath:
     return path
 
 
-def _list(inspector: Inspector, name: str, *, blocked: bool, json: bool) -> None:
+def _list(inspector: Inspector, name: str, *, blocked: bool, dead_letters: bool, json: bool) -> None:
     found = inspector.look(name)
     if json:
         give(_document(inspector.path, found))
     elif blocked:
         for call in found.blocked:
             say(visible(str(call)))
+    elif dead_letters:
+        for letter in found.letters:
+            say(visible(f"{_name(inspector.path, letter.path)}  {letter.message}  {letter.why}"))
     else:
-        _say_table([HEADINGS, *(_row(inspector.path, view) for view in found.actors)])
+        services = (_service_row(inspector.path, view) for view in found.services)
+        _say_table([HEADINGS, *services, *(_row(inspector.path, view) for view in found.actors)])
         for line in _remarks(found):
             say(line)
 
@@ -141,6 +151,13 @@ def _row(runtime: BlockPath, view: ActorView) -> tuple[str, ...]:
     )
 
 
+def _service_row(runtime: BlockPath, view: ServiceView) -> tuple[str, ...]:
+    fence = "" if view.fence is None else f", fence {view.fence}"
+    holds = f"{view.workers} of {view.most} workers{fence}"
+    name, kind = visible(_name(runtime, view.path)), visible(view.kind)
+    return name, kind, view.state, str(view.waiting), "", "", "", holds
+
+
 def _say_table(rows: list[tuple[str, ...]]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -156,7 +173,7 @@ def _remarks(found: Inspection) -> Iterator[str]:
         longest = _seconds(found.blocked[0].seconds)
         yield f"{len(found.blocked)} calls wait for answers, the longest for {longest}: bt ps --blocked"
     if found.dead_letters:
-        yield f"{found.dead_letters} dead letters: messages that reached nobody"
+        yield f"{found.dead_letters} dead letters, messages that reached nobody: bt ps --dead-letters"
 
 
 def _document(runtime: BlockPath, found: Inspection) -> Document:
@@ -164,7 +181,9 @@ def _document(runtime: BlockPath, found: Inspection) -> Document:
         "runtime": str(runtime),
         "actors": [{**asdict(view), "name": _name(runtime, view.path)} for view in found.actors],
         "blocked": [{**asdict(call), "left": _finite(call)} for call in found.blocked],
+        "services": [{**asdict(view), "name": _name(runtime, view.path)} for view in found.services],
         "dead_letters": found.dead_letters,
+        "letters": [asdict(letter) for letter in found.letters],
         "workers": found.workers,
         "timers": found.timers,
         "left_off": found.left_off,
