@@ -20,6 +20,8 @@ from .commands import (
     gc,
     grant,
     init,
+    invite,
+    join,
     key,
     mounting,
     net,
@@ -84,6 +86,8 @@ def build_app() -> typer.Typer:
     app.command()(backup.restore)
     app.command()(accept_restore.accept_restore)
     app.command()(ps.ps)
+    app.command()(invite.invite)
+    app.command()(join.join)
     app.add_typer(enroll.build(), name="enroll")
     app.add_typer(access.build(), name="access")
     app.add_typer(key.build(), name="key")

@@ -22,7 +22,7 @@ from btlib.principals import Principal
 
 from .asking import new_passphrase
 from .delegating import Enrolment
-from .enrolment import Request, Response, ResponseTerms, make_request, make_response
+from .enrolment import Response, ResponseTerms, make_request, make_response
 from .errors import CommandError
 from .key_places import KeyPlace
 from .session import Session
@@ -71,21 +71,21 @@ class Answer:
 
 
 def answer(
-    session: Session, domain: Domain, asked: Request, host: str, server: str | None, *, moment: int, until: int
+    session: Session, domain: Domain, subject: Principal, host: str, server: str | None, *, moment: int, until: int
 ) -> Answer:
     """Sign a machine's membership. Raises CapabilityError where this one may not."""
     identity = session.unlock(domain)
     chains = Enrolment(
         issuer=identity,
         root=domain.root,
-        subject=asked.principal,
+        subject=subject,
         host=host,
         now=moment,
         until=until,
         random=secrets.token_bytes,
     ).chains()
     terms = ResponseTerms(
-        subject=asked.principal,
+        subject=subject,
         host=host,
         root=chains[0].caps[0].issuer,
         chains=chains,

@@ -158,6 +158,25 @@ def test_of_a_wrong_and_a_right_guess_that_race_the_first_ends_it() -> None:
     assert not any(isinstance(event, Asked | Answered) for event in right.events)
 
 
+def test_who_waits_beside_a_guess_or_too_long_is_told() -> None:
+    invitation = invite()
+    early, late = invitation.talk(known("early")), invitation.talk(known("late"))
+    early.recheck(NOW)
+    assert not early.closed
+    meet(invitation).run()
+    early.recheck(NOW)
+    assert refusals(early.data_to_send()) == [Refusal.USED]
+    invitation.state = InvitationState.OPEN
+    late.recheck(EXPIRES)
+    assert refusals(late.data_to_send()) == [Refusal.EXPIRED]
+
+
+def test_who_was_let_in_is_not_sent_away_by_time() -> None:
+    talk = inviter_in(2)
+    talk.recheck(EXPIRES)
+    assert not talk.closed
+
+
 def test_a_replayed_talk_lets_nobody_in_not_even_to_a_fresh_invitation_with_the_same_code() -> None:
     recorded = [data for data in meet().run().sent if data[0] in (FrameKind.HELLO, FrameKind.REQUEST)]
     invitation = invite()

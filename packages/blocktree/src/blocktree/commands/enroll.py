@@ -127,7 +127,7 @@ def sign(
     )
     target = out or _response_file(wanted, name)
     reached = server or domain.server
-    signed = answer(session, domain, asked, name, reached, moment=now(), until=parse_until(until, now()))
+    signed = answer(session, domain, asked.principal, name, reached, moment=now(), until=parse_until(until, now()))
     if reached is None:
         remark("bt: no server is named, so the new machine has to: bt enroll accept --server HOST:PORT")
     remember(domain, replace(member, host=name))

@@ -49,7 +49,7 @@ def advertise(root: Principal, addresses: Sequence[str], port: int) -> Iterator[
 
 @contextmanager
 def announce(service: str, name: str, addresses: Sequence[str], port: int) -> Iterator[str]:
-    """Say that something of this service and name listens, until the block ends; the instance's name. Raises FsError."""
+    """Say that this service listens here under this name, until the block ends; the instance's name. Raises FsError."""
     library = _library()
     instance = f"{name}-{secrets.token_hex(4)}"
     info = library.ServiceInfo(

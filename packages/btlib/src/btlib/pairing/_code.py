@@ -59,11 +59,15 @@ class InvitationCode(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def secret(self) -> bytes:
         """What both ends prove to know: all four words, as printed, without the place."""
-        return "-".join(self.words).encode()
+        return self.spoken.encode()
+
+    @property
+    def spoken(self) -> str:
+        """The words, as printed; all that counts, and what somebody is told on the telephone."""
+        return "-".join(self.words)
 
     def __str__(self) -> str:
-        spoken = "-".join(self.words)
-        return spoken if self.place is None else f"{spoken}@{self.place}"
+        return self.spoken if self.place is None else f"{self.spoken}@{self.place}"
 
     def __repr__(self) -> str:
         return f"InvitationCode({self.words[0]}-…, place={self.place!r})"

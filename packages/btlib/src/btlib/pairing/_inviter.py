@@ -113,6 +113,14 @@ class InviterTalk(Talk[InviterEvent]):
         self._send(FrameKind.REPORT, self._sealing.seal(FrameKind.REPORT, report))
         self._end(None)
 
+    def recheck(self, now: float) -> None:
+        """Break off if the invitation lets nobody in any more: because of another talk, or of time."""
+        if self._state in (_State.HELLO, _State.REQUEST):
+            try:
+                self._invitation.check_open(now)
+            except PairingError as error:
+                self._break_off(error)
+
     def _expected(self) -> FrameKind | None:
         return _EXPECTED.get(self._state)
 

@@ -1,0 +1,212 @@
+"""The inviting end's shell: it listens as long as its invitation lasts, and lets one machine in.
+
+Everyone who can reach the port may knock; so talks are few at once, short until their request, and cost some
+milliseconds each. What a request and the rest lead to, is the `Host`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Protocol
+
+from btlib.errors import BlocktreeError, PairingError
+from btlib.kinds import Kind
+from btlib.pairing import (
+    ANSWER_SECONDS,
+    TALK_SECONDS,
+    Asked,
+    Ended,
+    FrameKind,
+    Invitation,
+    InvitationState,
+    InviterTalk,
+    Joined,
+    Refusal,
+    frame,
+)
+from bttp import TcpEndpoint, parse_endpoint
+
+from .errors import CommandError
+
+MAX_TALKS = 8  #: at once; more are told to try again
+BACKLOG = 8
+BUSY_SECONDS = 1.0  #: for what one that is too many has to say, before it is sent away
+ACCEPT_PAUSE = 0.1
+READ = 64 * 1024
+EVERYWHERE = "0.0.0.0:0"  #: any free port, at all addresses
+_WILDCARDS = {"0.0.0.0": "192.0.2.1", "::": "2001:db8::1"}  #: and addresses set aside for documents
+
+
+class Host(Protocol):
+    """What the inviting machine does for the one that knew the code. Both raise BlocktreeError where they cannot."""
+
+    def respond(self, request: bytes) -> bytes:
+        """The answer to a request."""
+
+    def joined(self) -> bytes:
+        """The other machine is a member; do the rest, and give the report of it."""
+
+
+@contextmanager
+def listening(where: str) -> Iterator[socket.socket]:
+    """A listening socket. Raises CommandError."""
+    place = parse_endpoint(where)
+    if not isinstance(place, TcpEndpoint):
+        raise CommandError("an invitation waits at a HOST:PORT", kind=Kind.INVALID)
+    try:
+        family, _, _, _, address = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)[0]
+        listener = socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise CommandError(f"cannot listen at {where}: {error.strerror or error}", kind=Kind.UNREACHABLE) from error
+    with listener:
+        listener.setblocking(False)
+        yield listener
+
+
+def reached_at(listener: socket.socket) -> TcpEndpoint:
+    """Where others reach a listening socket, as far as this machine can know."""
+    host, port = listener.getsockname()[:2]
+    if host not in _WILDCARDS:
+        return TcpEndpoint(host, port)
+    with socket.socket(listener.family, socket.SOCK_DGRAM) as probe:  # pointed elsewhere, and nothing is sent
+        try:
+            probe.connect((_WILDCARDS[host], 9))
+            return TcpEndpoint(probe.getsockname()[0], port)
+        except OSError:
+            return TcpEndpoint(socket.gethostname(), port)
+
+
+def let_one_in(invitation: Invitation, listener: socket.socket, host: Host) -> None:
+    """Wait until one machine has joined. `invitation` counts in seconds of `time.monotonic`.
+
+    Raises PairingError (UNAUTHENTICATED: a wrong guess; EXPIRED: nobody came; else: the one that knew the code did not
+    get to the end), and what `host` raises.
+    """
+    asyncio.run(_Waiting(invitation, listener, host).run())
+
+
+class _Waiting:
+    """The time between an invitation's beginning and its end."""
+
+    def __init__(self, invitation: Invitation, listener: socket.socket, host: Host) -> None:
+        self._invitation = invitation
+        self._listener = listener
+        self._host = host
+        self._talks: dict[InviterTalk, asyncio.StreamWriter] = {}
+        self._over = asyncio.Event()
+        self._failure: BlocktreeError | None = None
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            accepting = group.create_task(self._accept(group))
+            try:
+                await self._wait()
+            finally:
+                accepting.cancel()
+                self._send_away()
+        if self._failure is not None:
+            raise self._failure
+
+    async def _wait(self) -> None:
+        """Until the guess was spent and its talk has ended, or the time is over with it unspent."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._over.wait(), self._invitation.expires - time.monotonic())
+            return
+        self._invitation.handle_timeout(time.monotonic())
+        if self._invitation.state is InvitationState.EXPIRED:
+            self._failure = PairingError(
+                "nobody came, and the code has expired", kind=Kind.EXPIRED, hint="invite anew: bt invite"
+            )
+            return
+        await self._over.wait()
+
+    def _send_away(self) -> None:
+        for talk, writer in self._talks.items():
+            talk.recheck(time.monotonic())
+            if not talk.closed:
+                talk.give_up()
+            writer.write(talk.data_to_send())
+            writer.close()
+
+    async def _accept(self, group: asyncio.TaskGroup) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(self._listener)
+            except OSError:  # that one is gone already, or this process has too many files open
+                await asyncio.sleep(ACCEPT_PAUSE)
+                continue
+            try:
+                streams = await asyncio.open_connection(sock=connection)
+            except BaseException:
+                connection.close()
+                raise
+            group.create_task(self._serve(*streams))
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            if len(self._talks) >= MAX_TALKS:
+                with suppress(TimeoutError, OSError):  # what is left unread would reset the connection, and hide why
+                    await asyncio.wait_for(reader.read(READ), BUSY_SECONDS)
+                writer.write(frame(FrameKind.REFUSAL, bytes([Refusal.BUSY])))
+                return
+            talk = self._invitation.talk(os.urandom)
+            self._talks[talk] = writer
+            try:
+                await self._converse(talk, reader, writer)
+            finally:
+                del self._talks[talk]
+        finally:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+    async def _converse(self, talk: InviterTalk, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One talk, to its end. Its failure is the invitation's, where it spent the guess."""
+        loop, spent, failure = asyncio.get_running_loop(), False, None
+        with suppress(TimeoutError, OSError):
+            async with asyncio.timeout(TALK_SECONDS) as patience:
+                while not talk.closed:
+                    data = await reader.read(READ)
+                    before = self._invitation.state
+                    talk.receive_data(data, time.monotonic()) if data else talk.receive_eof()
+                    spent = spent or (before is InvitationState.OPEN and self._invitation.state in _SPENT)
+                    while (event := talk.next_event()) is not None:
+                        failure = self._react(talk, event)
+                    patience.reschedule(loop.time() + ANSWER_SECONDS if spent else patience.when())
+                    writer.write(talk.data_to_send())
+                    await writer.drain()
+        if spent:
+            self._failure = failure if talk.closed else _silent()
+            self._over.set()
+
+    def _react(self, talk: InviterTalk, event: Asked | Joined | Ended) -> BlocktreeError | None:
+        """Do what an event asks for, while others wait: they are too late. Gives the failure that ends the talk."""
+        if isinstance(event, Ended):
+            return event.reason
+        try:
+            if isinstance(event, Asked):
+                talk.respond(self._host.respond(event.request))
+            else:
+                talk.report(self._host.joined())
+        except BlocktreeError as error:
+            talk.give_up()
+            talk.next_event()
+            return error
+        return None
+
+
+_SPENT = (InvitationState.TAKEN, InvitationState.BURNT)
+
+
+def _silent() -> PairingError:
+    return PairingError(
+        "the other machine knew the code, and then fell silent; it is no member unless it says so",
+        kind=Kind.UNREACHABLE,
+        hint="look there, and invite anew: bt invite",
+    )
