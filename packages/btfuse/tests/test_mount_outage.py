@@ -66,6 +66,10 @@ class Daemon:
             return True
         return False
 
+    def send(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def kill(self) -> None:
         if self._process is not None:
             self._process.send_signal(signal.SIGKILL)
@@ -173,6 +177,17 @@ def test_ls_fails_in_a_soft_mount_and_works_again_when_the_server_is_back(
     daemon.start()
     until(lambda: works(listing(path / "d")))
     assert (path / "d/file").read_bytes() == b"content"
+
+
+@pytest.mark.parametrize("mode", ["", "thin"])
+def test_a_frozen_server_counts_as_lost(mount: Mount, daemon: Daemon, mode: str) -> None:
+    path = mount("m", "soft=0.5", *([mode] if mode else []))
+    (path / "file").write_bytes(b"content")
+    daemon.send(signal.SIGSTOP)
+    until(lambda: not works(listing(path)))  # not for as long as links of other sorts take
+    daemon.send(signal.SIGCONT)
+    until(lambda: works(listing(path)))
+    assert (path / "file").read_bytes() == b"content"
 
 
 @pytest.mark.parametrize("mode", ["", "thin"])

@@ -23,6 +23,7 @@ from typing import Protocol
 
 from btlib.kinds import Kind
 from btlib.paths import BlockPath
+from bttp import Limits
 from bttp.errors import (
     AuthenticationError,
     BttpError,
@@ -37,6 +38,9 @@ LONGEST_PAUSE = 2.0  #: seconds between attempts: what a user hardly notices whe
 PATIENCE = 10.0  #: seconds of trying before a call fails: longer than a restart, shorter than a user's
 CONNECT_SECONDS = 5.0  #: one attempt: a server that takes longer is not well
 FOR_EVER = math.inf
+#: A server that says nothing for ten seconds counts as lost: it is frozen, or its machine is gone. That is the lease
+#: time: by then it may have given what this client holds to others.
+LINK_LIMITS = Limits(ping_seconds=2.5, pings=3)
 
 Buffer = bytes | bytearray | memoryview
 

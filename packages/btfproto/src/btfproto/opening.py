@@ -31,7 +31,7 @@ from btlib.revocations import NO_REVOCATIONS, Revocations
 from btlib.writecaps import Chain
 from bttp.blocking import BlockingLink, connect
 
-from ._dial import FOR_EVER, PATIENCE, Dialer
+from ._dial import FOR_EVER, LINK_LIMITS, PATIENCE, Dialer
 from ._places import book_of, learn_endpoints, places_of
 from ._race import first_link
 from .domain import create_domain, open_volume
@@ -383,8 +383,15 @@ def _dialer(
         return _remembered(memory)
 
     def dial(endpoint: str, timeout: float) -> BlockingLink:
-        root = server_path.root
-        return connect(endpoint, identity, root=root, server=server_path, timeout=timeout, revocations=revoked)
+        return connect(
+            endpoint,
+            identity,
+            root=server_path.root,
+            server=server_path,
+            timeout=timeout,
+            limits=LINK_LIMITS,
+            revocations=revoked,
+        )
 
     return Dialer(lambda timeout: dial_some(dial, timeout), named, patience=patience)
 
