@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import anyio
 import anyio.abc
 import pytest
@@ -61,7 +63,9 @@ def cell_of(ref: Ref) -> Cell:
 
 
 async def ask(ref: Ref, message: object, timeout: float | None = 100.0) -> object:
-    return await call_from_afar(cell_of(ref), message, timeout, ())
+    cell = cell_of(ref)
+    deadline = math.inf if timeout is None else cell.runtime.loop.now() + timeout
+    return await call_from_afar(cell, message, deadline, ())
 
 
 def test_what_comes_meanwhile_waits_and_keeps_its_order(run: Run) -> None:
@@ -169,6 +173,6 @@ def test_what_a_guest_calls_knows_its_chain_and_its_deadline(run: Run) -> None:
             with pytest.raises(CallTimeoutError, match="no answer after 3 s"):
                 await ask(one, Relay(two, Sleep("a", 50)), timeout=3)
             with pytest.raises(CallCycleError):
-                await call_from_afar(cell_of(one), Sleep("a", 0), None, ("far:/x", "local:/one"))
+                await call_from_afar(cell_of(one), Sleep("a", 0), math.inf, ("far:/x", "local:/one"))
 
     run(main)

@@ -20,6 +20,7 @@ from .errors import DiedError, RunError
 
 if TYPE_CHECKING:
     from ._cell import Cell
+    from ._handlers import Route
     from ._loops import RunningTask
 
 
@@ -61,28 +62,35 @@ class Guest(Worker):
         raise AssertionError("nobody waits for a guest")
 
 
-async def call_from_afar(cell: Cell, message: object, timeout: float | None, origin: tuple[str, ...]) -> object:
-    """See Cell.call; to be the last thing that its task does but send the answer."""
-    cls: type = message.__class__
-    route, loop = cell.routes.get(cls), cell.runtime.loop
-    idle = not cell.scheduled and cell.runtime.tracers.listener is None
-    if idle and route is not None and not route.is_async and cell.runtime.pool.may_answer_now():
-        return cell.answer_now(route, message)
+def may_answer_now(cell: Cell, message: object) -> Route | None:
+    """The route of a message whose handler cannot wait and may run now: say `cell.answer_now(…)`."""
+    route = cell.routes.get(message.__class__)
+    if route is None or route.is_async or cell.scheduled or cell.runtime.tracers.listener is not None:
+        return None
+    return route if cell.runtime.pool.may_answer_now() else None
+
+
+async def call_from_afar(cell: Cell, message: object, deadline: float, origin: tuple[str, ...]) -> object:
+    """See Cell.call; to be the last thing that its task does but send the answer. `deadline`: on the loop's clock."""
+    runtime = cell.runtime
+    route, loop = cell.routes.get(message.__class__), runtime.loop
     if (
-        not idle
+        cell.scheduled
         or route is None
         or not route.is_async
         or route.shielded
         or route is ENVELOPE
+        or runtime.tracers.listener is not None
         or (task := loop.running_task()) is None
     ):
+        timeout = None if deadline == math.inf else max(0.0, deadline - loop.now())
         return await cell.call(message, timeout=timeout, origin=origin)
     if origin:
         check_chain(cell.path, origin, message)
-    guests, now = cell.runtime.pool.guests, loop.now()
+    guests, now = runtime.pool.guests, loop.now()
     guest = guests.pop() if guests else Guest(cell)
     guest.enter(cell, task)
-    deadline = math.inf if timeout is None else now + timeout  # the link ends the task when it has passed
+    # The link ends the task when its deadline has passed.
     guest.call = Call(message, cell, guest, now, deadline, False, None, None, origin)  # type: ignore[arg-type]
     cell.worker, cell.scheduled, cell.busy_since = guest, True, now
     current_worker.set(guest)

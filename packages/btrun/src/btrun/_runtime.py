@@ -301,7 +301,7 @@ class Runtime(Supervisor):
     def find(self, name: str, incarnation: int) -> Cell | None:
         """The living actor of this name, if it is the one that is meant."""
         cell = self._cells.get(name)
-        if cell is not None and (incarnation == ANYBODY or incarnation == cell.incarnation):  # noqa: PLR1714 - no tuple
+        if cell is not None and (incarnation == ANYBODY or incarnation == cell.incarnation):
             return cell
         return None
 

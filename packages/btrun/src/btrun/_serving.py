@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Protocol
 
 from btlib.errors import BlocktreeError
@@ -12,7 +13,7 @@ from msgspec.structs import replace
 from . import _wire as wire
 from ._cell import Cell
 from ._doors import INNER
-from ._guests import call_from_afar
+from ._guests import call_from_afar, may_answer_now
 from ._pool import current_worker
 from .errors import DeclarationError, NoSuchActorError, UnhandledMessageError, UsageError
 from .reasons import Down, NeverLived
@@ -66,11 +67,13 @@ class RemoteService:
                 message = _message(cell, head, content)
                 if (answer := head.answer) is None:
                     answer = head.answer = wire.answer_type(head.message.cls)
-                deadline = incoming.deadline
-                timeout = None if deadline is None else max(0.0, deadline - self._runtime.loop.now())
-                if isinstance(cell, Cell):
-                    return answer.reply(await call_from_afar(cell, message, timeout, request.chain))
-                return answer.reply(await cell.call(message, timeout=timeout, origin=request.chain))
+                deadline = math.inf if incoming.deadline is None else incoming.deadline
+                if not isinstance(cell, Cell):
+                    timeout = None if deadline == math.inf else max(0.0, deadline - self._runtime.loop.now())
+                    return answer.reply(await cell.call(message, timeout=timeout, origin=request.chain))
+                if (route := may_answer_now(cell, message)) is not None:
+                    return answer.reply(cell.answer_now(route, message))
+                return answer.reply(await call_from_afar(cell, message, deadline, request.chain))
             except BlocktreeError as error:
                 return wire.encode_reply(wire.failure(error))
         if verb is TELL:
