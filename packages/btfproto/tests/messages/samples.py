@@ -27,6 +27,7 @@ from btfproto.store import (
     Fenced,
     Found,
     Head,
+    HeadDigest,
     HeadSummary,
     HeadWant,
     LeaseBusy,
@@ -37,6 +38,7 @@ from btfproto.store import (
     RecordRun,
     Records,
     Release,
+    Snapshot,
     StoreStatus,
     Unchanged,
 )
@@ -149,6 +151,12 @@ STORE_REQUESTS: tuple[stores.StoreRequest, ...] = (
     stores.SetFileLock(KEY, HOLDER, LOCK),
     stores.TestFileLock(KEY, HOLDER, LOCK),
     stores.DropFileLocks(HOLDER),
+    stores.ListSnapshots(),
+    stores.CreateSnapshot("mönday", 1_800_000_000),
+    stores.DeleteSnapshot("mönday"),
+    stores.ReadDigests(A, 100),
+    stores.AskPast("mönday", stores.ReadHeads([HeadWant(A)])),
+    stores.AskPast("mönday", stores.ReadDigests(None, 100)),
 )
 
 STORE_REPLIES: tuple[stores.StoreReply, ...] = (
@@ -164,5 +172,7 @@ STORE_REPLIES: tuple[stores.StoreReply, ...] = (
     stores.LeaseDone(LeaseFree()),
     stores.Status(StoreStatus(1, 2, 3, 4)),
     stores.FileLockDone(LOCK, True),
+    stores.Snapshotted([Snapshot("mönday", 7, 1_800_000_000, 20_000)]),
+    stores.Digested([HeadDigest(A, 2, bytes(range(32)))]),
     Failed(kind=Kind.NO_SPACE, text="the disk is full"),
 )

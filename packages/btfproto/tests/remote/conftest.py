@@ -122,7 +122,9 @@ def make_net() -> Iterator[MakeNet]:
             stack.callback(files.close)
             stores = StoreServer(store, check)
             router, empty = Router(), MemoryStore()
-            StoreServer(empty, accept_everything).add_to(router, world.path(*SERVER, "empty"))
+            StoreServer(empty, accept_everything, check_peer=accept_everything).add_to(
+                router, world.path(*SERVER, "empty")
+            )
             files.add_to(router, world.path(*SERVER, "fs"))
             stores.add_to(router, world.path(*SERVER, "store"))
             policy = RootPolicy([world.root.principal])

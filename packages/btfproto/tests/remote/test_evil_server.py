@@ -18,14 +18,16 @@ from btfproto.store import (
     Events,
     Found,
     Head,
+    HeadDigest,
     HeadSummary,
     HeadWant,
     LeaseFree,
     RecordRef,
     Records,
+    Snapshot,
     Unchanged,
 )
-from btfproto.store.remote import StoreClient
+from btfproto.store.remote import RemotePast, StoreClient
 from btlib import BlockPath, Kind
 from hypothesis import given
 from hypothesis import strategies as st
@@ -213,6 +215,26 @@ STORE_LIES: list[tuple[str, stores.StoreReply | bytes, Callable[[StoreClient], o
         "a release where a lease was asked for",
         stores.LeaseDone(LeaseFree()),
         lambda store: store.lease(Acquire(BLOCK, BLOCK, 1)),
+    ),
+    (
+        "a snapshot that leads out of its directory",
+        stores.Snapshotted([Snapshot("../..", 1, 1)]),
+        lambda store: store.snapshots(),
+    ),
+    (
+        "two snapshots of one name",
+        stores.Snapshotted([Snapshot("s", 1, 1), Snapshot("s", 2, 1)]),
+        lambda store: store.at("s"),
+    ),
+    (
+        "another snapshot than asked for",
+        stores.Snapshotted([Snapshot("t", 1, 1)]),
+        lambda store: store.create_snapshot("s", 1),
+    ),
+    (
+        "digests out of order",
+        stores.Digested([HeadDigest(OTHER, 1, bytes(32)), HeadDigest(BLOCK, 1, bytes(32))]),
+        lambda store: RemotePast(Snapshot("s", 1, 1), store).digests(None, 10),
     ),
     ("another reply", stores.Heads([]), lambda store: store.status()),
     ("garbage", b"\x00\xff", lambda store: store.status()),

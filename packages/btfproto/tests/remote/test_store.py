@@ -26,7 +26,7 @@ from btfproto.store import (
 from btfproto.store.check import CommitChecker
 from btfproto.store.remote import StoreClient, StoreServer
 from btfproto.testing import STORE_CHECKS, StoreCheck
-from btfproto.testing._store_tools import block_id, change, commit_of, must_commit, run
+from btfproto.testing._store_tools import block_id, change, commit_of, must_commit, records_of, run
 from btfproto.testing.domains import person
 from btlib import Kind
 
@@ -262,3 +262,24 @@ def test_leases_are_counted_and_released_when_the_service_ends(net: Net) -> None
 def test_a_store_that_is_observed_already_is_served_as_it_is(net: Net) -> None:
     observed = net.stores.store
     assert StoreServer(observed, lambda commit: None).store is observed
+
+
+def test_who_was_not_allowed_to_makes_and_deletes_no_snapshot(net: Net) -> None:
+    client = net.store_client()
+    for act in (lambda: client.create_snapshot("s", 1), lambda: client.delete_snapshot("s")):
+        with pytest.raises(StoreError) as caught:
+            act()
+        assert caught.value.kind is Kind.FORBIDDEN
+    assert client.snapshots() == []
+
+
+def test_a_snapshot_that_is_made_anew_under_its_old_name_is_not_confused_with_it(net: Net) -> None:
+    client = net.empty_client()
+    block = block_id("renewed")
+    must_commit(client, change(block, 0, run(0, 0, b"old")))
+    client.create_snapshot("s", 1)
+    assert records_of(client.at("s"), block, 0, 0, 1) == [b"old"]
+    client.delete_snapshot("s")
+    must_commit(client, change(block, 1, run(0, 0, b"new")))
+    client.create_snapshot("s", 2)
+    assert records_of(client.at("s"), block, 0, 0, 1) == [b"new"]

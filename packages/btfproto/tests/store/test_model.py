@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 from btfproto.store import EmbeddedStore, MemoryStore, Store
@@ -33,7 +35,16 @@ class EmbeddedMachine(StoreMachine):
 
     def teardown(self) -> None:
         super().teardown()
+        self._check_living()
         shutil.rmtree(self.directory)
+
+    def _check_living(self) -> None:
+        """What the index counts as alive in each segment is what its rows name."""
+        with closing(sqlite3.connect(self.directory / "index.sqlite")) as db:
+            runs = "SELECT segment, (count - 1) * size + last AS bytes FROM"
+            named = f"SELECT segment, sum(bytes) FROM ({runs} runs UNION ALL {runs} old_runs) GROUP BY 1"
+            counted = "SELECT number, living FROM segments WHERE living"
+            assert dict(db.execute(counted).fetchall()) == dict(db.execute(named).fetchall())
 
 
 class CompactingMachine(EmbeddedMachine):

@@ -16,12 +16,14 @@ from btfproto.store import (
     CommitAnswer,
     Events,
     HeadAnswer,
+    HeadDigest,
     HeadSummary,
     HeadWant,
     LeaseAnswer,
     LeaseRequest,
     RecordRef,
     Records,
+    Snapshot,
     StoreStatus,
 )
 
@@ -93,8 +95,51 @@ class DropFileLocks(msgspec.Struct, frozen=True, tag=10):
     holder: Fixed[16]
 
 
+class ListSnapshots(msgspec.Struct, frozen=True, tag=11):
+    pass
+
+
+class CreateSnapshot(msgspec.Struct, frozen=True, tag=12):
+    """`taken`: seconds since the epoch."""
+
+    name: str
+    taken: U64
+
+
+class DeleteSnapshot(msgspec.Struct, frozen=True, tag=13):
+    name: str
+
+
+class ReadDigests(msgspec.Struct, frozen=True, tag=14):
+    """Only within `AskPast`."""
+
+    after: BlockKey | None
+    limit: U32
+
+
+class AskPast(msgspec.Struct, frozen=True, tag=15):
+    """A request to the store as of a snapshot; answered as the request itself would be."""
+
+    snapshot: str
+    request: ReadHeads | ReadRecords | Scan | GetStatus | ReadDigests
+
+
 StoreRequest = (
-    ReadHeads | ReadRecords | DoCommit | Scan | Watch | DoLease | GetStatus | SetFileLock | TestFileLock | DropFileLocks
+    ReadHeads
+    | ReadRecords
+    | DoCommit
+    | Scan
+    | Watch
+    | DoLease
+    | GetStatus
+    | SetFileLock
+    | TestFileLock
+    | DropFileLocks
+    | ListSnapshots
+    | CreateSnapshot
+    | DeleteSnapshot
+    | ReadDigests
+    | AskPast
 )
 
 
@@ -133,4 +178,26 @@ class FileLockDone(msgspec.Struct, frozen=True, tag=8):
     known: bool
 
 
-StoreReply = Heads | GotRecords | CommitDone | Scanned | Watched | LeaseDone | Status | FileLockDone | Failed
+class Snapshotted(msgspec.Struct, frozen=True, tag=9):
+    """All snapshots; or the one that was made, or none, after one was deleted."""
+
+    snapshots: list[Snapshot]
+
+
+class Digested(msgspec.Struct, frozen=True, tag=10):
+    digests: list[HeadDigest]
+
+
+StoreReply = (
+    Heads
+    | GotRecords
+    | CommitDone
+    | Scanned
+    | Watched
+    | LeaseDone
+    | Status
+    | FileLockDone
+    | Snapshotted
+    | Digested
+    | Failed
+)

@@ -43,7 +43,17 @@ from ._interface import (
 from ._limits import INLINE_LIMIT
 from ._lock import LockHolder, lock_holder
 from ._memory import MemoryStore
-from ._snapshots import MAX_SNAPSHOTS, HeadDigest, Past, Snapshot, Snapshots, check_snapshot_name
+from ._snapshots import (
+    MAX_SNAPSHOTS,
+    HeadDigest,
+    Past,
+    ReadOnlyStore,
+    Snapshot,
+    Snapshots,
+    check_snapshot_name,
+    is_snapshot_name,
+    unknown_snapshot,
+)
 
 __all__ = [
     "INLINE_LIMIT",
@@ -78,6 +88,7 @@ __all__ = [
     "Past",
     "Place",
     "Places",
+    "ReadOnlyStore",
     "RecordHole",
     "RecordRef",
     "RecordRun",
@@ -90,5 +101,7 @@ __all__ = [
     "Stretches",
     "Unchanged",
     "check_snapshot_name",
+    "is_snapshot_name",
     "lock_holder",
+    "unknown_snapshot",
 ]

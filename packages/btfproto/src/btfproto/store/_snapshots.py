@@ -92,10 +92,15 @@ class ReadOnlyStore:
         return StoreError(Kind.READ_ONLY, f"the snapshot {self.snapshot.name!r} cannot be changed")
 
 
-def check_snapshot_name(name: str) -> None:
-    """A name that a directory can have. Raises StoreError (INVALID)."""
+def is_snapshot_name(name: str) -> bool:
+    """Whether a directory can have this name, and a terminal show it."""
     size = len(name.encode(errors="replace"))
-    if not 0 < size <= NAME_BYTES or name in (".", "..") or "/" in name or not name.isprintable():
+    return 0 < size <= NAME_BYTES and name not in (".", "..") and "/" not in name and name.isprintable()
+
+
+def check_snapshot_name(name: str) -> None:
+    """Raises StoreError (INVALID)."""
+    if not is_snapshot_name(name):
         raise StoreError(
             Kind.INVALID,
             f"{name!r} is no name of a snapshot",

@@ -20,6 +20,7 @@ from ..store import (
     RecordHole,
     RecordRef,
     RecordRun,
+    Snapshots,
     Store,
 )
 from ._store_tools import block_id, change, commit_of
@@ -28,7 +29,10 @@ BLOCKS = [block_id(("model", number)) for number in range(4)]
 LEVELS = st.integers(0, 1)
 NUMBERS = st.integers(0, 12)
 
+NAMES = st.sampled_from(["one", "two", "three"])
+
 Records = dict[tuple[int, int], bytes]
+Frozen = dict[bytes, tuple[int, bool, Records]]  # version, removed, records of each block
 
 
 @st.composite
@@ -70,6 +74,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.versions: dict[bytes, int] = {}
         self.removed: set[bytes] = set()
         self.records: dict[bytes, Records] = {}
+        self.snapshots: dict[str, Frozen] = {}
 
     @rule(target=applied, parts=st.lists(block_changes(), min_size=1, max_size=4, unique_by=lambda part: part[0]))
     def commit(self, parts: list[tuple[bytes, int, bool, list[RecordHole], list[RecordRun]]]) -> Commit:
@@ -108,6 +113,35 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(block=st.sampled_from(BLOCKS), level=LEVELS)
     def read_everything(self, block: bytes, level: int) -> None:
         self.read_anything(block, [RecordRef(level, index) for index in range(40)])
+
+    @rule(name=NAMES)
+    def take_or_delete_snapshot(self, name: str) -> None:
+        assert isinstance(self.store, Snapshots)
+        if name in self.snapshots:
+            self.store.delete_snapshot(name)
+            del self.snapshots[name]
+        else:
+            self.store.create_snapshot(name, 1)
+            # The tables are never changed, only replaced: see `_apply`.
+            self.snapshots[name] = {b: (v, b in self.removed, self.records[b]) for b, v in self.versions.items()}
+
+    @rule(name=NAMES)
+    def read_the_past(self, name: str) -> None:
+        assert isinstance(self.store, Snapshots)
+        assert {snapshot.name for snapshot in self.store.snapshots()} == self.snapshots.keys()
+        if name not in self.snapshots:
+            return
+        past, model = self.store.at(name), self.snapshots[name]
+        assert {s.block: (s.version, s.removed, s.stored_bytes) for s in past.scan(None, 100)} == {
+            block: (version, removed, sum(map(len, records.values())))
+            for block, (version, removed, records) in model.items()
+        }
+        assert [(d.block, d.version) for d in past.digests(None, 100)] == sorted((b, m[0]) for b, m in model.items())
+        for block, (version, _, expected) in model.items():
+            refs = [RecordRef(level, index) for level in range(2) for index in range(20)]
+            found = past.read_records(block, refs)
+            assert found.version == version
+            assert [r and bytes(r) for r in found.records] == [expected.get((ref.level, ref.index)) for ref in refs]
 
     @invariant()
     def heads_and_sums_agree(self) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from ..store import Store
-from . import _store_commits, _store_content, _store_sharing  # noqa: F401 (they fill STORE_CHECKS)
+from . import _store_commits, _store_content, _store_sharing, _store_snapshots  # noqa: F401 (they fill STORE_CHECKS)
 from ._store_machine import StoreMachine
 from ._store_tools import STORE_CHECKS, StoreCheck
 

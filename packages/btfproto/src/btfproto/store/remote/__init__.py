@@ -1,8 +1,8 @@
 """A store over a link: `StoreClient` is a `Store` on a server, `StoreServer` is that server."""
 
-from ._client import StoreClient
+from ._client import RemotePast, StoreClient
 from ._desk import LeaseDesk
 from ._observed import ObservedStore
 from ._server import WATCH, CommitCheck, StoreServer
 
-__all__ = ["WATCH", "CommitCheck", "LeaseDesk", "ObservedStore", "StoreClient", "StoreServer"]
+__all__ = ["WATCH", "CommitCheck", "LeaseDesk", "ObservedStore", "RemotePast", "StoreClient", "StoreServer"]

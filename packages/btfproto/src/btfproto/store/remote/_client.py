@@ -8,11 +8,6 @@ message that brought them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
-from typing import TypeVar
-
-import msgspec
 from btlib.kinds import Kind
 from btlib.paths import BlockPath
 from btserde import SerdeError
@@ -28,30 +23,27 @@ from btfproto.store import (
     CommitAnswer,
     Conflict,
     Events,
-    Found,
-    HeadAnswer,
-    HeadSummary,
-    HeadWant,
+    HeadDigest,
     LeaseAnswer,
     LeaseBusy,
     LeaseHeld,
     LeaseRequest,
-    RecordRef,
-    Records,
-    StoreStatus,
-    Unchanged,
+    Past,
+    ReadOnlyStore,
+    Snapshot,
+    check_snapshot_name,
+    is_snapshot_name,
+    unknown_snapshot,
 )
 
-from ._bounded import ATTEMPTS
+from ._asking import Asking, Question, Reply, check_digests, require
 from ._server import WATCH
 
 CALL_SECONDS = 60.0  #: one call: a slow disk at the other end, not a dead one (the link notices that itself)
 WATCH_GRACE = 10.0  #: seconds by which the answer to a watch may be late
 
-Reply = TypeVar("Reply", bound=msgspec.Struct)
 
-
-class StoreClient:
+class StoreClient(Asking):
     """See `Store`. Thread-safe; calls of several threads share one link."""
 
     def __init__(self, dialer: Dialer, service: BlockPath) -> None:
@@ -70,30 +62,6 @@ class StoreClient:
         """What ends leases when it ends; None while there is no link."""
         return self._dialer.connection
 
-    def read_heads(self, wants: Sequence[HeadWant]) -> list[HeadAnswer]:
-        if len(wants) > stores.MAX_HEADS:
-            return self._in_halves(wants)
-        try:
-            answers = self._call(stores.ReadHeads(list(wants)), stores.Heads).answers
-        except StoreError as error:
-            if error.kind is not Kind.LIMIT or len(wants) < 2:
-                raise
-            return self._in_halves(wants)
-        _check_heads(wants, answers)
-        return answers
-
-    def read_records(self, block: bytes, refs: Sequence[RecordRef]) -> Records:
-        if len(refs) > stores.MAX_RECORDS:
-            return self._read_halves(block, refs)
-        try:
-            records = self._call(stores.ReadRecords(block, list(refs)), stores.GotRecords).records
-        except StoreError as error:
-            if error.kind is not Kind.LIMIT or len(refs) < 2:
-                raise
-            return self._read_halves(block, refs)
-        _require(len(records.records) == len(refs), f"{len(records.records)} records where {len(refs)} were asked for")
-        return records
-
     def commit(self, commit: Commit) -> CommitAnswer:
         count = len(commit.changes)
         if count > stores.MAX_CHANGES:
@@ -101,28 +69,21 @@ class StoreClient:
         answer = self._call(stores.DoCommit(commit), stores.CommitDone).answer
         if isinstance(answer, Conflict):
             known = any(change.block == answer.block for change in commit.changes)
-            _require(known, "a conflict over a block that is not in the commit")
+            require(known, "a conflict over a block that is not in the commit")
         return answer
-
-    def scan(self, after: bytes | None, limit: int) -> list[HeadSummary]:
-        summaries = self._call(stores.Scan(after, min(limit, stores.MAX_SCAN)), stores.Scanned).summaries
-        blocks = [*([] if after is None else [after]), *(summary.block for summary in summaries)]
-        _require(len(summaries) <= limit, f"{len(summaries)} lines where {limit} were asked for")
-        _require(all(a < b for a, b in pairwise(blocks)), "a scan that is out of order")
-        return summaries
 
     def watch(self, cursor: int, holder: bytes, timeout: float) -> Events:
         milliseconds = min(int(max(timeout, 0) * 1000), stores.MAX_WATCH_MILLISECONDS)
         request = stores.Watch(cursor, holder, milliseconds)
         wait = milliseconds / 1000 + WATCH_GRACE
         events = self._call(request, stores.Watched, path=self._watch_path, timeout=wait).events
-        _require(events.lost or events.cursor >= cursor, "events from before the ones already seen")
+        require(events.lost or events.cursor >= cursor, "events from before the ones already seen")
         return events
 
     def lease(self, request: LeaseRequest) -> LeaseAnswer:
         answer = self._call(stores.DoLease(request), stores.LeaseDone).answer
         asked_for_lease = isinstance(request, Acquire)
-        _require(isinstance(answer, LeaseHeld | LeaseBusy) == asked_for_lease, "an answer to another lease request")
+        require(isinstance(answer, LeaseHeld | LeaseBusy) == asked_for_lease, "an answer to another lease request")
         return answer
 
     def set_file_lock(self, file: bytes, holder: bytes, lock: Lock) -> tuple[Lock | None, bool]:
@@ -139,24 +100,37 @@ class StoreClient:
         """Release all of a holder's."""
         self._call(stores.DropFileLocks(holder), stores.FileLockDone)
 
-    def status(self) -> StoreStatus:
-        return self._call(stores.GetStatus(), stores.Status).status
+    def snapshots(self) -> list[Snapshot]:
+        found = self._call(stores.ListSnapshots(), stores.Snapshotted).snapshots
+        names = [snapshot.name for snapshot in found]
+        require(len(set(names)) == len(names), "two snapshots of one name")
+        require(all(map(is_snapshot_name, names)), "a snapshot whose name is none")
+        return found
+
+    def create_snapshot(self, name: str, taken: int) -> Snapshot:
+        check_snapshot_name(name)
+        made = self._call(stores.CreateSnapshot(name, taken), stores.Snapshotted).snapshots
+        require([snapshot.name for snapshot in made] == [name], "another snapshot than the one to be made")
+        return made[0]
+
+    def delete_snapshot(self, name: str) -> None:
+        self._call(stores.DeleteSnapshot(name), stores.Snapshotted)
+
+    def at(self, name: str) -> Past:
+        found = [snapshot for snapshot in self.snapshots() if snapshot.name == name]
+        if not found:
+            raise unknown_snapshot(name)
+        return RemotePast(found[0], self)
+
+    def ask(self, request: Question, expected: type[Reply]) -> Reply:
+        return self._call(request, expected)
+
+    def ask_past(self, snapshot: str, request: Question, expected: type[Reply]) -> Reply:
+        """The same as of a snapshot."""
+        return self._call(stores.AskPast(snapshot, request), expected)
 
     def close(self) -> None:
         self._dialer.close()
-
-    def _in_halves(self, wants: Sequence[HeadWant]) -> list[HeadAnswer]:
-        middle = len(wants) // 2
-        return [*self.read_heads(wants[:middle]), *self.read_heads(wants[middle:])]
-
-    def _read_halves(self, block: bytes, refs: Sequence[RecordRef]) -> Records:
-        """More than fits a reply. All must be of one version, so a change in between starts over."""
-        middle = len(refs) // 2
-        for _ in range(ATTEMPTS):
-            first, second = self.read_records(block, refs[:middle]), self.read_records(block, refs[middle:])
-            if first.version == second.version:
-                return Records(first.version, [*first.records, *second.records])
-        raise StoreError(Kind.CONFLICT, f"block {block.hex()} changed while it was read", "try again")
 
     def _call(
         self,
@@ -179,15 +153,21 @@ class StoreClient:
             raise StoreError(error.kind, printable(error.message), error.hint) from error
 
 
-def _check_heads(wants: Sequence[HeadWant], answers: Sequence[HeadAnswer]) -> None:
-    _require(len(answers) == len(wants), f"{len(answers)} heads where {len(wants)} were asked for")
-    for want, answer in zip(wants, answers, strict=True):
-        if isinstance(answer, Found):
-            _require(answer.head.block == want.block, "the head of another block")
-        elif isinstance(answer, Unchanged):
-            _require(want.known > 0, "'unchanged' about a head that is not known here")
+class RemotePast(ReadOnlyStore, Asking):
+    """See `Past`: a store on a server as of a snapshot."""
 
+    def __init__(self, snapshot: Snapshot, client: StoreClient) -> None:
+        super().__init__(snapshot)
+        self._client = client
 
-def _require(condition: bool, what: str) -> None:
-    if not condition:
-        raise StoreError(Kind.PROTOCOL, f"the server answered with {what}")
+    def ask(self, request: Question, expected: type[Reply]) -> Reply:
+        return self._client.ask_past(self.snapshot.name, request, expected)
+
+    def digests(self, after: bytes | None, limit: int) -> list[HeadDigest]:
+        request = stores.ReadDigests(after, min(limit, stores.MAX_SCAN))
+        digests = self.ask(request, stores.Digested).digests
+        check_digests(after, limit, digests)
+        return digests
+
+    def close(self) -> None:
+        """Nothing to release: the link is the client's."""

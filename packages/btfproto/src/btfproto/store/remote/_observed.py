@@ -10,6 +10,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
+from btlib.kinds import Kind
+
+from btfproto.errors import StoreError
 from btfproto.provider import Lock
 from btfproto.store import (
     Commit,
@@ -20,8 +23,11 @@ from btfproto.store import (
     HeadWant,
     LeaseAnswer,
     LeaseRequest,
+    Past,
     RecordRef,
     Records,
+    Snapshot,
+    Snapshots,
     Store,
     StoreStatus,
 )
@@ -29,6 +35,8 @@ from btfproto.store import (
 from ._locks import LockTable
 
 Listener = Callable[[], None]
+
+PASTS = 16  #: snapshots whose heads and placements are remembered, 4 MiB each
 
 
 class ObservedStore:
@@ -38,6 +46,7 @@ class ObservedStore:
         self._store = store
         self._lock = threading.Lock()
         self._listeners: tuple[Listener, ...] = ()
+        self._pasts: dict[str, Past] = {}
         self.locks = LockTable()  #: of files, for clients of any kind
 
     def listen(self, listener: Listener) -> None:
@@ -81,6 +90,34 @@ class ObservedStore:
 
     def drop_file_locks(self, holder: bytes) -> None:
         self.locks.drop(holder)
+
+    def snapshots(self) -> Sequence[Snapshot]:
+        return self._with_snapshots().snapshots()
+
+    def create_snapshot(self, name: str, taken: int) -> Snapshot:
+        return self._with_snapshots().create_snapshot(name, taken)
+
+    def delete_snapshot(self, name: str) -> None:
+        self._with_snapshots().delete_snapshot(name)
+        with self._lock:
+            self._pasts.pop(name, None)
+
+    def at(self, name: str) -> Past:
+        """The same one for several readers: it remembers what it read."""
+        with self._lock:
+            past = self._pasts.get(name)
+        if past is None:
+            past = self._with_snapshots().at(name)
+            with self._lock:
+                self._pasts[name] = past
+                if len(self._pasts) > PASTS:
+                    del self._pasts[next(iter(self._pasts))]
+        return past
+
+    def _with_snapshots(self) -> Snapshots:
+        if not isinstance(self._store, Snapshots):
+            raise StoreError(Kind.NOT_SUPPORTED, "this store keeps no snapshots")
+        return self._store
 
     def status(self) -> StoreStatus:
         return self._store.status()

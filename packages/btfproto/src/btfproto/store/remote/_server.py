@@ -17,7 +17,7 @@ from collections.abc import Callable
 from btlib.errors import BlocktreeError
 from btlib.kinds import Kind
 from btlib.paths import BlockPath
-from bttp import Request, Router
+from bttp import Peer, Request, Router
 
 from btfproto._bell import Bell
 from btfproto.errors import StoreError
@@ -28,7 +28,7 @@ from btfproto.messages import (
     failure_of,
     stores,
 )
-from btfproto.store import Commit, CommitAnswer, Events, Store
+from btfproto.store import Commit, CommitAnswer, Events, Past, Store
 
 from ._bounded import check_limit, read_heads, read_records
 from ._desk import LeaseDesk, bound_holder
@@ -45,6 +45,12 @@ LINGER_SECONDS = 3.0
 
 Parts = list[bytes | memoryview]
 CommitCheck = Callable[[Commit], None]
+PeerCheck = Callable[[Peer], None]
+
+
+def refuse_everybody(peer: Peer) -> None:
+    """Where nobody was told who may make snapshots, nobody may."""
+    raise StoreError(Kind.FORBIDDEN, "snapshots are neither made nor deleted at this server by others")
 
 
 class StoreServer:
@@ -55,13 +61,17 @@ class StoreServer:
         store: Store,
         check: CommitCheck,
         *,
+        check_peer: PeerCheck = refuse_everybody,
         clock: Callable[[], float] = time.monotonic,
         linger: float = LINGER_SECONDS,
     ) -> None:
-        """`check` raises BlocktreeError for a commit that must not be applied. `linger`: see `LINGER_SECONDS`."""
+        """`check` raises BlocktreeError for a commit that must not be applied, `check_peer` for one who may not make
+        or delete snapshots. `linger`: see `LINGER_SECONDS`.
+        """
         #: for whoever uses the same store in this process
         self.store = store if isinstance(store, ObservedStore) else ObservedStore(store)
         self._check = check
+        self._check_peer = check_peer
         self._clock = clock
         self._linger = linger
         self._desk = LeaseDesk(self.store)
@@ -139,8 +149,34 @@ class StoreServer:
                 return stores.FileLockDone(None, True)
             case stores.GetStatus():
                 return stores.Status(self.store.status())
+            case stores.ListSnapshots():
+                return stores.Snapshotted(list(self.store.snapshots()))
+            case stores.CreateSnapshot():
+                self._check_peer(request.peer)
+                return stores.Snapshotted([self.store.create_snapshot(message.name, message.taken)])
+            case stores.DeleteSnapshot():
+                self._check_peer(request.peer)
+                self.store.delete_snapshot(message.name)
+                return stores.Snapshotted([])
+            case stores.AskPast():
+                return self._answer_past(self.store.at(message.snapshot), message)
+            case stores.ReadDigests():
+                raise MessageError("digests are there of snapshots only")
             case stores.Watch():
                 raise MessageError(f"watches are answered at {request.path.child(WATCH)}")
+
+    def _answer_past(self, past: Past, message: stores.AskPast) -> stores.StoreReply:
+        match message.request:
+            case stores.ReadHeads(wants):
+                return stores.Heads(read_heads(past, wants))
+            case stores.ReadRecords(block, refs):
+                return stores.GotRecords(read_records(past, block, refs))
+            case stores.Scan(after, limit):
+                return stores.Scanned(past.scan(after, min(limit, stores.MAX_SCAN)))
+            case stores.ReadDigests(after, limit):
+                return stores.Digested(past.digests(after, min(limit, stores.MAX_SCAN)))
+            case stores.GetStatus():
+                return stores.Status(past.status())
 
     def _lock_file(self, message: stores.SetFileLock | stores.TestFileLock, request: Request) -> stores.StoreReply:
         self._remember(request)
