@@ -30,6 +30,7 @@ from ._actors import FileService, StoreService
 from ._host import Host
 from ._policy import ServerPolicy
 from ._settings import Settings
+from ._snapshot_policy import SnapshotPolicy
 
 log = logging.getLogger("btfsd")
 
@@ -88,7 +89,8 @@ class Services:
 
     def _serve_store(self) -> StoreServer:
         check = CommitChecker(self._store, self._reader, self._host.domain.root, time.time, self._revoked)
-        return StoreServer(self._store, check)
+        snapshots = SnapshotPolicy(self._host.domain.root, self._host.identity.principal, self._revoked)
+        return StoreServer(self._store, check, check_peer=snapshots.check)
 
     def _serve_files(self) -> tuple[FsServer, VolumeAttacher]:
         settings, self._failure = self._settings, None  # what an earlier life could not commit, its clients were told
