@@ -14,6 +14,7 @@ import pytest
 from btlib.testing.swtpm import SoftwareTpm
 
 from .conftest import CHEAP, PASSPHRASE, Machine
+from .inviting import inviting
 from .test_asking import type_at_terminal
 from .test_server import enrol, free_port, running_server
 
@@ -199,3 +200,18 @@ def test_a_domain_is_recovered_into_a_tpm(
     other("recover", "home", "--store", store, "--words-file", words, "--tcti", tpm.tcti)
     assert other("ls", "home:").out == ""
     assert TpmCredentialStore(other.directory / "root-credentials").reveal(PASSPHRASE).seed == seed
+
+
+def test_a_machine_joins_by_a_code_with_its_keys_in_a_tpm(
+    nas: Machine, laptop: Machine, tpm: SoftwareTpm, tmp_path: Path
+) -> None:
+    nas("mkdir", "home:/notes")
+    (tmp_path / "apple.txt").write_text("an apple")
+    nas("cp", tmp_path / "apple.txt", "home:/notes/")
+    port = free_port()
+    with running_server(nas, port, tmp_path / "btfsd.log"):
+        with inviting(nas, "--path", "home:/notes", "--server", f"127.0.0.1:{port}") as invitation:
+            laptop("join", invitation.code, "--tpm", BLOCKTREE_TCTI=tpm.tcti)
+            invitation.end()
+        assert laptop("cat", "home:/notes/apple.txt").out == "an apple"
+    assert laptop("status", "--json").out.count(f'"tpm": "{tpm.tcti}"') == 1
