@@ -10,10 +10,11 @@ from btrun import DiedError, EscalationError, Restart, Runtime, Supervision
 from btrun.blocking import open_runtime
 from btrun.errors import UsageError
 from btrun.inspector import Inspector
-from btrun.reasons import Stopped
+from btrun.reasons import Killed, NeverLived, Stopped
 from bttp.blocking import connect
-from bttp.errors import BttpError
+from bttp.errors import AuthenticationError, BttpError, DeadlineError
 
+from . import test_remote as remote
 from .test_actor import Add, Break, Counter, Total
 
 
@@ -69,6 +70,41 @@ def test_a_runtime_in_a_thread_is_reached_by_links(domain: DomainIdentities) -> 
             (view,) = Inspector(link, app).look().actors
             assert (view.path, view.kind) == (f"{app}/counter", "Counter")
             assert server.drain(5)
+
+
+def test_a_script_calls_and_kills_an_actor_of_another_runtime_and_publishes_there(domain: DomainIdentities) -> None:
+    app, root = domain.path.child("hosts").child("nas").child("app"), domain.principal
+    with (
+        open_runtime(Runtime(domain["nas"], app)) as there,
+        there.serve(["127.0.0.1:0"], domain["nas"], roots=[root]) as server,
+    ):
+        there.spawn(remote.Counter, name="counter")
+        there.run(lambda runtime: runtime.serve_topics("news"))
+        endpoints = ["127.0.0.1:1", *server.endpoints]
+        with open_runtime() as rt, rt.linked(endpoints, domain["alice"], app, root=root):
+            counter = rt.at(app.child("counter"))
+            assert counter.call(remote.Add(2)) == 2
+            assert rt.publish(app.child("news"), remote.Add(1)) == 0
+            counter.kill()
+            assert counter.wait_down().reason in (Killed(), NeverLived())
+            assert there.run(lambda runtime: runtime.inspect().actors) == ()
+
+
+def test_a_script_hears_why_there_is_no_link(domain: DomainIdentities) -> None:
+    stranger = make_domain_identities("mallory", root="another")
+    app = domain.path.child("app")
+    with (
+        open_runtime(Runtime(domain["nas"], app)) as there,
+        there.serve(["127.0.0.1:0"], domain["nas"], roots=[domain.principal]) as server,
+        open_runtime() as rt,
+    ):
+        for endpoint, who, error in (
+            ("127.0.0.1:1", domain["alice"], DeadlineError),
+            (server.endpoints[0], stranger["mallory"], AuthenticationError),
+        ):
+            linking = rt.linked([endpoint], who, app, root=domain.principal, timeout=0.5)
+            with pytest.raises(error), linking:
+                raise AssertionError
 
 
 def test_threads_have_no_server_on_trio(domain: DomainIdentities) -> None:

@@ -4,6 +4,9 @@
         counter = rt.spawn(Counter)
         print(counter.call(Add(1)))
 
+    with open_runtime() as rt, rt.linked(["nas:7470"], identity, nas_app, root=root):
+        print(rt.at(nas_app.child("counter")).call(Add(1)))       # an actor of another machine
+
     with open_runtime(Runtime(identity, path)) as rt, rt.serve(["unix:/run/app.sock"], identity, roots=[root]):
         …                                                # its actors can be reached at their paths
 
@@ -14,14 +17,15 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import TypeVar, overload
 
 import bttp
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from btlib.identity import Identity
+from btlib.paths import BlockPath
 from btlib.principals import Principal
 from bttp.blocking import BlockingServer
 
@@ -33,6 +37,8 @@ from .reasons import Down
 from .refs import UNSET, Ref, Unset
 
 R = TypeVar("R")
+
+LINK_SECONDS = 10.0  #: that a script waits for a link: as long as a handshake may take
 
 __all__ = ["BlockingRef", "BlockingRuntime", "open_runtime"]
 
@@ -64,6 +70,10 @@ class BlockingRef:
         """See Ref.stop."""
         self._portal.call(partial(self.ref.stop, drain=drain))
 
+    def kill(self) -> None:
+        """See Ref.kill."""
+        self._portal.call(self.ref.kill)
+
     def wait_down(self) -> Down:
         """See Ref.wait_down."""
         return self._portal.call(self.ref.wait_down)
@@ -84,6 +94,42 @@ class BlockingRuntime:
     def ref(self, name: str) -> BlockingRef:
         """See Runtime.ref."""
         return BlockingRef(self._portal, self._portal.call(self._runtime.ref, name))
+
+    def at(self, path: BlockPath) -> BlockingRef:
+        """See Runtime.at."""
+        return BlockingRef(self._portal, self._portal.call(self._runtime.at, path))
+
+    def publish(self, topic: BlockPath | str, message: object, *, timeout: float | Unset | None = UNSET) -> int:
+        """See Runtime.publish."""
+
+        async def run() -> int:
+            return await self._runtime.publish(topic, message, timeout=timeout)
+
+        return self._portal.call(run)
+
+    @contextmanager
+    def linked(
+        self,
+        endpoints: Sequence[str],
+        identity: Identity | Sequence[Identity] | None,
+        path: BlockPath,
+        *,
+        root: Principal,
+        server: BlockPath | None = None,
+        timeout: float | None = LINK_SECONDS,
+    ) -> Iterator[None]:
+        """Reach the actors below `path` over a link to the first endpoint that answers; it is made again when it is
+        lost. Waits until it is there. Raises DeadlineError, AuthenticationError."""
+
+        @asynccontextmanager
+        async def attached() -> AsyncIterator[None]:
+            async with bttp.reconnecting(endpoints, identity, root=root, server=server) as link:
+                await link.ready(timeout)
+                self._runtime.attach(link, path)
+                yield
+
+        with self._portal.wrap_async_context_manager(attached()):
+            yield
 
     @contextmanager
     def serve(
