@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 from btlib.paths import BlockPath
 from btlib.principals import Principal
 from btlib.revocations import NO_REVOCATIONS, Revocations
 from btlib.verification import Decision, Stage
-from btlib.writecaps import Rights
+from btlib.writecaps import Chain, Rights
 from bttp import Peer, RootPolicy
 
 INNER_ADVICE = "what runs in a server is shown to its own machine and to who may write at its path"
@@ -32,16 +32,34 @@ class ServerPolicy(RootPolicy):
         server: BlockPath,
         own: Principal,
         revocations: Callable[[], Revocations] = lambda: NO_REVOCATIONS,
+        recorded: Callable[[Principal], Sequence[Chain]] = lambda _: (),
     ) -> None:
+        """`recorded`: the chains that the domain's records hold for somebody, who need not know of them yet."""
         super().__init__([root], revocations=lambda _root: revocations())
         self._server = server
         self._own = own
         self._known = revocations
+        self._recorded = recorded
 
     def admit(self, peer: Peer, now: int) -> Decision:
-        return _advised(super().admit(peer, now), ENROLL)
+        decision = super().admit(peer, now)
+        if not decision.allowed and not peer.anonymous:
+            decision = max(decision, super().admit(self._with_records(peer), now), key=lambda found: found.stage)
+        return _advised(decision, ENROLL)
 
     def authorize(self, peer: Peer, path: BlockPath, now: int) -> Decision:
+        decision = self._authorize(peer, path, now)
+        return decision if decision.allowed or peer.anonymous else self._authorize(self._with_records(peer), path, now)
+
+    def _with_records(self, peer: Peer) -> Peer:
+        """The peer with what was issued to it since it got the chains that it shows: it may have been away."""
+        for proof in peer.proofs:
+            more = [chain for chain in self._recorded(proof.public.principal) if chain not in proof.chains]
+            if more:
+                peer = peer.with_proof(msgspec.structs.replace(proof, chains=(*proof.chains, *more)))
+        return peer
+
+    def _authorize(self, peer: Peer, path: BlockPath, now: int) -> Decision:
         who = peer.principals[0] if peer.principals else "PRINCIPAL"
         decision = _advised(
             super().authorize(peer, path, now), f"ask an owner to renew the membership of {who}: bt enroll sign"

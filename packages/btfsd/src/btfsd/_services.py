@@ -22,7 +22,9 @@ from btfproto.store.check import CommitChecker
 from btfproto.store.remote import ObservedStore, StoreServer
 from btlib.errors import BlocktreeError
 from btlib.kinds import Kind
+from btlib.principals import Principal
 from btlib.revocations import Revocations
+from btlib.writecaps import Chain
 from btrun import Backoff, Ref, Restart, Runtime, Supervision
 from bttp import Request
 
@@ -54,7 +56,7 @@ class Services:
         self._host = host
         self._settings = settings
         self._failure: Exception | None = None  # of the last commit
-        self.policy = ServerPolicy(root, host.path, host.identity.principal, self._revoked)
+        self.policy = ServerPolicy(root, host.path, host.identity.principal, self._revoked, self._recorded)
         self.socket = socket_endpoint(host.store)
         with ExitStack() as stack:
             store = EmbeddedStore(host.store, program=PROGRAM, endpoint=self.socket)
@@ -118,6 +120,14 @@ class Services:
 
     def _revoked(self) -> Revocations:
         return self._view.current
+
+    def _recorded(self, principal: Principal) -> tuple[Chain, ...]:
+        """What the root scope's records grant somebody. A record that does not verify grants nothing."""
+        try:
+            return self._reader.grants(self._reader.domain().scope, principal)[1].chains
+        except BlocktreeError as error:
+            log.warning("the records of %s cannot be read: %s", principal, error)
+            return ()
 
     def _learn(self) -> None:
         """Take over a newer list. One that cannot be believed is a fault of the store, and who was revoked stays so."""

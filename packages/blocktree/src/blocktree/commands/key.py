@@ -21,6 +21,7 @@ from ..output import give, remark, say
 from ..recovery_shares import take_backup
 from ..recovery_words import ask_back, numbered_lines, roots_of
 from ..session import Session
+from . import key_rotate
 
 OnlyDomain = Annotated[
     str | None,
@@ -39,6 +40,8 @@ def build() -> typer.Typer:
     app.command("passphrase")(change_passphrase)
     app.command("remember")(remember)
     app.command("forget")(forget)
+    app.command("rotate")(key_rotate.rotate)
+    app.command("sign-rotation")(key_rotate.sign_rotation)
     return app
 
 
@@ -145,6 +148,12 @@ def _reveal_root(domain: Domain) -> Credentials:
         raise CommandError("secret words are shown at a terminal alone", hint="run it in one, unredirected")
     secret = passphrase(f"the root of {domain.petname}", None, environ={})
     root = domain.root_credentials.reveal(secret)
+    if root.chains:
+        raise CommandError(
+            f"the keys at {domain.root_credentials_file} act for the root; its words are on paper only",
+            kind=Kind.NOT_FOUND,
+            hint="they stand where they were written down before bt key rotate --root",
+        )
     if root.public.principal != domain.root:
         raise CommandError(
             f"{domain.root_credentials_file} holds the keys of another root, {root.public.principal}",

@@ -47,8 +47,8 @@ class Handover:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandedOver:
-    """What the new keys have: `chains` for those that stand in no record. `refused`: what could not be given, a
-    sentence each."""
+    """What the new keys have: `chains` in place of those that were brought. `refused`: what could not be given, a
+    phrase each."""
 
     chains: tuple[Chain, ...]
     readcaps: int
@@ -148,11 +148,19 @@ def prepare(reader: DomainReader, old: Identity, new: PublicKeys) -> Handover:
 
 
 def hand_over(
-    store: Store, giver: Identity, handover: Handover, root: Principal, *, now: int, random: Random
+    store: Store,
+    giver: Identity,
+    handover: Handover,
+    root: Principal,
+    *,
+    now: int,
+    random: Random,
+    have: Sequence[Chain] = (),
 ) -> HandedOver:
     """Give the new keys what the old ones have, as the root or an owner.
 
     The readcaps are the old keys' own work; only those are taken whose block and epoch the old keys were granted.
+    `have`: chains that the new keys hold already, in no record.
 
     Raises FsError: FORBIDDEN (the giver may not write where the records stand; the old keys are revoked), CONFLICT
     (somebody was faster: the same again), INTEGRITY; StoreError.
@@ -162,28 +170,33 @@ def hand_over(
         who = _Giver(reader=reader, identity=read_held(reader, giver).identity, now=now, random=random, refused=[])
         for principal in (handover.old, handover.new.principal):
             _refuse_revoked(reader, principal, now)
-        return _hand_over(who, handover)
+        return _hand_over(who, handover, have)
     except (IntegrityError, CapabilityError) as error:
         raise FsError(error.kind, error.message, error.hint) from error
 
 
-def _hand_over(who: _Giver, handover: Handover) -> HandedOver:
+def _hand_over(who: _Giver, handover: Handover, have: Sequence[Chain]) -> HandedOver:
     new = handover.new.principal
     brought = {(one.block, one.key_epoch): one for one in handover.readcaps if one.subject == new}
     readcaps = recorded = 0
     standing: list[Chain] = []
+    stands: list[Chain] = []
     for found in _records_of(who.reader, handover.old):
         scope = found.header.scope
         _, there = who.reader.grants(scope, new)
         opened = {(one.block, one.key_epoch) for one in there.readcaps}
         wanted = [(one.block, one.key_epoch) for one in found.grants.readcaps]
         seals = [brought[key] for key in wanted if key in brought and key not in opened]
-        recorded += who.record(scope, new, seals, _anew(who, found.grants.chains, there.chains, handover.old, new))
+        fresh = _anew(who, found.grants.chains, there.chains, handover.old, new)
+        recorded += who.record(scope, new, seals, fresh)
         readcaps += len(seals)
         standing += found.grants.chains
+        stands += [*there.chains, *fresh]
+    kept = {_terms(chain) for chain in handover.chains if chain in standing}
     unrecorded = [chain for chain in handover.chains if chain not in standing]
-    chains = _anew(who, unrecorded, (), handover.old, new)
-    return HandedOver(chains=chains, readcaps=readcaps, recorded=recorded, refused=tuple(who.refused))
+    chains = _anew(who, unrecorded, have, handover.old, new)
+    again = tuple(chain for chain in stands if _terms(chain) in kept and chain not in have)
+    return HandedOver(chains=(*chains, *again), readcaps=readcaps, recorded=recorded, refused=tuple(who.refused))
 
 
 def pass_on(store: Store, new: Identity, old: Principal, root: Principal, *, now: int, random: Random) -> HandedOver:
@@ -205,6 +218,20 @@ def pass_on(store: Store, new: Identity, old: Principal, root: Principal, *, now
     except (IntegrityError, CapabilityError) as error:
         raise FsError(error.kind, error.message, error.hint) from error
     return HandedOver(chains=(), readcaps=0, recorded=recorded, refused=tuple(who.refused))
+
+
+def shortfall(reader: DomainReader, old: Identity, new: Identity, now: int) -> list[str]:
+    """What the old keys may do and the new ones may not, a phrase each: as long as there is something, nobody should
+    change over. Raises FsError, IntegrityError."""
+    was, is_now = read_held(reader, old), read_held(reader, new)
+    opens = {key.block for key in is_now.keys}
+    missing = [f"reading at {key.path}" for key in was.keys if key.block not in opens]
+    gives = {_terms(chain) for chain in is_now.identity.chains if _is_valid(reader, chain, new.principal, now)}
+    for chain in was.identity.chains:
+        last = chain.last
+        if last is not None and _terms(chain) not in gives and _is_valid(reader, chain, old.principal, now):
+            missing.append(f"{Rights(last.rights).text} at {last.path}")
+    return missing
 
 
 def remember_chains(

@@ -1,7 +1,7 @@
 """The log of a domain: what its public records say was given and taken back, by whom and when.
 
 It is made of the records themselves, each signed by who wrote it: the writecaps in grants and writer records, the
-readcaps in grants, and the entries of the revocation list. So nobody can add to it without a right to, and what is
+readcaps in grants, the memberships of groups, and the entries of the revocation list. So nobody can add to it without a right to, and what is
 missing is missing for these reasons: a record was replaced since (an expired chain, a withdrawn readcap), a membership
 was never used to write, or the store hides a record from somebody who never saw it.
 """
@@ -12,6 +12,7 @@ import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from btlib.groups import Membership
 from btlib.paths import BlockPath
 from btlib.principals import Principal
 from btlib.revocations import RevocationList
@@ -28,6 +29,8 @@ class Happened(enum.Enum):
     GRANTED = "granted"  #: a writecap was issued
     KEY_GIVEN = "key given"  #: a readcap was recorded
     REVOKED = "revoked"
+    JOINED = "joined"  #: somebody is in a group
+    LEFT = "left"  #: somebody was put out of one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +50,7 @@ class LogEntry:
     serial: bytes | None = None
     since: int | None = None  #: from when on a revocation counts
     block: bytes | None = None  #: that a readcap opens
+    group: Principal | None = None  #: as which the group is known now
 
 
 def domain_log(survey: Survey, revoked: RevocationList, root: Principal) -> list[LogEntry]:
@@ -56,6 +60,8 @@ def domain_log(survey: Survey, revoked: RevocationList, root: Principal) -> list
     caps = {entry.serial: entry for entry in lines}
     for found in survey.grants:
         lines += _given(found)
+    for group in survey.groups:
+        lines += _membership(group.membership)
     for principal, gone in revoked.principals.items():
         lines.append(
             LogEntry(time=gone.recorded, what=Happened.REVOKED, by=gone.by, subject=principal, since=gone.since)
@@ -115,4 +121,24 @@ def _given(found: GrantsFound) -> Iterator[LogEntry]:
             by=found.author,
             subject=found.grants.principal,
             block=readcap.block,
+        )
+
+
+def _membership(membership: Membership) -> Iterator[LogEntry]:
+    for member in membership.terms.members:
+        yield LogEntry(
+            time=member.since,
+            what=Happened.JOINED,
+            by=member.by,
+            subject=member.keys.principal,
+            until=member.until,
+            group=membership.principal,
+        )
+    for former in membership.terms.former:
+        yield LogEntry(
+            time=former.removed,
+            what=Happened.LEFT,
+            by=former.by,
+            subject=former.principal,
+            group=membership.principal,
         )
