@@ -12,8 +12,6 @@ import pytest
 
 TUTORIAL = Path(__file__).parents[4] / "docs" / "tutorials" / "chat.md"
 FIRST = re.compile(r"^```python\n(.*?)^async def main\(\)", re.DOTALL | re.MULTILINE)  # its functions
-    r"^```python\n(.*?)^async def main\(\)", TUTORIAL.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
-)
 
 HOST = """
 domain = make_domain_identities("nas", "alice", "mallory")
