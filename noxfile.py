@@ -5,6 +5,7 @@
     nox -s bench -- --only serde       benchmarks against named peers; --json FILE for a machine
     nox -s fs-suite -- --modes thin    public file-system suites over real mounts (docs/fuse-compliance.md)
     nox -s faults -- --kills 10        kill -9, power cuts and full disks under real mounts, as root
+    nox -s simulations -- 50           what runtimes do on networks that fail, with thousands of seeds
     nox -s hostile                     every named attack, and every test that the threat model names
     nox -s fuzz -- --seconds 60        every parser under atheris; `-- --list` names them (docs/auditor.md)
 
@@ -27,6 +28,9 @@ PYTHONS = ["3.11", "3.12", "3.13"]
 
 #: The fuzzer. 3.0 is the first that knows Python 3.12 and later.
 ATHERIS = "atheris==3.0.0"
+
+#: Tests of btrun whose worlds come from seeds.
+SIMULATED = ["test_simulation", "test_services", "test_nearest", "protocol/test_simulated"]
 
 #: Peers that `bench` compares with, as Debian packages: command → package.
 PEERS = {
@@ -102,6 +106,15 @@ def faults(session: nox.Session) -> None:
     """Kills, power cuts, full disks on real mounts, as root; `-- --kills N --cuts N --seed S`: docs/faults.md."""
     install(session)
     session.run("python", "-m", "tests.faults", *session.posargs)
+
+
+@nox.session
+def simulations(session: nox.Session) -> None:
+    """Supervision, services, sessions in simulated worlds, 50 times the usual seeds; `-- N` times, words to pytest."""
+    install(session)
+    times, *words = session.posargs or ["50"]
+    files = [f"packages/btrun/tests/{name}.py" for name in SIMULATED]
+    session.run("pytest", *files, *words, env={"BTRUN_SEEDS": times})
 
 
 @nox.session
