@@ -21,6 +21,14 @@ from btlib.kinds import Kind
 pytestmark = pytest.mark.mount
 
 
+class Machine(Protocol):
+    """What `conftest` gives."""
+
+    mountpoint: Path
+
+    def mount(self, *words: str) -> subprocess.CompletedProcess[str]: ...
+
+
 class Mounted(Protocol):
     """What `conftest` gives: a module of its own would be imported twice."""
 
@@ -174,3 +182,13 @@ def test_an_unmount_by_anybody_ends_the_daemon(mounter: Mounter, tmp_path: Path)
     with mounter(tmp_path / "m") as mount:
         unmount(str(mount.path))
         assert mount.process.wait(PATIENCE) == 0
+
+
+def test_data_behind_a_hole_of_eight_tebibytes_is_found(machine: Machine) -> None:
+    assert machine.mount().returncode == 0
+    size = 2**43
+    with (machine.mountpoint / "sparse").open("wb", buffering=0) as file:
+        os.pwrite(file.fileno(), b"x", size - 1)
+        os.fsync(file.fileno())
+        assert os.lseek(file.fileno(), 0, os.SEEK_DATA) == size - 4096
+        assert os.lseek(file.fileno(), 0, os.SEEK_HOLE) == 0

@@ -175,3 +175,32 @@ def test_the_cache_is_bounded() -> None:
     for index in range(0, 2000, 50):
         tree.leaf(index)
     assert len(tree._cache) <= 3
+
+
+@given(st.lists(st.integers(0, 2**20), max_size=12), COUNTS, st.integers(0, 2**20))
+def test_what_is_stored_next_and_the_next_hole_are_those_of_the_leaves(
+    stored: list[int], count: int, first: int
+) -> None:
+    model = Model()
+    model.tree.apply(model.change({index: digest(index) for index in stored if index < count}, count))
+    later = [index for index in model.leaves if index >= first]
+    assert model.tree.next_stored(first) == min(later, default=None)
+    hole = first
+    while hole in model.leaves:
+        hole += 1
+    assert model.tree.next_hole(first) == max(hole, min(hole, count))
+
+
+def test_a_search_over_a_huge_hole_reads_a_path_of_nodes() -> None:
+    model = Model()
+    model.tree.apply(model.change({7: digest(7), 2**40 - 1: digest(8)}, 2**40))
+    asked: list[tuple[int, int]] = []
+
+    def fetch(level: int, index: int) -> bytes | None:
+        asked.append((level, index))
+        return model.stored.get((level, index))
+
+    tree = SectorTree(model.tree.root, 2**40, fetch)
+    assert tree.next_stored(8) == 2**40 - 1
+    assert tree.next_hole(7) == 8
+    assert len(asked) <= 2 * tree.height

@@ -163,6 +163,22 @@ class StoredBlock:
             expected = self._loaded_tree(read_records).leaf(index)
         return SingleRequest(self.cipher, index, expected, self.small)
 
+    def page(self, page: int, read_records: ReadRecords) -> bytes:
+        """The hashes under one Merkle node; empty where there is none. Raises IntegrityError, StoreError."""
+        return self._loaded_tree(read_records).node(page) if self.sector_count > 1 and self._staged is None else b""
+
+    def next_stored(self, first: int, read_records: ReadRecords) -> int | None:
+        """The first sector from one on that is no hole. Raises IntegrityError, StoreError."""
+        if self._tree is None and self.sector_count <= 1:
+            return 0 if first == 0 and self.root != HOLE else None
+        return self._loaded_tree(read_records).next_stored(first)
+
+    def next_hole(self, first: int, read_records: ReadRecords) -> int:
+        """The first sector from one on that is a hole, or lies behind the end. Raises IntegrityError, StoreError."""
+        if self._tree is None and self.sector_count <= 1:
+            return first if first or self.root == HOLE else 1
+        return self._loaded_tree(read_records).next_hole(first)
+
     def present(self, first: int, count: int, read_records: ReadRecords) -> list[bool]:
         """Which of some consecutive sectors are no holes."""
         return [expected != HOLE for expected in self._expected(range(first, first + count), read_records)]

@@ -106,6 +106,33 @@ class Content:
             return b""
         return None if self.frozen is None else self.frozen.find(index)
 
+    def written(self, first: int) -> list[int]:
+        """The sectors from one on to which the layers give content, in order."""
+        layers = [self.live, *([self.frozen] if self.frozen is not None else [])]
+        indexes = {index for layer in layers for index in layer.sectors if index >= first}
+        return sorted(index for index in indexes if self.find(index))
+
+    def hidden_to(self, index: int) -> int:
+        """How far what lies below is hidden from a sector on, of which the layers make a hole."""
+        for layer in (self.live, self.frozen):
+            if layer is None or index in layer.sectors:
+                continue
+            if index >= layer.cut:
+                return NO_CUT
+            for first, end in layer.punched:
+                if first <= index < end:
+                    return end
+        return index + 1
+
+    def next_hidden(self, first: int, end: int) -> int:
+        """Where behind a sector of which they say nothing the layers make a hole, before `end`; else `end`."""
+        found = end
+        for layer in (self.live, self.frozen):
+            if layer is not None:
+                empty = (index for index, data in layer.sectors.items() if index > first and not data)
+                found = min([found, layer.cut, *empty, *(start for start, _ in layer.punched if start > first)])
+        return found
+
     def write(self, offset: int, data: memoryview, size: int, below: Below) -> None:
         """Put `data` at `offset` of a file that was `size` bytes long. Raises what `below` raises, changing nothing
         of the sector that it could not read."""

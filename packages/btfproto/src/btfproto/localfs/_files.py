@@ -17,7 +17,6 @@ from ._inode import Inode
 from ._reading import Reading, not_a_file
 
 LOST = (Kind.FENCED, Kind.CONFLICT, Kind.STALE)  #: changes with these are not in memory any more; others wait
-SEEK_STEP = 256  #: sectors looked at in one go for a hole: one Merkle node
 
 
 class Files(Reading):
@@ -146,25 +145,48 @@ class Files(Reading):
                 raise not_a_file(inode)
             if not 0 <= offset < inode.size:
                 raise FsError(Kind.RANGE, f"{inode.path} has {inode.size} bytes; {offset} lies behind them")
-            found = self._seek(inode, offset >> SECTOR_SHIFT, whence is Seek.DATA)
-            if found is None and whence is Seek.DATA:
-                raise FsError(Kind.RANGE, f"{inode.path} has no data from {offset} on")
-            return inode.size if found is None else min(max(offset, found << SECTOR_SHIFT), inode.size)
-
-    def _seek(self, inode: Inode, first: int, data: bool) -> int | None:
-        """The first sector from one on that holds data (or is a hole)."""
-        end = -(-inode.size // SECTOR_SIZE)
-        for start in range(first, end, SEEK_STEP):
-            stop = min(start + SEEK_STEP, end)
+            first = offset >> SECTOR_SHIFT
             try:
-                present = inode.store.present(start, stop - start, self.read_records)
+                found = self._next_data(inode, first) if whence is Seek.DATA else self._next_hole(inode, first)
             except BlocktreeError as error:
                 raise refused(inode.path, error) from error
-            for index in range(start, stop):
-                layered = None if inode.content is None else inode.content.find(index)
-                if (present[index - start] if layered is None else bool(layered)) is data:
+            if found is None:
+                raise FsError(Kind.RANGE, f"{inode.path} has no data from {offset} on")
+            return min(max(offset, found << SECTOR_SHIFT), inode.size)
+
+    def _next_data(self, inode: Inode, first: int) -> int | None:
+        """The first sector from one on that holds data, in the layers or below where they do not hide it."""
+        content, store = inode.content, inode.store
+        written = content.written(first) if content is not None else []
+        end = written[0] if written else -(-inode.size // SECTOR_SIZE)
+        index: int | None = first
+        while index is not None and index < end:
+            index = store.next_stored(index, self.read_records)
+            if index is None or index >= end:
+                break
+            if content is None or content.find(index) is None:
+                return index
+            index = content.hidden_to(index)
+        return end if written else None
+
+    def _next_hole(self, inode: Inode, first: int) -> int:
+        """The first sector from one on that is a hole, or lies behind the end."""
+        content, store = inode.content, inode.store
+        end = -(-inode.size // SECTOR_SIZE)
+        index = first
+        while index < end:
+            layered = None if content is None else content.find(index)
+            if layered is None:
+                hole = store.next_hole(index, self.read_records)
+                hidden = content.next_hidden(index, hole) if content is not None else hole
+                if hole == index:
                     return index
-        return None
+                index = min(hole, hidden)
+            elif not layered:
+                return index
+            else:
+                index += 1
+        return end
 
     def flush(self, handle: Handle) -> None:
         with self.mutex:

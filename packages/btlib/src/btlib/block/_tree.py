@@ -84,6 +84,40 @@ class SectorTree:
             found.append((index < end and node[at : at + DIGEST_SIZE]) or HOLE)
         return found
 
+    def next_stored(self, first: int) -> int | None:
+        """The first sector from one on that is no hole; None where there is none. Reads a path of nodes, however large
+        the holes in between. Raises IntegrityError.
+        """
+        return self._next_stored(self.height, 0, first) if first < self.sector_count and self.root != HOLE else None
+
+    def _next_stored(self, level: int, index: int, first: int) -> int | None:
+        """The same below one record that is no hole."""
+        if level == 0:
+            return index if index >= first else None
+        node = self._node(level, index)
+        base = index << FANOUT_BITS
+        begin = max((first >> FANOUT_BITS * (level - 1)) - base, 0)
+        for slot in range(begin, len(node) // DIGEST_SIZE):
+            if child(node, slot) != HOLE:
+                found = self._next_stored(level - 1, base + slot, first)
+                if found is not None:  # only the first child may end before
+                    return found
+        return None
+
+    def next_hole(self, first: int) -> int:
+        """The first sector from one on that is a hole; the sector count at the latest. Raises IntegrityError."""
+        if self.height == 0:
+            return 0 if first == 0 and self.root == HOLE else max(first, self.sector_count)
+        index = first
+        while index < self.sector_count:
+            parent = index >> FANOUT_BITS
+            node, base = self._node(1, parent), parent << FANOUT_BITS
+            for slot in range(index - base, FANOUT):
+                if child(node, slot) == HOLE:
+                    return max(first, min(base + slot, self.sector_count))
+            index = base + FANOUT
+        return max(first, self.sector_count)
+
     def missing(self, indexes: Iterable[int]) -> list[NodeKey]:
         """The nodes above some sectors that are not in memory, so that a caller can read them in one request.
 
