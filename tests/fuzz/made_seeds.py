@@ -42,6 +42,7 @@ from btrun.protocol._wire import pack, pack_close
 from btrun.reasons import Stopped
 from btserde import encode
 
+from . import pairings
 from .links import HELLO_AND_PROOF
 
 Seed = tuple[str, str, bytes]
@@ -57,6 +58,7 @@ def made() -> Iterator[Seed]:
     yield from _actors()
     yield from _kernel()
     yield from _texts()
+    yield from pairings.made()
     with contextlib.suppress(BlocktreeError):  # without the library of chips
         from .chips import made as made_of_chips
 

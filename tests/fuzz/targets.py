@@ -6,7 +6,7 @@ import contextlib
 
 from btlib.errors import BlocktreeError
 
-from . import actors, blocks, kernel, links, messages, principals, texts, topics, values  # noqa: F401 (they fill TARGETS)
+from . import actors, blocks, kernel, links, messages, pairings, principals, texts, topics, values  # noqa: F401 (they fill TARGETS)
 from .target import TARGETS, Target
 
 with contextlib.suppress(BlocktreeError):  # the library of chips is not everywhere
