@@ -8,16 +8,20 @@ from typing import TypeAlias
 import msgspec
 
 from ._frames import CHUNK
+from ._shelf import Shelf
 from .errors import RemoteProtocolError
 
 Whole: TypeAlias = Callable[[memoryview], None]
+
+
+_shelf = Shelf()  # of all links of the process
 
 
 class Arriving(msgspec.Struct):
     """A body of more than CHUNK bytes that its stream announced. `whole` takes it when the last byte is there."""
 
     whole: Whole
-    data: bytearray
+    data: memoryview
     filled: int = 0
 
 
@@ -45,11 +49,11 @@ class Bodies:
         return self._held + total <= self._limit
 
     def begin(self, stream: int, total: int, whole: Whole) -> None:
-        """Expect a body. The memory is the kernel's zero page until bytes come."""
+        """Expect a body."""
         if stream in self._arriving:
             raise RemoteProtocolError(f"stream {stream} announces a second body")
         self._held += total
-        self._arriving[stream] = Arriving(whole, bytearray(total))
+        self._arriving[stream] = Arriving(whole, memoryview(_shelf.take(total))[:total])
 
     def place(self, stream: int, length: int) -> memoryview | None:
         """Where the next `length` bytes of this stream's body go; None for a stream that has none (any more)."""
@@ -60,14 +64,14 @@ class Bodies:
         if not 0 < length <= min(CHUNK, len(body.data) - start):
             raise RemoteProtocolError(f"a chunk of {length} bytes does not fit the body of stream {stream}")
         body.filled = start + length
-        return memoryview(body.data)[start : body.filled]
+        return body.data[start : body.filled]
 
     def finish(self, stream: int) -> None:
         """After bytes were placed: hand the body on if it is whole."""
         body = self._arriving.get(stream)
         if body is not None and body.filled == len(body.data):
             self.drop(stream)
-            body.whole(memoryview(body.data))
+            body.whole(body.data)
 
     def drop(self, stream: int) -> bool:
         """Forget a body. Whether there was one."""
