@@ -13,7 +13,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import anyio
 
@@ -22,6 +22,7 @@ from ._notices import ExitNotice, Interrupt, StopRequest
 from ._states import State
 from ._supervision import Restart
 from ._timers import Owned, Timer
+from ._watching import Watched
 from .actor import Actor, LinkedExitError
 from .mailboxes import Mailbox
 from .reasons import Crashed, Down, Killed, LinkedExit, Reason, Stopped
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("btrun")
 
-Watcher: TypeAlias = Callable[[Down], None]
 T = TypeVar("T", bound=Owned)
 
 
@@ -50,14 +50,14 @@ class Owner(Protocol):
         ...
 
 
-class Life:
+class Life(Watched):
     """An actor without its messages. See `_cell`."""
 
     __slots__ = (
         "__weakref__", "_ref", "actor", "actor_class", "arguments", "busy_since", "due", "ended", "halting", "handled",
         "incarnation", "last_failure", "limit", "mailbox", "name", "outgoing", "owner", "reentries", "restart",
         "restarts", "room", "routes", "runtime", "scheduled", "state", "system", "tasks", "timers", "waiters",
-        "watchers", "watching", "when_full", "worker",
+        "when_full", "worker",
     )  # fmt: skip
 
     def __init__(
@@ -98,8 +98,7 @@ class Life:
         self.room: list[Wait] | None = None  # publishers that wait for room in the mailbox
         self.tasks: list[anyio.CancelScope] | None = None  # what watches other runtimes for it
         self.last_failure: Reason | None = None  # why its life before this one ended
-        self.watchers: list[Watcher] | None = None
-        self.watching: list[tuple[Life, Watcher]] | None = None
+        self.watchers = self.watching = None
         self.waiters: list[Wait] | None = None
         self._ref: Ref | None = None
         self.actor: Actor | None = None
@@ -268,9 +267,7 @@ class Life:
         for scope in self.tasks or ():
             scope.cancel()
         self.tasks = None
-        for target, watcher in self.watching or ():
-            target.unwatch(watcher)
-        self.watching = None
+        self.unwatch_all()
         self._tell(Down(ref=self.ref, reason=reason))
         self.watchers = None
 
@@ -294,59 +291,7 @@ class Life:
         else:
             self.request_stop()
 
-    # --- watching
-
-    def monitor(self) -> None:
-        """See Ref.monitor."""
-        observer = self.runtime.current_cell()
-        observer.watch(self, observer.take_down)
-
-    def link(self) -> None:
-        """See Ref.link."""
-        observer = self.runtime.current_cell()
-        observer.watch(self, observer.take_exit)
-        self.watch(observer, self.take_exit)
-
-    def watch(self, target: Life, watcher: Watcher) -> None:
-        """Let `watcher`, one of this actor's, be told of the end of `target`."""
-        if target.watchers is None or watcher not in target.watchers:
-            self.watching = [*(self.watching or ()), (target, watcher)]
-            target.add_watcher(watcher)
-
-    def add_watcher(self, watcher: Watcher) -> None:
-        """Tell it of the end of each life; at once if that was the last."""
-        if self.state is State.ENDED:
-            watcher(Down(ref=self.ref, reason=self.ended))
-        else:
-            self.watchers = [*(self.watchers or ()), watcher]
-
-    def unwatch(self, watcher: Watcher) -> None:
-        if self.watchers is not None and watcher in self.watchers:
-            self.watchers.remove(watcher)
-
-    def take_down(self, down: Down) -> None:
-        """A monitored actor ended."""
-        self._notice(down)
-
-    def take_exit(self, down: Down) -> None:
-        """A linked actor ended."""
-        self._notice(ExitNotice(down))
-
-    async def wait_down(self) -> Down:
-        """See Ref.wait_down."""
-        wait = self.runtime.loop.make_wait()
-
-        def watcher(down: Down) -> None:
-            if not down.restarting and not wait.done():
-                wait.set_result(down)
-
-        self.add_watcher(watcher)
-        try:
-            down = await wait
-        finally:
-            self.unwatch(watcher)
-        assert isinstance(down, Down)
-        return down
+    # --- what ends with it
 
     def own(self, owned: T) -> T:
         """End it with this life."""
@@ -383,10 +328,6 @@ class Life:
         if isinstance(error, LinkedExitError):
             return LinkedExit(error.down.ref.path)
         return Crashed(type(error).__name__, str(error))
-
-    def _tell(self, down: Down) -> None:
-        for watcher in list(self.watchers or ()):
-            watcher(down)
 
     def _notice(self, notice: StopRequest | ExitNotice | Down) -> None:
         if self.state is State.ENDED:

@@ -33,8 +33,8 @@ from .refs import UNSET, Ref, Unset
 
 if TYPE_CHECKING:
     from ._carriers import Carrier
-    from ._life import Watcher
     from ._runtime import Runtime
+    from ._watching import Watcher
 
 
 class Way:
