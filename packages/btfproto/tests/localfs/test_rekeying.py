@@ -113,7 +113,13 @@ class Tree:
             random=self.world.random,
         )
 
-    def rekey(self, *, resume: bool = False, keys_of: Callable[[Principal], PublicKeys | None] = PEOPLE.get) -> Rekeyed:
+    def rekey(
+        self,
+        *,
+        resume: bool = False,
+        lazily: bool = False,
+        keys_of: Callable[[Principal], PublicKeys | None] = PEOPLE.get,
+    ) -> Rekeyed:
         fs = self.open(self.world.machine)
         top, above = self.key_of(fs, "photos"), self.key_of(fs)
         fs.shutdown()
@@ -128,6 +134,7 @@ class Tree:
             keys_of=keys_of,
             now=NOW,
             random=self.world.random,
+            lazily=lazily,
         )
         return rekey_tree(work, resume=resume)
 
@@ -299,3 +306,44 @@ def test_who_has_the_directory_itself_open_is_told_that_its_key_was_changed(tree
     again = tree.open(ALICE, "photos")
     assert read_file(again, again.lookup(again.root, "small").inode) == b"s"
     again.shutdown()
+
+
+def test_lazily_only_directories_change_and_what_is_made_then_is_hidden_from_who_was_revoked(tree: Tree) -> None:
+    stolen = tree.volume(BOB, "photos")
+    tree.revoke(BOB)
+    done = tree.rekey(lazily=True)
+    assert (done.blocks, done.waiting) == (2, 405)
+    assert tree.read() == tree.contents
+    fs = tree.open(tree.world.machine)
+    inner = fs.lookup(fs.lookup(fs.root, "photos").inode, "2024").inode
+    write_file(fs, inner, "new", b"under a new key")
+    fs.sync()
+    fs.shutdown()
+    assert tree.epochs()["photos/2024"] == 1  # the directory that holds the new file's key
+    with pytest.raises(FsError) as refused:
+        LocalFs(tree.store, BOB, stolen, options=QUIET, clock=lambda: NOW * 10**9)
+    assert refused.value.kind is Kind.STALE
+
+
+def test_what_waits_since_a_lazy_one_is_gone_on_with(tree: Tree) -> None:
+    tree.revoke(BOB)
+    tree.rekey(lazily=True)
+    done = tree.rekey(resume=True)
+    assert (done.blocks, done.waiting, done.kept) == (405, 0, [])
+    assert set(tree.epochs().values()) == {1}
+    assert tree.read() == tree.contents
+
+
+@pytest.mark.parametrize("commits", [0, 1, 2])
+def test_a_lazy_one_that_was_interrupted_is_gone_on_with(tree: Tree, commits: int) -> None:
+    tree.revoke(BOB)
+    tree.store.left = commits
+    try:
+        tree.rekey(lazily=True)
+    except StoreError:
+        tree.store.left = None
+        assert tree.read() == tree.contents
+        tree.rekey(lazily=True, resume=commits > 0)
+    tree.store.left = None
+    assert tree.epochs()["photos/2024"] == 1
+    assert tree.read() == tree.contents

@@ -28,7 +28,7 @@ from ._groups import (
 from ._handover import HandedOver, Handover, hand_over, pass_on, prepare, remember_chains, shortfall
 from ._log import Happened, LogEntry, domain_log
 from ._open import Held, HeldGroup, Volume, best_key, no_readcap, open_volume, read_held
-from ._reader import DomainReader, RevocationSource
+from ._reader import DomainReader, RevocationSource, unverified_header
 from ._records import DomainRecord, Grants, ScopeId, ScopeRecord, domain_block, grants_block, scope_block
 from ._recover import RecoveredDomain, domains_in, find_root, recover_domain
 from ._revoke import RevokedAccess, revoke_access
@@ -42,6 +42,14 @@ from ._revoking import (
     check_succession,
     revocations_block,
     seen_list,
+)
+from ._snapshots import (
+    SnapshotHeads,
+    SnapshotRecord,
+    all_digests,
+    snapshot_block,
+    stretch_length,
+    stretches_of,
 )
 from ._survey import GrantsFound, Survey, survey_records
 from ._withdraw import Withdrawn, granted_in, withdraw_access
@@ -79,10 +87,13 @@ __all__ = [
     "ScopeId",
     "ScopeRecord",
     "SeenList",
+    "SnapshotHeads",
+    "SnapshotRecord",
     "Survey",
     "Volume",
     "Withdrawn",
     "aftermath",
+    "all_digests",
     "best_key",
     "check_list",
     "check_membership",
@@ -121,7 +132,11 @@ __all__ = [
     "scope_block",
     "seen_list",
     "shortfall",
+    "snapshot_block",
     "standing",
+    "stretch_length",
+    "stretches_of",
     "survey_records",
+    "unverified_header",
     "withdraw_access",
 ]

@@ -5,6 +5,9 @@ same commit, its entry in the directory above and the readcaps that were granted
 new key ever stands in a directory that the revoked one can still read. Each commit leaves a whole tree. What was begun
 is gone on with (`resume`): a block waits as long as its epoch is below that of the top.
 
+Lazily, only directories are re-keyed: what is made from then on, anywhere below, has keys of its own that the revoked
+one cannot find, and names are hidden from it. Files that exist wait, with their old keys, until it is gone on with.
+
 Nobody else should write there meanwhile: who does makes a commit fail (CONFLICT), and it is gone on with. What stays as
 it was is reported: files that are too long for a commit, and files with several names.
 """
@@ -26,7 +29,7 @@ from btlib.readcaps import Readcap, ReadKey, seal_readcap
 from btlib.verification import verify_chain
 from btlib.writecaps import Chain, Rights
 
-from ..domain import Content, DomainReader, Draft, commit_draft, grants_block, survey_records
+from ..domain import Content, DomainReader, Draft, commit_draft, grants_block, survey_records, unverified_header
 from ..errors import FsError
 from ..provider import FileKind
 from ..store import Head, Store
@@ -49,18 +52,21 @@ Progress = Callable[[BlockPath, int], None]
 
 @dataclass(kw_only=True)
 class Rekeyed:
-    """What was done. `kept`: what has its old key still, and why. `unread`: who lost a readcap, its keys unknown."""
+    """What was done. `kept`: what has its old key still, and why. `unread`: who lost a readcap, its keys unknown.
+    `waiting`: how many files have their old key still because they were left for later."""
 
     epoch: int = 0
     blocks: int = 0
     size: int = 0
+    waiting: int = 0
     kept: list[tuple[BlockPath, str]] = field(default_factory=list)
     unread: set[Principal] = field(default_factory=set)
 
 
 @dataclass(kw_only=True)
 class Rekeying:
-    """Who re-keys what. `above` is the directory that names `top` (None: it is the root directory of the domain)."""
+    """Who re-keys what. `above` is the directory that names `top` (None: it is the root directory of the domain).
+    `lazily`: directories alone."""
 
     store: Store
     identity: Identity
@@ -71,6 +77,7 @@ class Rekeying:
     now: int
     random: Callable[[int], bytes]
     progress: Progress = lambda _path, _size: None
+    lazily: bool = False
     chain: Chain = field(init=False)
     done: Rekeyed = field(default_factory=Rekeyed)
     holders: dict[bytes, set[tuple[bytes, Principal]]] = field(
@@ -138,8 +145,12 @@ def _rekey_children(work: Rekeying, key: ReadKey) -> list[ReadKey]:
         heads = work.reader.heads([entry_block(record) for _, record in some])
         for (name, record), head in zip(some, heads, strict=True):
             child = ReadKey(block=entry_block(record), key_epoch=0, key=entry_key(record), path=key.path.child(name))
+            is_directory = entry_kind(record) == FileKind.DIRECTORY
+            if work.lazily and not is_directory:
+                work.done.waiting += _epoch(head) < work.done.epoch
+                continue
             fresh = _rekey_child(work, batch, name, child, head)
-            if fresh is not None and entry_kind(record) == FileKind.DIRECTORY:
+            if fresh is not None and is_directory:
                 directories.append(fresh)
             if batch.size >= BATCH_BYTES:
                 batch.commit()
@@ -158,6 +169,11 @@ def _rekey_child(work: Rekeying, batch: _Batch, name: str, child: ReadKey, head:
         work.done.kept.append((child.path, fault))
         return None
     return batch.add(found, name)
+
+
+def _epoch(head: Head | None) -> int:
+    """Unverified: it is only counted by."""
+    return 0 if head is None else unverified_header(head).key_epoch
 
 
 def _fault(found: OpenedBlock) -> str | None:
