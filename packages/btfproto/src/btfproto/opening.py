@@ -37,6 +37,7 @@ from ._race import first_link
 from .domain import create_domain, open_volume
 from .errors import FsError, StoreError
 from .localfs import FileKeeper, FilePins, FsOptions, Keeper, LocalFs, Pins, empty_directory_attributes
+from .past import SnapshotKeeper
 from .provider import FsProvider
 from .remote import FsClient
 from .revocations import MEMORY_FILE, FileMemory, RevocationMemory, RevocationView
@@ -103,6 +104,8 @@ class OpenedFs(LocalFs):
             view.refresh(int(time.time()))
             volume = open_volume(store, identity, path, int(time.time()), revocations=view)
             super().__init__(store, identity, volume, options=options, pins=pins, revocations=view, keeper=keeper)
+            #: What `.snapshots` shows.
+            self.snapshots = SnapshotKeeper(store, identity, path, self.pins, view, lambda: int(time.time()))
             self._dialer = store.dialer if isinstance(store, StoreClient) else None
             self._bear(_patience(options))
             self._owned = stack.pop_all()

@@ -30,6 +30,8 @@ class Label(enum.Enum):
     DOMAIN = b"blocktree/1 domain\0"  #: block id of a domain record
     SCOPE = b"blocktree/1 scope\0"  #: block id of a scope record
     REVOKED = b"blocktree/1 revoked\0"  #: block id of a revocation list
+    SNAPSHOT = b"blocktree/1 snapshot\0"  #: block id of a snapshot's record
+    SNAPSHOT_HEADS = b"blocktree/1 snapshot heads\0"  #: digest of a stretch of the heads of a snapshot
     GROUP = b"blocktree/1 group\0"  #: block id of a group's membership
     GROUPS_OF = b"blocktree/1 groups of\0"  #: block id of the groups that a principal is in
     MEMBERSHIP = b"blocktree/1 membership\0"  #: signature of a group's membership, by the group's keys

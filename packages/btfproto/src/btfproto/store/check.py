@@ -49,6 +49,7 @@ from btfproto.domain import (
     DomainRecord,
     Grants,
     ScopeRecord,
+    SnapshotRecord,
     check_list,
     check_membership,
     check_membership_change,
@@ -63,6 +64,7 @@ from btfproto.domain import (
     revocations_block,
     scope_block,
     seen_list,
+    snapshot_block,
 )
 
 from ..endpoints import RecordSet, check_set, read_set
@@ -299,7 +301,9 @@ class _Check:
                 raise CapabilityError(f"the domain record may only be written by {self._root} itself")
         elif header.block in self._group_blocks(content):
             self._check_group(content, header, old)
-        elif not (self._is_scope(change, header) or self._is_grants(change, header)):
+        elif not (
+            self._is_scope(change, header) or self._is_grants(change, header) or self._is_snapshot(change, header)
+        ):
             self._check_endpoints(content, header, old)
 
     def _check_endpoints(self, content: bytes, header: Header, old: Header | None) -> None:
@@ -361,6 +365,12 @@ class _Check:
     def _is_grants(self, change: BlockChange, header: Header) -> bool:
         record = _decoded(change, Grants)
         return record is not None and header.block == grants_block(header.scope, record.principal)
+
+    def _is_snapshot(self, change: BlockChange, header: Header) -> bool:
+        record = _decoded(change, SnapshotRecord)
+        if record is None or header.block != snapshot_block(self._root, record.name):
+            return False
+        return len(self._lineage(header.scope)) == 1
 
     def _stored(self, header: Header, level: int, index: int) -> bytes | memoryview | None:
         return self._facts.record(header.block, level, index)
