@@ -181,6 +181,7 @@ SHELLS: dict[str, list[str]] = {
         "localfs/_reading.py",  # the thread that reads ahead
         "localfs/_rescuing.py",  # the thread that keeps what could not be saved
         "opening.py",
+        "past.py",  # randomness for a request id; the lock
         "remote/*",
         "revocations.py",  # the lock
         "store/_*",
