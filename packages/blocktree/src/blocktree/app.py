@@ -12,6 +12,7 @@ from .commands import (
     access,
     agent,
     backup,
+    contact,
     copying,
     df,
     enroll,
@@ -19,6 +20,7 @@ from .commands import (
     fsck,
     gc,
     grant,
+    group,
     init,
     invite,
     join,
@@ -90,6 +92,8 @@ def build_app() -> typer.Typer:
     app.command()(join.join)
     app.add_typer(enroll.build(), name="enroll")
     app.add_typer(access.build(), name="access")
+    app.add_typer(group.build(), name="group")
+    app.add_typer(contact.build(), name="contact")
     app.add_typer(key.build(), name="key")
     app.add_typer(agent.build(), name="agent")
     app.add_typer(net.build(), name="net")

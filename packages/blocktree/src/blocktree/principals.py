@@ -56,36 +56,63 @@ def remember(domain: Domain, member: Member) -> None:
     """Keep somebody whose enrolment was signed."""
     directory = domain.directory / "principals"
     make_private_directory(directory)
-    file = directory / f"{member.request.principal}{SUFFIX}"
+    keep_member(directory / f"{member.request.principal}{SUFFIX}", member)
+
+
+def keep_member(file: Path, member: Member) -> None:
+    """Write the name and the request. Raises BlocktreeError."""
     with local_errors(file):
         file.write_text(f"{json.dumps(member.host)}\n{member.text}", encoding="ascii")
 
 
 def members(domain: Domain) -> Iterator[Member]:
+    """All whose enrolment was signed here."""
+    return kept_members(domain.directory / "principals")
+
+
+def contacts_directory(config: Path) -> Path:
+    """Where the contact book lies; see `contacts`."""
+    return config / "contacts"
+
+
+def kept_members(directory: Path) -> Iterator[Member]:
     """All that are kept; a damaged one is left out, since it can be had again."""
-    for file in sorted((domain.directory / "principals").glob(f"*{SUFFIX}")):
-        try:
-            host, _, text = read_text(file).partition("\n")
-            yield Member(str(json.loads(host)), read_request(text), text)
-        except (BlocktreeError, ValueError):
-            continue
+    for file in sorted(directory.glob(f"*{SUFFIX}")):
+        found = kept_member(file)
+        if found is not None:
+            yield found
+
+
+def kept_member(file: Path) -> Member | None:
+    """One that is kept; None where it is not there, or damaged."""
+    try:
+        host, _, text = read_text(file).partition("\n")
+        return Member(str(json.loads(host)), read_request(text), text)
+    except (BlocktreeError, ValueError):
+        return None
 
 
 def find_member(domain: Domain, text: str) -> Member:
-    """Whom a user means by `bt1…`, by a machine's name, or by the path of a request file. Raises CommandError."""
+    """Whom a user means by `bt1…`, by the name of a contact or machine, or by the path of a request file.
+
+    A contact comes before a machine of the same name. Raises CommandError.
+    """
     if text.endswith(SUFFIX) or "/" in text:
         return read_member(Path(text))
     wanted = Principal.parse(text) if text.startswith("bt1") else None
-    found = [member for member in members(domain) if text == member.host or member.request.principal == wanted]
-    if len(found) == 1:
-        return found[0]
+    for known in (_contacts(domain), members(domain)):
+        found = [member for member in known if text == member.host or member.request.principal == wanted]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            break
     if found:
         names = ", ".join(str(member.request.principal) for member in found)
         raise CommandError(f"several machines are called {text}: {names}", hint="use the principal instead")
     raise CommandError(
         f"the keys of {text} are not known on this machine, where its enrolment was not signed",
         kind=Kind.NOT_FOUND,
-        hint="give its request file instead",
+        hint="give its request file instead, or keep that: bt contact add NAME FILE",
     )
 
 
@@ -95,5 +122,16 @@ def find_principal(domain: Domain, text: str) -> Principal:
 
 
 def name_of(domain: Domain, principal: Principal) -> str | None:
-    """Under which name somebody was enrolled here; None where it was not."""
-    return next((member.host for member in members(domain) if member.request.principal == principal), None)
+    """What somebody is called here, as a contact or as it was enrolled; None where it is not known."""
+    return names_of(domain).get(principal)
+
+
+def names_of(domain: Domain) -> dict[Principal, str]:
+    """What everybody is called who is known here."""
+    known = (*members(domain), *_contacts(domain))
+    return {member.request.principal: member.host for member in known}
+
+
+def _contacts(domain: Domain) -> Iterator[Member]:
+    """The contact book beside a domain: `<config>/domains/<petname>` and `<config>/contacts`."""
+    return kept_members(contacts_directory(domain.directory.parent.parent))

@@ -12,11 +12,11 @@ from btlib.paths import BlockPath
 from btlib.principals import Principal
 
 from ..errors import CommandError
+from ..groups import find_somebody
 from ..options import Json, PassphraseFile, complete_tree_path
 from ..output import Json as Document
 from ..output import give, iso_time, say, visible
 from ..places import places_above
-from ..principals import find_principal
 from ..session import Session, known_revocations, now, open_store
 
 POWERS = ("read", "write", "execute")
@@ -27,7 +27,7 @@ def explain(
         list[str],
         typer.Argument(
             metavar="[PRINCIPAL] PETNAME:/PATH",
-            help="About whom: bt1…, or a machine enrolled here; else this machine. And where.",
+            help="About whom: bt1…, a contact, a machine enrolled here, a group; else this machine. And where.",
             autocompletion=complete_tree_path,
         ),
     ],
@@ -48,7 +48,7 @@ def explain(
     session = Session(passphrase_file)
     domain, place = session.home.resolve(path)
     own = session.unlock(domain)
-    who = find_principal(domain, whom[0]) if whom else own.principal
+    who = find_somebody(session, domain, whom[0]) if whom else own.principal
     answer = _explain_own(domain, own, place) if who == own.principal else _explain_other(session, domain, who, place)
     _show(domain, answer, as_json=json)
 
@@ -89,5 +89,6 @@ def document(access: Access) -> Document:
         "allowed": access.allowed,
         "failed": access.failed,
         "until": None if access.until is None else iso_time(access.until),
+        "via": None if access.via is None else str(access.via),
         "steps": list(access.steps),
     }

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from btfproto.domain import AccessExplanation, DomainReader, Place, Survey, explain_granted, survey_records
+from btfproto.domain import Access, AccessExplanation, DomainReader, Place, Survey, explain_granted, survey_records
 from btlib.home import Domain
 from btlib.paths import BlockPath
 from btlib.principals import Principal
 from btlib.writecaps import Chain
 
+from ..groups import KnownGroup, known_groups
 from ..options import Json, PassphraseFile, TreePath
 from ..output import Json as Document
 from ..output import give, human_time, iso_time, remark, say, visible
 from ..places import places_above
-from ..principals import members
+from ..principals import names_of
 from ..session import Session, known_revocations, now
 
 NOT_SHOWN = (
@@ -31,6 +32,7 @@ class Row:
     answer: AccessExplanation
     name: str | None
     revoked: int | None  #: since when
+    group: bool = False
 
     @property
     def concerned(self) -> bool:
@@ -55,12 +57,14 @@ def list_access(path: TreePath, json: Json = False, passphrase_file: PassphraseF
         survey = survey_records(reader)
         places = places_above(tree, provider, place)
         revoked = view.current.principals
-        names = {member.request.principal: member.host for member in members(domain)}
+        groups = _groups(known_groups(domain, store, session.unlock(domain)))
+        names = names_of(domain) | groups
         rows = [
             Row(
                 answer=explain_granted(reader, places, place, principal, now()),
                 name="root" if principal == domain.root else names.get(principal),
                 revoked=revoked.get(principal),
+                group=principal in groups,
             )
             for principal in _principals(domain, reader, survey, places)
         ]
@@ -75,25 +79,39 @@ def list_access(path: TreePath, json: Json = False, passphrase_file: PassphraseF
 
 
 def _principals(domain: Domain, reader: DomainReader, survey: Survey, places: list[Place]) -> list[Principal]:
-    """The root, and all that were granted something in the scopes of the place."""
+    """The root, and all that were granted something in the scopes of the place, or are in a group that was."""
     lineage = reader.lineage(places[-1].scope)
-    granted = [found.grants.principal for found in survey.grants if found.header.scope in lineage]
-    return [domain.root, *sorted(set(granted) - {domain.root}, key=str)]
+    granted = {found.grants.principal for found in survey.grants if found.header.scope in lineage}
+    for one in survey.groups:
+        if one.membership.principal in granted:
+            granted |= {member.keys.principal for member in one.membership.terms.members}
+    return [domain.root, *sorted(granted - {domain.root}, key=str)]
+
+
+def _groups(groups: list[KnownGroup]) -> dict[Principal, str]:
+    """What groups are called here, by the principal that each is."""
+    return {group.membership.principal: group.name or "a group" for group in groups}
 
 
 def _show(domain: Domain, place: BlockPath, rows: list[Row], names: dict[Principal, str]) -> None:
     say(visible(f"{domain.petname}:/{'/'.join(place.names)}"))
     for row in rows:
         who = row.answer.principal
-        say(visible(str(who) if row.name is None else f"{row.name} ({who})"))
+        kind = "group " if row.group and row.name != "a group" else ""
+        say(visible(str(who) if row.name is None else f"{kind}{row.name} ({who})"))
         for power in POWERS:
             access = getattr(row.answer, power)
             if access.allowed:
                 end = "no end" if access.until is None else f"until {human_time(access.until)} UTC"
-                way = "by a readcap" if power == "read" else _way(domain, access.chain, names)
+                way = _reading(access, names) if power == "read" else _way(domain, access.chain, names)
                 say(visible(f"  {power:<8}{end}, {way}"))
             elif access.failed in ("revocation", "time", "epoch"):
                 say(visible(f"  {power:<8}no: {access.reason}".replace(f"/{domain.root}", f"{domain.petname}:")))
+
+
+def _reading(access: Access, names: dict[Principal, str]) -> str:
+    """By whose readcap."""
+    return "by a readcap" if access.via is None else f"by a readcap of {names.get(access.via, access.via.short)}"
 
 
 def _way(domain: Domain, chain: Chain | None, names: dict[Principal, str]) -> str:
@@ -114,12 +132,14 @@ def _document(row: Row) -> Document:
             "allowed": access.allowed,
             "failed": access.failed,
             "until": None if access.until is None else iso_time(access.until),
+            "via": None if access.via is None else str(access.via),
             "chain": [{"issuer": str(cap.issuer.principal), "serial": cap.serial.hex()} for cap in caps],
             "reason": access.reason,
         }
     return {
         "principal": str(row.answer.principal),
         "name": row.name,
+        "group": row.group,
         "revoked_since": None if row.revoked is None else iso_time(row.revoked),
         **powers,
     }

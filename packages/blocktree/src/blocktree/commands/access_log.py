@@ -11,10 +11,11 @@ from btlib.paths import BlockPath
 from btlib.principals import Principal
 
 from ..dates import parse_since
+from ..groups import find_somebody, known_groups
 from ..options import Json, PassphraseFile, TreePath
 from ..output import Json as Document
 from ..output import give, human_time, iso_time, remark, say, visible
-from ..principals import find_principal, members
+from ..principals import names_of
 from ..session import Session, known_revocations, now, open_store
 
 LIMITS = (
@@ -38,7 +39,7 @@ def log(
     json: Json = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Show the grants and revocations of a domain, the oldest first.
+    """Show the grants and revocations of a domain, and who came into groups and left; the oldest first.
 
     With a path below the root, only writecaps at or below it and their revocations are shown. The serials are what
     bt revoke takes.
@@ -51,13 +52,16 @@ def log(
     """
     session = Session(passphrase_file)
     domain, place = session.home.resolve(path)
-    about = None if who is None else find_principal(domain, who)
-    store = open_store(domain, session.unlock(domain))
+    about = None if who is None else find_somebody(session, domain, who)
+    identity = session.unlock(domain)
+    store = open_store(domain, identity)
     try:
         view = known_revocations(domain, store)
         survey = survey_records(DomainReader(store, domain.root, view))
+        groups = known_groups(domain, store, identity)
     finally:
         store.close()
+    called = {one.membership.principal: f"the group {one.name}" for one in groups if one.name is not None}
     begin = None if since is None else parse_since(since, now())
     entries = [
         entry for entry in domain_log(survey, view.seen.record, domain.root) if _wanted(entry, place, about, begin)
@@ -65,7 +69,7 @@ def log(
     if json:
         give({"version": view.current.version, "entries": [_document(entry) for entry in entries]})
         return
-    names = {member.request.principal: member.host for member in members(domain)} | {domain.root: "root"}
+    names = names_of(domain) | called | {domain.root: "root"}
     for entry in entries:
         say(visible(_line(domain, entry, names)))
     if survey.refused:
@@ -76,7 +80,7 @@ def log(
 def _wanted(entry: LogEntry, place: BlockPath, about: Principal | None, begin: int | None) -> bool:
     return (
         (begin is None or entry.time >= begin)
-        and (about is None or about in (entry.by, entry.subject))
+        and (about is None or about in (entry.by, entry.subject, entry.group))
         and (not place.names or (entry.path is not None and place.is_prefix_of(entry.path)))
     )
 
@@ -97,6 +101,11 @@ def _line(domain: Domain, entry: LogEntry, names: dict[Principal, str]) -> str:
             return f"{begin} lets {called(entry.subject)} {rights} at {path}{end}{more}, serial {_hex(entry.serial)}"
         case Happened.KEY_GIVEN:
             return f"{begin} gave {called(entry.subject)} the key of block {_hex(entry.block)}"
+        case Happened.JOINED:
+            end = "" if entry.until is None else f" until {human_time(entry.until)}"
+            return f"{begin} let {called(entry.subject)} into {called(entry.group)}{end}"
+        case Happened.LEFT:
+            return f"{begin} put {called(entry.subject)} out of {called(entry.group)}"
         case Happened.REVOKED:
             since = "" if entry.since is None else f" from {human_time(entry.since)} on"
             if entry.serial is None:
@@ -121,5 +130,6 @@ def _document(entry: LogEntry) -> Document:
         "may_delegate": entry.may_delegate,
         "serial": None if entry.serial is None else entry.serial.hex(),
         "since": None if entry.since is None else iso_time(entry.since),
+        "group": None if entry.group is None else str(entry.group),
         "block": None if entry.block is None else entry.block.hex(),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -16,12 +17,13 @@ from btlib.writecaps import Rights
 from ..dates import parse_until
 from ..errors import CommandError
 from ..files.keys import keys_below, read_key
+from ..groups import KnownGroup, find_subject, keeper
 from ..options import Json, PassphraseFile, TreePath
 from ..output import give, iso_time, say
-from ..principals import find_member
-from ..session import Session, now
+from ..session import Session, now, open_store
 
-_RIGHTS = {"read": Rights(0), "write": Rights.WRITE, "execute": Rights.EXECUTE}
+#: `run` is what people say for it.
+_RIGHTS = {"read": Rights(0), "write": Rights.WRITE, "execute": Rights.EXECUTE, "run": Rights.EXECUTE}
 DEFAULT_TIME = "1y"
 
 
@@ -34,40 +36,49 @@ class Wish:
     rights: Rights
     until: int
     may_delegate: bool
+    group: KnownGroup | None = None
 
 
 def grant(
     principal: Annotated[
-        str, typer.Argument(metavar="PRINCIPAL", help="bt1…, a machine enrolled here, or its request file.")
+        str,
+        typer.Argument(
+            metavar="PRINCIPAL|GROUP", help="bt1…, a contact, a machine enrolled here, its request file, or a group."
+        ),
     ],
     path: TreePath,
-    rights: Annotated[str, typer.Argument(metavar="RIGHTS", help="Out of read, write, execute; with commas between.")],
+    rights: Annotated[str, typer.Argument(metavar="RIGHTS", help="Out of read, write, execute or run, with commas.")],
     until: Annotated[
         str, typer.Option(metavar="DATE", help="The end of writing and executing: a date, or 90d, 2w, 1y.")
     ] = DEFAULT_TIME,
     may_delegate: Annotated[
-        bool, typer.Option("--may-delegate", help="It may pass writing and executing on to others.")
+        bool, typer.Option("--delegate", "--may-delegate", help="It may pass writing and executing on to others.")
     ] = False,
     json: Json = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
     """Give a principal access to a directory and all below.
 
-    Reading has no end but new keys. The first grant of writing at a directory signs everything below it anew.
+    Reading has no end but new keys. The first grant of writing at a directory signs everything below it anew. What a
+    group is granted, its members may, as long as they are in it; also those that come later.
 
     Examples:
 
       bt grant laptop home:/photos read
 
       bt grant bt1… home:/notes read,write --until 90d
+
+      bt grant family home:/photos read,write
     """
     session = Session(passphrase_file)
     read, wanted = parse_rights(rights)
     domain, place = session.home.resolve(path)
-    subject = find_member(domain, principal).request.terms.public
-    wish = Wish(subject, read, wanted, parse_until(until, now()), may_delegate)
+    subject = find_subject(session, domain, principal)
+    wish = Wish(subject.keys, read, wanted, parse_until(until, now()), may_delegate, subject.group)
+    _check_group(wish)
     granted = give_access(session, domain, place, wish)
-    _show(wish, f"{domain.petname}:/{'/'.join(place.names)}", rights, granted, as_json=json)
+    issued = _issue_to_members(session, domain, wish)
+    _show(wish, f"{domain.petname}:/{'/'.join(place.names)}", rights, granted, issued, as_json=json)
 
 
 def parse_rights(text: str) -> tuple[bool, Rights]:
@@ -80,6 +91,27 @@ def parse_rights(text: str) -> tuple[bool, Rights]:
     for word in words:
         rights |= _RIGHTS[word]
     return "read" in words, rights
+
+
+def _check_group(wish: Wish) -> None:
+    """Writing through a group needs its keys, to issue it to the members; and they do not pass it on."""
+    if wish.group is None:
+        return
+    if wish.may_delegate:
+        raise CommandError(
+            "members of a group do not pass on what they have through it", hint="grant it to somebody by name"
+        )
+    if wish.rights:
+        wish.group.require_managed()
+
+
+def _issue_to_members(session: Session, domain: Domain, wish: Wish) -> int:
+    """Writecaps through the group, for those who are in it; how many."""
+    if wish.group is None or not wish.rights:
+        return 0
+    identity = session.unlock(domain)
+    with closing(open_store(domain, identity)) as store:
+        return keeper(domain, store, identity).issue(wish.group.require_managed())
 
 
 def give_access(session: Session, domain: Domain, place: BlockPath, wish: Wish) -> Granted:
@@ -96,13 +128,13 @@ def give_access(session: Session, domain: Domain, place: BlockPath, wish: Wish) 
             rights=wish.rights,
             now=now(),
             not_after=wish.until,
-            may_delegate=wish.may_delegate,
+            may_delegate=wish.may_delegate or wish.group is not None,
             subtree=lambda: keys_below(tree, provider, directory, place),
             random=secrets.token_bytes,
         )
 
 
-def _show(wish: Wish, path: str, rights: str, granted: Granted, *, as_json: bool) -> None:
+def _show(wish: Wish, path: str, rights: str, granted: Granted, issued: int, *, as_json: bool) -> None:
     last = granted.chain.last if granted.chain is not None else None
     end = None if last is None else iso_time(last.not_after)
     principal = str(wish.subject.principal)
@@ -110,13 +142,18 @@ def _show(wish: Wish, path: str, rights: str, granted: Granted, *, as_json: bool
         give(
             {
                 "principal": principal,
+                "group": None if wish.group is None else wish.group.name,
                 "path": path,
                 "rights": rights.split(","),
                 "until": end,
                 "rehomed": granted.rehomed,
+                "writecaps": issued,
             }
         )
         return
-    say(f"{principal} may {rights.replace(',', ', ')} at {path} and below{f', until {end}' if end else ''}.")
+    called = principal if wish.group is None else f"The group {wish.group.called}"
+    say(f"{called} may {rights.replace(',', ', ')} at {path} and below{f', until {end}' if end else ''}.")
+    if issued:
+        say(f"{issued} writecaps were issued to its members, each for as long as it is in the group.")
     if granted.rehomed:
         say(f"{granted.rehomed} blocks were signed anew for the new write scope.")

@@ -21,18 +21,31 @@ from btlib.readcaps import ReadKey
 from ..errors import CommandError
 from ..files.keys import read_key
 from ..files.tree import Tree
-from ..options import Json, PassphraseFile, TreePath
+from ..options import Json, PassphraseFile, complete_tree_path
 from ..output import give, human_size, remark, say, visible
 from ..principals import members, name_of
 from ..progress import Meter
+from ..rekey_notes import RekeyNote, drop_note, keep_note, note_of, notes
 from ..session import Session, known_revocations, now, open_store
 from .scrub import Progress, choose_meter
 
+LATER = "Files that existed keep their keys until bt rekey {place} --resume, and so does what is written into them."
+
 
 def rekey(
-    path: TreePath,
+    path: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[PETNAME:/PATH]",
+            help="The directory; with --resume not needed: all that was left.",
+            autocompletion=complete_tree_path,
+        ),
+    ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with one that was interrupted: only what still has its old key.")
+        bool, typer.Option("--resume", help="Go on with what was interrupted or left for later: only old keys.")
+    ] = False,
+    lazily: Annotated[
+        bool, typer.Option("--lazy", help="Only directories now, so that all that is made later is safe; files later.")
     ] = False,
     progress: Progress = None,
     json: Json = False,
@@ -43,19 +56,58 @@ def rekey(
     Everything is sealed anew: as much is written as lies there. Who was granted reading there, and was not revoked,
     gets the new keys. Nobody should write there meanwhile, and mounts of this directory have to be mounted again.
 
-    Example: bt rekey home:/photos
+    Examples:
+
+      bt rekey home:/photos
+
+      bt rekey --resume
     """
     session = Session(passphrase_file)
+    if path is None:
+        _resume_all(session, resume, progress, as_json=json)
+        return
     domain, place = session.home.resolve(path)
-    meter = choose_meter(progress, as_json=json)
-    with meter:
-        done = rekey_place(session, domain, place, meter, resume=resume)
+    with choose_meter(progress, as_json=json) as meter:
+        done = rekey_place(session, domain, place, meter, resume=resume, lazily=lazily)
     show(domain, place, done, as_json=json)
 
 
-def rekey_place(session: Session, domain: Domain, place: BlockPath, meter: Meter, *, resume: bool = False) -> Rekeyed:
-    """Re-key what lies at a path. Raises FsError, StoreError; CommandError where the directory above is closed."""
+def _resume_all(session: Session, resume: bool, progress: bool | None, *, as_json: bool) -> None:
+    if not resume:
+        raise CommandError(
+            "say what is to be re-keyed", hint="bt rekey PETNAME:/PATH, or bt rekey --resume for the rest"
+        )
+    left = [(domain, note) for domain in session.home.domains() for note in notes(domain)]
+    if not left and not as_json:
+        say("Nothing is left to be re-keyed.")
+    for domain, note in left:
+        with choose_meter(progress, as_json=as_json) as meter:
+            done = rekey_place(session, domain, note.place, meter, resume=True)
+        show(domain, note.place, done, as_json=as_json)
+
+
+def rekey_place(
+    session: Session,
+    domain: Domain,
+    place: BlockPath,
+    meter: Meter,
+    *,
+    resume: bool = False,
+    lazily: bool = False,
+    because: Principal | None = None,
+) -> Rekeyed:
+    """Re-key what lies at a path. Raises FsError, StoreError; CommandError where the directory above is closed.
+
+    A note of it is kept until it is done, files that are left for later included. To resume what was noted and never
+    begun is to begin.
+    """
     top, above = _keys(session, domain, place, meter)
+    note = note_of(domain, place)
+    if resume and note is not None and not note.begun(top.key_epoch):
+        resume = False
+    if not resume:
+        who = None if because is None else str(because)
+        keep_note(domain, RekeyNote(path=str(place), was=top.key_epoch, lazily=lazily, because=who))
     identity = session.unlock(domain)
     with closing(open_store(domain, identity)) as store:
         view = known_revocations(domain, store)
@@ -70,8 +122,12 @@ def rekey_place(session: Session, domain: Domain, place: BlockPath, meter: Meter
             now=now(),
             random=secrets.token_bytes,
             progress=lambda below, size: _tell(meter, below, size),
+            lazily=lazily,
         )
-        return rekey_tree(work, resume=resume)
+        done = rekey_tree(work, resume=resume)
+    if not done.waiting:
+        drop_note(domain, place)
+    return done
 
 
 def show(domain: Domain, place: BlockPath, done: Rekeyed, *, as_json: bool) -> None:
@@ -85,12 +141,15 @@ def show(domain: Domain, place: BlockPath, done: Rekeyed, *, as_json: bool) -> N
                 "epoch": done.epoch,
                 "blocks": done.blocks,
                 "bytes": done.size,
+                "waiting": done.waiting,
                 "kept": [{"path": str(below), "reason": reason} for below, reason in done.kept],
                 "unread": [str(who) for who in sorted(done.unread, key=str)],
             }
         )
         return
     say(f"{done.blocks} files and directories at {shown} have new keys ({human_size(done.size)} sealed anew).")
+    if done.waiting:
+        say(f"{done.waiting} files wait. {LATER.format(place=shown)}")
     for below, reason in done.kept:
         remark(visible(f"{domain.petname}:/{'/'.join(below.names)} keeps its old key: {reason}"))
     for who in unread:
@@ -136,8 +195,10 @@ def _total(tree: Tree, directory: Attributes) -> tuple[int, int]:
 def _directory_of_keys(
     domain: Domain, reader: DomainReader, own: PublicKeys
 ) -> Callable[[Principal], PublicKeys | None]:
-    """Whose public keys are known: this machine's, the root's, those enrolled here, and all who ever wrote."""
+    """Whose public keys are known: this machine's, the root's, those enrolled here, all who ever wrote, and groups."""
     known = {keys.principal: keys for keys in (own, reader.domain().root)}
     known |= {member.request.principal: member.request.terms.public for member in members(domain)}
-    known |= {writer.public.principal: writer.public for writer in survey_records(reader).writers}
+    survey = survey_records(reader)
+    known |= {writer.public.principal: writer.public for writer in survey.writers}
+    known |= {one.membership.principal: one.membership.terms.keys for one in survey.groups}
     return known.get

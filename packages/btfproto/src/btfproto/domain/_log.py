@@ -1,9 +1,9 @@
 """The log of a domain: what its public records say was given and taken back, by whom and when.
 
 It is made of the records themselves, each signed by who wrote it: the writecaps in grants and writer records, the
-readcaps in grants, the memberships of groups, and the entries of the revocation list. So nobody can add to it without a right to, and what is
-missing is missing for these reasons: a record was replaced since (an expired chain, a withdrawn readcap), a membership
-was never used to write, or the store hides a record from somebody who never saw it.
+readcaps in grants, the memberships of groups, and the entries of the revocation list. So nobody can add to it without
+a right to, and what is missing is missing for these reasons: a record was replaced since (an expired chain, a withdrawn
+readcap), a machine's membership was never used to write, or the store hides a record from somebody who never saw it.
 """
 
 from __future__ import annotations
