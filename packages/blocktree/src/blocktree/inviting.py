@@ -182,7 +182,8 @@ class _Waiting:
                     writer.write(talk.data_to_send())
                     await writer.drain()
         if spent:
-            self._failure = failure if talk.closed else _silent()
+            lost = not talk.closed or (failure is not None and failure.kind is Kind.UNREACHABLE)
+            self._failure = _silent() if lost else failure
             self._over.set()
 
     def _react(self, talk: InviterTalk, event: Asked | Joined | Ended) -> BlocktreeError | None:
@@ -206,7 +207,7 @@ _SPENT = (InvitationState.TAKEN, InvitationState.BURNT)
 
 def _silent() -> PairingError:
     return PairingError(
-        "the other machine knew the code, and then fell silent; it is no member unless it says so",
+        "the other machine knew the code, and was lost before it said that it is a member",
         kind=Kind.UNREACHABLE,
         hint="look there, and invite anew: bt invite",
     )

@@ -27,6 +27,7 @@ from bttp import TcpEndpoint, parse_endpoint
 
 from .errors import CommandError
 
+INVITE_ANEW = "invite anew: bt invite"
 SERVICE = "_btjoin._tcp.local."
 CONNECT_SECONDS = 10.0
 SEARCH_SECONDS = 5.0  #: for multicast DNS: a person waits for it, once

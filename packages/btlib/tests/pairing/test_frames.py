@@ -32,7 +32,7 @@ def test_frames_are_read_however_they_are_cut(sent: list[Frame], piece: int) -> 
         reader.feed(data[start : start + piece])
         found += read_all(reader)
     assert found == sent
-    assert reader.rest() == b""
+    assert reader.next_frame() is None
 
 
 @pytest.mark.parametrize("kind", FrameKind)
@@ -67,4 +67,4 @@ def test_any_bytes_are_frames_an_error_or_a_beginning(data: bytes) -> None:
         found = read_all(reader)
     except PairingError:
         return
-    assert b"".join(frame(one.kind, one.body) for one in found) + reader.rest() == data
+    assert data.startswith(b"".join(frame(one.kind, one.body) for one in found))

@@ -15,7 +15,7 @@ from ..asking import ask, at_terminal
 from ..enrolment import read_response
 from ..errors import CommandError
 from ..key_places import KeyPlace
-from ..knocking import knock, places
+from ..knocking import INVITE_ANEW, knock, places
 from ..membership import Asking, asking, become_member, find_place, own_name
 from ..options import Json, PassphraseFile, Pcrs, SuiteName, Tcti, Tpm, complete_petname
 from ..output import give, remark, say, visible
@@ -86,8 +86,14 @@ class _Guest:
         """Become a member. Raises BlocktreeError."""
         if self.asked is None:
             raise CommandError("nothing was asked", kind=Kind.INTERNAL)
-        response = read_response(data.decode("ascii", "replace"), now())
-        found = find_place(self._home, response)
+        try:
+            response = read_response(data.decode("ascii", "replace"), now())
+            found = find_place(self._home, response)
+        except BlocktreeError as error:  # the fault of the other machine, or of its clock
+            kind = Kind.PROTOCOL if error.kind is Kind.INVALID else error.kind
+            raise CommandError(
+                f"the inviting machine sent no good answer: {error.message}", kind=kind, hint=INVITE_ANEW
+            ) from error
         self._domain = become_member(self._home, found, response, self.asked.passphrase, self._server)
 
     @property
