@@ -1,7 +1,7 @@
 """Who is told of the end of an actor, and of whose ends an actor is told: monitors, links, and whoever waits.
 
-Monitors and links are told of the end of each life, `wait_down` of the last one. What is told goes into the lane of notices,
-ahead of all messages. An actor that ended for good is told nothing any more, and tells at once.
+Monitors and links are told of the end of each life, `wait_down` of the last one. What is told goes into the lane of
+notices, ahead of all messages. An actor that ended for good is told nothing any more, and tells at once.
 """
 
 from __future__ import annotations
