@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from .conftest import Machine
+from .test_rotate import killed_at
 from .test_server import enrol, free_port, running_server
 
 
@@ -28,7 +31,7 @@ def test_over_a_server_the_others_read_and_write_on(
             enrol(nas, machine, port)
             nas("grant", machine.home.name, "home:/notes", "read,write")
         assert laptop("cat", "home:/notes/2026/apple.txt").out == "an apple"
-        nas("revoke", "tablet", "--yes")
+        nas("revoke", "tablet", "--yes", "--keep-keys")
         done = nas("rekey", "home:/notes", "--json").document
         assert (done["blocks"], done["kept"], done["unread"], done["epoch"]) == (3, [], [], 1)
         assert laptop("cat", "home:/notes/2026/apple.txt").out == "an apple"
@@ -70,8 +73,8 @@ def test_revoking_and_rekeying_in_one(nas: Machine, laptop: Machine, tmp_path: P
         done = nas("revoke", "laptop", "--now", "--yes", "--json").document
         root = str(done["rekeyed"][0]["path"]).split("/")[1]  # type: ignore[index]
         assert done["rekeyed"] == [
-            {"path": f"/{root}/notes", "blocks": 3, "kept": 0},
-            {"path": f"/{root}/photos/2026", "blocks": 1, "kept": 0},
+            {"path": f"/{root}/notes", "blocks": 3, "kept": 0, "waiting": 0},
+            {"path": f"/{root}/photos/2026", "blocks": 1, "kept": 0, "waiting": 0},
         ]
         assert nas("cat", "home:/notes/apple.txt").out == "an apple"
 
@@ -79,3 +82,66 @@ def test_revoking_and_rekeying_in_one(nas: Machine, laptop: Machine, tmp_path: P
 def test_a_writecap_has_nothing_to_rekey(nas: Machine) -> None:
     refused = nas("revoke", "00" * 16, "--now", "--yes", code=2)
     assert "opens nothing" in refused.err
+
+
+@pytest.fixture
+def shared(nas: Machine, laptop: Machine, tmp_path: Path) -> Machine:
+    """A domain, served nowhere now, in which a laptop may read `/notes`, with some files."""
+    (tmp_path / "apple.txt").write_text("an apple")
+    nas("mkdir", "-p", "home:/notes/2026")
+    for number in range(5):
+        nas("cp", tmp_path / "apple.txt", f"home:/notes/2026/{number}.txt")
+    enrol(nas, laptop, 1)
+    nas("grant", "laptop", "home:/notes", "read")
+    return nas
+
+
+def epochs(machine: Machine) -> tuple[int, str]:
+    """How many have new keys only since now, and whether something is noted."""
+    (domain,) = json.loads(machine("status", "--json").out)["domains"]
+    return len(domain["rekeying"]), machine("rekey", "--resume").out
+
+
+def test_a_revocation_gives_directories_new_keys_and_files_follow(shared: Machine) -> None:
+    done = json.loads(shared("revoke", "laptop", "--yes", "--json").out)
+    (place,) = done["rekeyed"]
+    assert (place["blocks"], place["waiting"]) == (2, 5)
+    assert "it cannot find what is made there later" in str(done["not_undone"])
+    left, said = epochs(shared)
+    assert left == 1
+    assert "5 files and directories at home:/notes have new keys" in said
+    assert epochs(shared) == (0, "Nothing is left to be re-keyed.\n")
+    assert shared("cat", "home:/notes/2026/4.txt").out == "an apple"
+
+
+def test_with_keep_keys_no_key_is_changed(shared: Machine) -> None:
+    done = shared("revoke", "laptop", "home:/notes", "--keep-keys", "--yes", "--json").document
+    assert done["rekeyed"] == []
+    assert epochs(shared)[0] == 0
+
+
+@pytest.mark.parametrize("words", [("--now",), ()])
+@pytest.mark.parametrize("place", [(), ("home:/notes",)])
+def test_killed_before_any_durable_write_it_can_be_completed(
+    shared: Machine, homes: Path, machine_at: Callable[[Path], Machine], words: tuple[str, ...], place: tuple[str, ...]
+) -> None:
+    for last in range(20):
+        shutil.copytree(shared.home, homes / "copy")
+        machine = machine_at(homes / "copy")
+        command = ("revoke", "laptop", *place, "--yes", "--from", "2026-01-01", *words)
+        killed = killed_at(machine, last, *command)
+        assert machine("cat", "home:/notes/2026/4.txt").out == "an apple"
+        again = machine.call(machine.home, list(command), {})
+        assert again.code in (0, 1), again  # 1: at a path, all of it was taken back already
+        machine("rekey", "--resume")
+        read_keys = machine("rekey", "home:/notes", "--resume", "--json").document
+        assert (read_keys["epoch"], read_keys["blocks"]) in {(1, 0), (2, 0)}  # everything has its new key
+        assert machine("cat", "home:/notes/2026/4.txt").out == "an apple"
+        shutil.rmtree(homes / "copy")
+        if not killed:
+            break
+    assert last > 2
+
+
+def test_to_rekey_nothing_has_to_be_said(shared: Machine) -> None:
+    assert "say what is to be re-keyed" in shared("rekey", code=2).err

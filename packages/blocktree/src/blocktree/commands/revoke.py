@@ -39,6 +39,7 @@ from ..options import Json, PassphraseFile, complete_petname
 from ..output import give, human_time, iso_time, remark, say
 from ..places import places_above, readable_places
 from ..principals import find_principal, name_of
+from ..rekey_notes import RekeyNote, keep_note, notes
 from ..session import Session, known_revocations, now, open_store
 from .rekey import rekey_place
 from .scrub import choose_meter
@@ -59,6 +60,7 @@ class Target:
     chains: tuple[Chain, ...] = ()
     blocks: frozenset[bytes] = frozenset()  #: directories whose readcaps are withdrawn
     lineage: Sequence[bytes] = field(default=())
+    epoch: int = 0  #: of the key of the directory at `place`
     above: bool = False  #: whether something that was granted above stays, and reaches the place too
 
     def principals(self, since: int) -> dict[Principal, int]:
@@ -91,8 +93,9 @@ def revoke(
     ] = NOW,
     root: Annotated[bool, typer.Option("--root", help="Sign with the root's keys instead of this machine's.")] = False,
     rekey_now: Annotated[
-        bool, typer.Option("--now", help="Then give new keys to all that it could read (there): see bt rekey.")
+        bool, typer.Option("--now", help="Then give new keys to all that it could read (there), files too, and wait.")
     ] = False,
+    keep_keys: Annotated[bool, typer.Option("--keep-keys", help="Give no new keys, not even to directories.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     json: Json = False,
     passphrase_file: PassphraseFile = None,
@@ -101,6 +104,9 @@ def revoke(
 
     Servers refuse it at once, on open connections too; everybody else when they hear of it. What it wrote before that
     moment stays readable, what it writes later is refused. What it has read it keeps.
+
+    Directories that it could read get new keys at once: what is made there later it cannot find. Files that exist are
+    sealed anew by bt rekey --resume when it suits, or with --now. Killed in the middle, the same command goes on.
 
     Examples:
 
@@ -114,37 +120,69 @@ def revoke(
     domain, place = _where(session, path)
     signer = session.unlock_root(domain) if root else session.unlock(domain)
     found = _target(session, domain, target, place)
+    if rekey_now and keep_keys:
+        raise CommandError("new keys now, or none: not both", hint="leave out --now, or --keep-keys")
     if rekey_now and found.principal is None:
         raise CommandError("a writecap opens nothing, so there is nothing to re-key", hint="leave --now away")
     with closing(open_store(domain, signer)) as store:
         # The second that runs is over for honest writers too: what they wrote in it shall stay.
         moment = now() + 1 if since == NOW else parse_since(since, now())
-        words = consequences(found, moment, _lost(domain, store, found, moment), rekey_now)
+        how = "now" if rekey_now else "kept" if keep_keys else "lazily"
+        words = consequences(found, moment, _lost(domain, store, found, moment), how)
         for line in words:
             remark(line)
         if not yes:
             confirm(f"Revoke {found.called}?", otherwise="--yes")
+        if found.place is not None and not keep_keys:  # afterwards nothing says any more that it could read there
+            who, was = str(found.principal), found.epoch
+            keep_note(domain, RekeyNote(path=str(found.place), was=was, lazily=not rekey_now, because=who))
         done, withdrawn = _revoke(domain, store, signer, found, moment)
         if since == NOW:
             time.sleep(max(0.0, moment - time.time()))  # who hears that it is done may rely on it
-    rekeyed = _rekey(session, domain, found) if rekey_now else []
+    fresh = done.added > 0 or withdrawn.readcaps > 0
+    rekeyed = (
+        [] if keep_keys or found.principal is None else _rekey(session, domain, found, fresh, lazily=not rekey_now)
+    )
     _show(found, moment, done, withdrawn, words, rekeyed, as_json=json)
 
 
-def _rekey(session: Session, domain: Domain, target: Target) -> list[tuple[BlockPath, Rekeyed]]:
-    """New keys for all that it could read."""
+def _rekey(
+    session: Session, domain: Domain, target: Target, fresh: bool, *, lazily: bool
+) -> list[tuple[BlockPath, Rekeyed]]:
+    """New keys for all that it could read. What an earlier one, for the same principal, left is gone on with.
+
+    Lazily, a place that cannot be re-keyed from here is told, and no failure: the revocation stands.
+    """
     assert target.principal is not None
-    places = [target.place] if target.place is not None else readable_places(session, domain, target.principal)
     done = []
-    for place in places:
-        with choose_meter(None, as_json=False) as meter:
+    for place, resume in _places(session, domain, target, target.principal, fresh):
+        shown = f"{domain.petname}:/{'/'.join(place.names)}"
+        with choose_meter(False if lazily else None, as_json=False) as meter:
             try:
-                done.append((place, rekey_place(session, domain, place, meter)))
-            except BlocktreeError:
-                shown = f"{domain.petname}:/{'/'.join(place.names)}"
+                one = rekey_place(session, domain, place, meter, resume=resume, lazily=lazily, because=target.principal)
+                done.append((place, one))
+            except BlocktreeError as error:
                 remark(f"It is revoked, but {shown} has not all new keys yet; go on with: bt rekey {shown} --resume")
-                raise
+                if not lazily:
+                    raise
+                remark(f"The reason: {error.message}")
     return done
+
+
+def _places(
+    session: Session, domain: Domain, target: Target, principal: Principal, fresh: bool
+) -> list[tuple[BlockPath, bool]]:
+    """Where it could read, and whether that was begun already, by an earlier run for the same principal."""
+    left = {note.place: note for note in notes(domain) if note.because == str(principal)}
+    if target.place is not None and fresh:
+        return [(target.place, False)]
+    try:
+        readable = [] if target.place is not None else readable_places(session, domain, principal)
+    except BlocktreeError as error:
+        remark(f"This machine cannot see what it could read, so no keys were changed: {error.message}")
+        return []
+    # Where it still has a key of now, nothing was begun.
+    return [(place, False) for place in readable] + [(place, True) for place in left if place not in readable]
 
 
 def _where(session: Session, path: str | None) -> tuple[Domain, BlockPath | None]:
@@ -174,7 +212,8 @@ def _target_at(session: Session, domain: Domain, principal: Principal, called: s
         reader = DomainReader(store, domain.root)
         lineage = reader.lineage(provider.inode_of(directory.inode).store.scope)
         granted = granted_in(reader, lineage, principal)
-        blocks = {read_key(provider, directory, place).block}
+        top = read_key(provider, directory, place)
+        blocks = {top.block}
         wanted = {readcap.block for readcap in granted.readcaps} - blocks
         if wanted:
             blocks |= {key.block for key in keys_below(tree, provider, directory, place) if key.block in wanted}
@@ -198,6 +237,7 @@ def _target_at(session: Session, domain: Domain, principal: Principal, called: s
         chains=chains,
         blocks=frozenset(blocks),
         lineage=lineage,
+        epoch=top.key_epoch,
         above=stays,
     )
 
@@ -218,7 +258,18 @@ def _lost(domain: Domain, store: Store, target: Target, since: int) -> Aftermath
     return lost
 
 
-def consequences(target: Target, since: int, lost: Aftermath, rekeyed: bool = False) -> list[str]:
+NOT_UNDONE = {
+    "now": "What it has read it keeps. What is stored now is sealed anew: the keys it holds open only what it, or "
+    "somebody for it, copied before.",
+    "lazily": "What it has read it keeps. Directories that it could read get new keys now, so it cannot find what is "
+    "made there later; a file that exists it can open, if it gets hold of the stored bytes, until bt rekey --resume "
+    "has been there.",
+    "kept": "What it has read it keeps, and the keys it holds: until they are changed (bt rekey), it can open "
+    "whatever it could read, old and new, if it gets hold of the stored bytes.",
+}
+
+
+def consequences(target: Target, since: int, lost: Aftermath, how: str = "kept") -> list[str]:
     """Plain sentences: what it will do and what it cannot, before anything is done."""
     lines = [f"From {human_time(since)} UTC on, {target.called} counts for nothing. This cannot be undone."]
     if lost.files or lost.records:
@@ -232,13 +283,7 @@ def consequences(target: Target, since: int, lost: Aftermath, rekeyed: bool = Fa
         lines.append(
             "Whoever was enrolled by it, or granted something, loses that too and needs it anew from somebody else."
         )
-        lines.append(
-            "What it has read it keeps. What is stored now is sealed anew: the keys it holds open only what it, or "
-            "somebody for it, copied before."
-            if rekeyed
-            else "What it has read it keeps, and the keys it holds: until they are changed (bt rekey), it can open "
-            "whatever it could read, old and new, if it gets hold of the stored bytes."
-        )
+        lines.append(NOT_UNDONE[how])
     return lines
 
 
@@ -295,7 +340,8 @@ def _show(
                 "readcaps_withdrawn": withdrawn.readcaps,
                 "not_undone": words[1:],
                 "rekeyed": [
-                    {"path": str(place), "blocks": one.blocks, "kept": len(one.kept)} for place, one in rekeyed
+                    {"path": str(place), "blocks": one.blocks, "kept": len(one.kept), "waiting": one.waiting}
+                    for place, one in rekeyed
                 ],
             }
         )
@@ -311,3 +357,5 @@ def _show(
     for place, one in rekeyed:
         shown = f"/{'/'.join(place.names)}"
         say(f"{one.blocks} files and directories at {shown} have new keys, {len(one.kept)} keep theirs.")
+        if one.waiting:
+            say(f"{one.waiting} files there wait for bt rekey --resume. Mounts of {shown} have to be mounted again.")

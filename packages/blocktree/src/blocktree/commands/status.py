@@ -22,6 +22,7 @@ from ..mounts import mounts
 from ..options import Json, PassphraseFile
 from ..output import Json as Document
 from ..output import describe, give, human_size, say, visible
+from ..rekey_notes import notes
 from ..session import Session, open_store
 
 Facts = dict[str, Document]
@@ -78,6 +79,9 @@ def _settings(domain: Domain) -> Facts:
         "tpm": tcti_of(domain.credentials_file, domain.tcti),
         "credentials": str(domain.credentials_file),
         "root_credentials": domain.root_credentials_file.exists(),
+        "rekeying": [
+            {"path": f"{domain.petname}:/{'/'.join(note.place.names)}", "lazily": note.lazily} for note in notes(domain)
+        ],
         "recovered": [_recovered(note, kept) for note, kept in kept_in(domain.data / RECOVERED)],
     }
 
@@ -132,6 +136,8 @@ def _say_domain(facts: Facts) -> None:
     for name, value in lines.items():
         if value is not None:
             say(f"  {name:<9} {visible(str(value))}")
+    for left in _list(facts.get("rekeying")):
+        say(f"  rekeying  {visible(str(left['path']))} has old keys left: bt rekey --resume")
     for kept in _list(facts.get("recovered")):
         say(f"  recovered {visible(_recovered_line(str(facts['petname']), kept))}")
 
