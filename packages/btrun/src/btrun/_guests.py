@@ -1,4 +1,4 @@
-"""A call from elsewhere that needs no worker: the task that the link has started for it handles it itself.
+"""A call from elsewhere that needs no worker: the task that the link has for it handles it itself.
 
 That task waits for nothing but this answer, so to end it is to end the handler, and the other way round. Only an idle
 actor takes a guest, so the order of messages holds; while the handler waits, the actor is busy like any other: what

@@ -2,7 +2,8 @@
 
 A handler is one of three kinds, known when it is added:
 
-- `async def`: runs as a task of the link's event loop; cancellation reaches it at its next await;
+- `async def`: runs in the link's event loop, as in a task of its own; on asyncio it begins where the message is read.
+  Cancellation reaches it at its next await;
 - `def`: runs in a worker thread of a bounded pool; it may block; it sees cancellation in `request.cancelled`;
 - `def`, added with `inline=True`: runs at once where the message is read. It costs the least and must never block.
 
