@@ -39,7 +39,7 @@ def test_a_machine_that_shows_an_old_chain_gets_in_by_the_one_that_is_recorded_f
     peer = Peer((Auth(public=laptop.public, chains=(shown,), signature=b""),))
 
     def decisions(known: tuple[Chain, ...]) -> tuple[bool, bool]:
-        policy = ServerPolicy(root, server, person(2).principal, lambda: revoked, lambda _: known)
+        policy = ServerPolicy(root, server, person(2).principal, lambda: revoked, lambda _principal, _shown: known)
         return policy.admit(peer, NOW).allowed, policy.authorize(peer, server, NOW).allowed
 
     assert decisions(()) == (False, False)

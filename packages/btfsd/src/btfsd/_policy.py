@@ -32,9 +32,10 @@ class ServerPolicy(RootPolicy):
         server: BlockPath,
         own: Principal,
         revocations: Callable[[], Revocations] = lambda: NO_REVOCATIONS,
-        recorded: Callable[[Principal], Sequence[Chain]] = lambda _: (),
+        recorded: Callable[[Principal, Sequence[Chain]], Sequence[Chain]] = lambda _principal, _shown: (),
     ) -> None:
-        """`recorded`: the chains that the domain's records hold for somebody, who need not know of them yet."""
+        """`recorded`: the chains that the domain's records hold for somebody, who need not know of them yet and showed
+        others."""
         super().__init__([root], revocations=lambda _root: revocations())
         self._server = server
         self._own = own
@@ -54,7 +55,8 @@ class ServerPolicy(RootPolicy):
     def _with_records(self, peer: Peer) -> Peer:
         """The peer with what was issued to it since it got the chains that it shows: it may have been away."""
         for proof in peer.proofs:
-            more = [chain for chain in self._recorded(proof.public.principal) if chain not in proof.chains]
+            found = self._recorded(proof.public.principal, proof.chains)
+            more = [chain for chain in found if chain not in proof.chains]
             if more:
                 peer = peer.with_proof(msgspec.structs.replace(proof, chains=(*proof.chains, *more)))
         return peer

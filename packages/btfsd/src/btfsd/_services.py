@@ -7,19 +7,20 @@ which `bt revoke` has its answer, nothing of a revoked principal is served or ta
 from __future__ import annotations
 
 import logging
+import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from btfproto.domain import DomainReader
+from btfproto.domain import DomainReader, renew_lapsed
 from btfproto.localfs import FileKeeper, FsOptions
 from btfproto.opening import FILES_SERVICE, RECOVERED, STORE_SERVICE
 from btfproto.remote import FsServer, SessionLimits, VolumeAttacher
 from btfproto.revocations import MEMORY_FILE, FileMemory, RevocationView
 from btfproto.store import EmbeddedStore
 from btfproto.store.check import CommitChecker
-from btfproto.store.remote import ObservedStore, StoreServer
+from btfproto.store.remote import FileLockHolders, ObservedStore, StoreServer
 from btlib.errors import BlocktreeError
 from btlib.kinds import Kind
 from btlib.principals import Principal
@@ -38,6 +39,7 @@ log = logging.getLogger("btfsd")
 
 PROGRAM = "btfsd"
 SOCKET_NAME = "btfsd.sock"
+LOCK_HOLDERS = "lock-holders"  #: below the domain's data: who is waited for after a crash before locks go to others
 MAX_SOCKET_PATH = 107  #: bytes of a Unix socket's path on Linux
 MIB = 1 << 20
 
@@ -65,7 +67,7 @@ class Services:
             self._reader = DomainReader(store, root, self._view)
             self._reader.domain()
             self._learn()
-            self._store = ObservedStore(store)
+            self._store = ObservedStore(store, FileLockHolders(host.domain.data / LOCK_HOLDERS))
             self._store.listen(self._learn)
             self._owned = stack.pop_all()
 
@@ -121,13 +123,25 @@ class Services:
     def _revoked(self) -> Revocations:
         return self._view.current
 
-    def _recorded(self, principal: Principal) -> tuple[Chain, ...]:
-        """What the root scope's records grant somebody. A record that does not verify grants nothing."""
+    def _recorded(self, principal: Principal, shown: Sequence[Chain]) -> tuple[Chain, ...]:
+        """What the root scope's records grant somebody; a membership that ran out is renewed there first. A record that
+        does not verify grants nothing."""
         try:
-            return self._reader.grants(self._reader.domain().scope, principal)[1].chains
+            chains = self._reader.grants(self._reader.domain().scope, principal)[1].chains
+            if self._settings.membership.renew:
+                chains = (*chains, *self._renewed(principal, shown, chains))
         except BlocktreeError as error:
-            log.warning("the records of %s cannot be read: %s", principal, error)
+            log.warning("%s shows no membership that counts, and none can be recorded: %s", principal, error)
             return ()
+        return chains
+
+    def _renewed(self, principal: Principal, shown: Sequence[Chain], known: Sequence[Chain]) -> tuple[Chain, ...]:
+        """Anew what ran out, of both. Raises FsError, StoreError."""
+        now, identity = int(time.time()), self._host.identity
+        fresh = renew_lapsed(self._reader, identity, principal, [*shown, *known], now=now, random=secrets.token_bytes)
+        for chain in fresh:
+            log.info("renewed the membership of %s: %s", principal, chain.last and chain.last.path)
+        return fresh
 
     def _learn(self) -> None:
         """Take over a newer list. One that cannot be believed is a fault of the store, and who was revoked stays so."""

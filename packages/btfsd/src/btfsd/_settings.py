@@ -44,6 +44,24 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
     mdns: Annotated[bool, Meta(description="say in the local network that it is there; needs `btfproto[mdns]`")] = False
 
 
+class Membership(msgspec.Struct, frozen=True, kw_only=True):
+    """[membership]"""
+
+    renew: Annotated[
+        bool,
+        Meta(description="renew memberships of half a year and more that ran out, for two years after, unless revoked"),
+    ] = True
+
+
+class Meetings(msgspec.Struct, frozen=True, kw_only=True):
+    """[meetings]"""
+
+    listen: Annotated[
+        str | None,
+        Meta(description="host:port where two machines that share a code of `bt invite --via` meet; else they cannot"),
+    ] = None
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """[limits]"""
 
@@ -95,5 +113,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     services: Services = Services()
     log: Log = Log()
     endpoints: Endpoints = Endpoints()
+    membership: Membership = Membership()
+    meetings: Meetings = Meetings()
     limits: Limits = Limits()
     files: Files = Files()

@@ -31,6 +31,7 @@ from ._open import Held, HeldGroup, Volume, best_key, no_readcap, open_volume, r
 from ._reader import DomainReader, RevocationSource, unverified_header
 from ._records import DomainRecord, Grants, ScopeId, ScopeRecord, domain_block, grants_block, scope_block
 from ._recover import RecoveredDomain, domains_in, find_root, recover_domain
+from ._renewal import FURTHER_NOTICE, RENEW_UNTIL, is_renewable, renew_lapsed
 from ._revoke import RevokedAccess, revoke_access
 from ._revoking import (
     LIST_LIMITS,
@@ -55,8 +56,10 @@ from ._survey import GrantsFound, Survey, survey_records
 from ._withdraw import Withdrawn, granted_in, withdraw_access
 
 __all__ = [
+    "FURTHER_NOTICE",
     "LIST_LIMITS",
     "NOTHING_SEEN",
+    "RENEW_UNTIL",
     "ROLLED_BACK",
     "Access",
     "AccessExplanation",
@@ -117,6 +120,7 @@ __all__ = [
     "group_block",
     "groups_of_block",
     "hand_over",
+    "is_renewable",
     "joined_groups",
     "no_readcap",
     "open_volume",
@@ -127,6 +131,7 @@ __all__ = [
     "read_held",
     "recover_domain",
     "remember_chains",
+    "renew_lapsed",
     "revocations_block",
     "revoke_access",
     "scope_block",

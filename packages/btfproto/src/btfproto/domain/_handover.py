@@ -57,7 +57,7 @@ class HandedOver:
 
 
 @dataclass(kw_only=True)
-class _Giver:
+class Giver:
     """Who gives, with all its chains, and what it could not."""
 
     reader: DomainReader
@@ -75,12 +75,13 @@ class _Giver:
         if last is None or not _is_valid(self.reader, chain, holder, self.now):
             return None
         try:
-            return self._issue(last, subject)
+            return self.issue(last, subject, last.not_after)
         except CapabilityError as error:
             self.refused.append(f"{Rights(last.rights).text} at {last.path}: {error.message}")
             return None
 
-    def _issue(self, last: Writecap, subject: Principal) -> Chain:
+    def issue(self, last: Writecap, subject: Principal, until: int) -> Chain:
+        """The same permission for somebody, until then or as long as this giver's own. Raises CapabilityError."""
         rights = Rights(last.rights)
         lineage = self.reader.lineage(last.scope) if rights & Rights.WRITE and self._is_known(last.scope) else None
         parent = self.identity.chain_for(
@@ -101,7 +102,7 @@ class _Giver:
             scope=last.scope,
             rights=rights,
             not_before=begin if above is None else max(begin, above.not_before),
-            not_after=last.not_after if above is None else min(last.not_after, above.not_after),
+            not_after=until if above is None else min(until, above.not_after),
             may_delegate=last.may_delegate,
             serial=self.random(SERIAL_SIZE),
         )
@@ -167,7 +168,7 @@ def hand_over(
     """
     reader = DomainReader(store, root)
     try:
-        who = _Giver(reader=reader, identity=read_held(reader, giver).identity, now=now, random=random, refused=[])
+        who = Giver(reader=reader, identity=read_held(reader, giver).identity, now=now, random=random, refused=[])
         for principal in (handover.old, handover.new.principal):
             _refuse_revoked(reader, principal, now)
         return _hand_over(who, handover, have)
@@ -175,7 +176,7 @@ def hand_over(
         raise FsError(error.kind, error.message, error.hint) from error
 
 
-def _hand_over(who: _Giver, handover: Handover, have: Sequence[Chain]) -> HandedOver:
+def _hand_over(who: Giver, handover: Handover, have: Sequence[Chain]) -> HandedOver:
     new = handover.new.principal
     brought = {(one.block, one.key_epoch): one for one in handover.readcaps if one.subject == new}
     readcaps = recorded = 0
@@ -192,10 +193,10 @@ def _hand_over(who: _Giver, handover: Handover, have: Sequence[Chain]) -> Handed
         readcaps += len(seals)
         standing += found.grants.chains
         stands += [*there.chains, *fresh]
-    kept = {_terms(chain) for chain in handover.chains if chain in standing}
+    kept = {terms_of(chain) for chain in handover.chains if chain in standing}
     unrecorded = [chain for chain in handover.chains if chain not in standing]
     chains = _anew(who, unrecorded, have, handover.old, new)
-    again = tuple(chain for chain in stands if _terms(chain) in kept and chain not in have)
+    again = tuple(chain for chain in stands if terms_of(chain) in kept and chain not in have)
     return HandedOver(chains=(*chains, *again), readcaps=readcaps, recorded=recorded, refused=tuple(who.refused))
 
 
@@ -207,7 +208,7 @@ def pass_on(store: Store, new: Identity, old: Principal, root: Principal, *, now
     """
     reader = DomainReader(store, root)
     try:
-        who = _Giver(reader=reader, identity=read_held(reader, new).identity, now=now, random=random, refused=[])
+        who = Giver(reader=reader, identity=read_held(reader, new).identity, now=now, random=random, refused=[])
         recorded = 0
         for found in survey_records(reader).grants:
             subject = found.grants.principal
@@ -226,10 +227,10 @@ def shortfall(reader: DomainReader, old: Identity, new: Identity, now: int) -> l
     was, is_now = read_held(reader, old), read_held(reader, new)
     opens = {key.block for key in is_now.keys}
     missing = [f"reading at {key.path}" for key in was.keys if key.block not in opens]
-    gives = {_terms(chain) for chain in is_now.identity.chains if _is_valid(reader, chain, new.principal, now)}
+    gives = {terms_of(chain) for chain in is_now.identity.chains if _is_valid(reader, chain, new.principal, now)}
     for chain in was.identity.chains:
         last = chain.last
-        if last is not None and _terms(chain) not in gives and _is_valid(reader, chain, old.principal, now):
+        if last is not None and terms_of(chain) not in gives and _is_valid(reader, chain, old.principal, now):
             missing.append(f"{Rights(last.rights).text} at {last.path}")
     return missing
 
@@ -247,7 +248,7 @@ def remember_chains(
     """Put chains that stand nowhere else into somebody's record in the root scope, where servers look for them."""
     reader = DomainReader(store, root)
     try:
-        who = _Giver(reader=reader, identity=read_held(reader, giver).identity, now=now, random=random, refused=[])
+        who = Giver(reader=reader, identity=read_held(reader, giver).identity, now=now, random=random, refused=[])
         return who.record(reader.domain().scope, subject, (), chains)
     except (IntegrityError, CapabilityError) as error:
         raise FsError(error.kind, error.message, error.hint) from error
@@ -258,20 +259,22 @@ def _records_of(reader: DomainReader, principal: Principal) -> list[GrantsFound]
 
 
 def _anew(
-    who: _Giver, chains: Sequence[Chain], there: Sequence[Chain], holder: Principal, subject: Principal
+    who: Giver, chains: Sequence[Chain], there: Sequence[Chain], holder: Principal, subject: Principal
 ) -> tuple[Chain, ...]:
     """Those chains for `subject`, but for what one that is there already gives without going the old way."""
-    given = {_terms(chain) for chain in there if _is_valid(who.reader, chain, subject, who.now) and chain not in chains}
+    given = {
+        terms_of(chain) for chain in there if _is_valid(who.reader, chain, subject, who.now) and chain not in chains
+    }
     fresh = []
     for chain in sorted(chains, key=_end, reverse=True):
-        if _terms(chain) in given or (made := who.anew(chain, holder, subject)) is None:
+        if terms_of(chain) in given or (made := who.anew(chain, holder, subject)) is None:
             continue
-        given.add(_terms(made))
+        given.add(terms_of(made))
         fresh.append(made)
     return tuple(fresh)
 
 
-def _terms(chain: Chain) -> tuple[str, bytes, int, bool] | None:
+def terms_of(chain: Chain) -> tuple[str, bytes, int, bool] | None:
     """What a chain gives; not until when, which an issuer may have had to shorten."""
     last = chain.last
     return None if last is None else (last.path, last.scope, int(last.rights), last.may_delegate)
