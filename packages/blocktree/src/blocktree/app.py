@@ -21,6 +21,7 @@ from .commands import (
     gc,
     grant,
     group,
+    guest,
     init,
     invite,
     join,
@@ -94,6 +95,7 @@ def build_app() -> typer.Typer:
     app.add_typer(access.build(), name="access")
     app.add_typer(group.build(), name="group")
     app.add_typer(contact.build(), name="contact")
+    app.add_typer(guest.build(), name="guest")
     app.add_typer(key.build(), name="key")
     app.add_typer(agent.build(), name="agent")
     app.add_typer(net.build(), name="net")
