@@ -8,6 +8,7 @@ import shutil
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from btfproto.domain import NOTHING_SEEN, RevokedAccess, revoke_access
 from btfproto.errors import FsError
@@ -129,6 +130,30 @@ def test_over_a_store_from_before_it_goes_on_with_the_list_it_knows_and_says_so(
     code, err = machine.stop(again)
     assert code == 0
     assert "the revocation list in the store is refused, the one known counts" in err
+
+
+def test_without_a_list_that_can_be_believed_for_too_long_it_serves_nobody_but_its_own_machine(
+    machine: Machine, tmp_path: Path
+) -> None:
+    directory, bob, carol = machine.domain.store, member(machine), member(machine)
+    assert directory is not None
+    shutil.copytree(directory, tmp_path / "before")
+    process = machine.start()
+    store = store_at(endpoint(machine), machine.identity, machine.domain.server_path)
+    revoke(machine, store, bob)
+    store.close()
+    assert machine.stop(process)[0] == 0
+    shutil.rmtree(directory)
+    shutil.copytree(tmp_path / "before", directory)  # a store that hides it
+    remembered = memory_of(machine.domain).load()
+    assert remembered is not None
+    memory_of(machine.domain).save(msgspec.structs.replace(remembered, confirmed=int(time.time()) - 3 * 3600))
+    (tmp_path / "btfsd.toml").write_text("[revocation]\nwarn_hours = 1\nrefuse_hours = 2\n")
+    again = machine.start("--config", str(tmp_path / "btfsd.toml"))
+    with pytest.raises(BttpError, match=r"last heard 3 hours ago: .*2 hours are the limit"):
+        link_of(machine, carol)
+    store_at(endpoint(machine), machine.identity, machine.domain.server_path).close()
+    assert machine.stop(again)[0] == 0
 
 
 class TestStaleness:

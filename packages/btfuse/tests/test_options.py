@@ -4,7 +4,7 @@ import contextlib
 from pathlib import Path
 
 import pytest
-from btfproto.opening import FOR_EVER
+from btfproto.opening import FOR_EVER, Staleness
 from btfuse._context import Symlinks
 from btfuse._errors import FuseError
 from btfuse._options import MountOptions, parse_options, split_options
@@ -64,6 +64,8 @@ def test_files_are_named_absolutely() -> None:
         ("soft=0", "soft"),
         ("soft=inf", "soft"),
         ("soft", "needs a value"),
+        ("stale_warn=2", "stale_warn"),
+        ("stale_refuse=-1d", "stale_refuse"),
         ("hard=1", "hard"),
         ("home=relative", "absolute"),
         ("thin", "server"),
@@ -75,6 +77,12 @@ def test_what_is_unknown_or_no_value_is_refused_by_name(text: str, named: str) -
         parse_options([text])
     assert caught.value.kind is Kind.INVALID
     assert caught.value.hint
+
+
+def test_how_old_what_is_known_of_revocations_may_be_is_settable() -> None:
+    options = parse_options(["server,thin,stale_warn=12h,stale_refuse=7d"])
+    assert options.staleness == Staleness(warn=43_200.0, refuse=604_800.0)
+    assert parse_options(["stale_refuse=90m"]).staleness == Staleness(refuse=5400.0)
 
 
 @given(st.lists(st.text(min_size=1)))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import msgspec
+from btlib.kinds import Kind
 from btlib.paths import BlockPath
 from btlib.principals import Principal
 from btlib.revocations import NO_REVOCATIONS, Revocations
@@ -33,22 +34,31 @@ class ServerPolicy(RootPolicy):
         own: Principal,
         revocations: Callable[[], Revocations] = lambda: NO_REVOCATIONS,
         recorded: Callable[[Principal, Sequence[Chain]], Sequence[Chain]] = lambda _principal, _shown: (),
+        stale: Callable[[int], str | None] = lambda _now: None,
     ) -> None:
-        """`recorded`: the chains that the domain's records hold for somebody, who need not know of them yet and showed
+        """`stale`: why nobody can be judged now, since too little is known of revocations; None where enough is.
+        `recorded`: the chains that the domain's records hold for somebody, who need not know of them yet and showed
         others."""
         super().__init__([root], revocations=lambda _root: revocations())
         self._server = server
         self._own = own
         self._known = revocations
         self._recorded = recorded
+        self._stale = stale
 
     def admit(self, peer: Peer, now: int) -> Decision:
+        reason = None if self._own in peer.principals else self._stale(now)
+        if reason is not None:
+            return _stale(reason)
         decision = super().admit(peer, now)
         if not decision.allowed and not peer.anonymous:
             decision = max(decision, super().admit(self._with_records(peer), now), key=lambda found: found.stage)
         return _advised(decision, ENROLL)
 
     def authorize(self, peer: Peer, path: BlockPath, now: int) -> Decision:
+        reason = None if self._own in peer.principals else self._stale(now)
+        if reason is not None:
+            return _stale(reason)
         decision = self._authorize(peer, path, now)
         return decision if decision.allowed or peer.anonymous else self._authorize(self._with_records(peer), path, now)
 
@@ -75,6 +85,12 @@ class ServerPolicy(RootPolicy):
 
     def _is_inner(self, path: BlockPath) -> bool:
         return self._server.is_prefix_of(path) and INNER in path.names[len(self._server.names) :]
+
+
+def _stale(reason: str) -> Decision:
+    return Decision(
+        allowed=False, stage=Stage.REVOCATION, kind=Kind.EXPIRED, reason=reason, not_after=None, chain=Chain()
+    )
 
 
 def _end(decision: Decision) -> float:

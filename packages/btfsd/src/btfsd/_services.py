@@ -42,6 +42,7 @@ SOCKET_NAME = "btfsd.sock"
 LOCK_HOLDERS = "lock-holders"  #: below the domain's data: who is waited for after a crash before locks go to others
 MAX_SOCKET_PATH = 107  #: bytes of a Unix socket's path on Linux
 MIB = 1 << 20
+HOUR = 3600
 
 RESTART = Restart.TRANSIENT  #: one that an operator stopped stays away
 #: A defect that comes again and again makes a service slow to come back; it never ends the daemon, whose other service
@@ -58,7 +59,7 @@ class Services:
         self._host = host
         self._settings = settings
         self._failure: Exception | None = None  # of the last commit
-        self.policy = ServerPolicy(root, host.path, host.identity.principal, self._revoked, self._recorded)
+        self.policy = ServerPolicy(root, host.path, host.identity.principal, self._revoked, self._recorded, self._stale)
         self.socket = socket_endpoint(host.store)
         with ExitStack() as stack:
             store = EmbeddedStore(host.store, program=PROGRAM, endpoint=self.socket)
@@ -142,6 +143,24 @@ class Services:
         for chain in fresh:
             log.info("renewed the membership of %s: %s", principal, chain.last and chain.last.path)
         return fresh
+
+    def _stale(self, now: int) -> str | None:
+        """Why nobody can be judged: no list in the store could be believed for too long. It is asked for once more."""
+        bounds = self._settings.revocation
+        if now - (self._view.confirmed or now) <= bounds.warn_hours * HOUR:
+            return None
+        self._learn()
+        age = now - (self._view.confirmed or now)
+        if age <= bounds.warn_hours * HOUR:
+            return None
+        text = f"who was revoked was last heard {age / HOUR:.0f} hours ago"
+        if age <= bounds.refuse_hours * HOUR:
+            log.warning("%s; after %g hours everybody is refused", text, bounds.refuse_hours)
+            return None
+        return (
+            f"{text}: the store of this server shows no revocation list that can be believed, and "
+            f"{bounds.refuse_hours:g} hours are the limit (revocation.refuse_hours); its log says why"
+        )
 
     def _learn(self) -> None:
         """Take over a newer list. One that cannot be believed is a fault of the store, and who was revoked stays so."""

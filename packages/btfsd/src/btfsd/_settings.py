@@ -53,6 +53,18 @@ class Membership(msgspec.Struct, frozen=True, kw_only=True):
     ] = True
 
 
+class Revocation(msgspec.Struct, frozen=True, kw_only=True):
+    """[revocation]"""
+
+    warn_hours: Annotated[
+        float,
+        Meta(gt=0, le=876_000, description="so long without a list in the store that can be believed: warn"),
+    ] = 24.0
+    refuse_hours: Annotated[
+        float, Meta(gt=0, le=876_000, description="the same: refuse everybody but this machine, until there is one")
+    ] = 720.0
+
+
 class Meetings(msgspec.Struct, frozen=True, kw_only=True):
     """[meetings]"""
 
@@ -114,6 +126,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log: Log = Log()
     endpoints: Endpoints = Endpoints()
     membership: Membership = Membership()
+    revocation: Revocation = Revocation()
     meetings: Meetings = Meetings()
     limits: Limits = Limits()
     files: Files = Files()

@@ -31,6 +31,7 @@ mount options (-o, comma-separated; all in docs/btfuse.md):
   commit=SECONDS            how much work a crash may cost where nobody calls fsync
   binding=NAME              auto, mfusepy (libfuse 3) or fusepy (libfuse 2)
   soft=SECONDS, hard        with server: how long programs wait for one that is away (10)
+  stale_warn=, stale_refuse=TIME   thin: how old may be what is known of revocations (1d, 30d)
   lazy_close                with server: a close does not wait for it
   threads=N, writeback, nonempty, log=FILE
 

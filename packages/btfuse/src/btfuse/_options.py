@@ -6,11 +6,12 @@ they are mount's own business or hold anyway (`nosuid`, `nodev`); and the rest, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from btfproto.opening import FOR_EVER
+from btfproto.opening import FOR_EVER, Staleness
 from btlib.kinds import Kind
 
 from ._binding import CHOICES
@@ -19,6 +20,9 @@ from ._errors import FuseError
 
 FSNAME_LIMIT = 1024  #: characters of the source that findmnt shows; mount data has one page in all
 SECONDS_LIMIT = 3600  #: who means longer means for ever
+_AGE = re.compile(r"([0-9]{1,5})([smhd])")
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+DEFAULT_STALENESS = Staleness()
 THREADS_LIMIT = 64  #: more would only wait for each other
 
 #: Options of mount(8) and fstab(5) that ask nothing of a file system. `suid` and `dev` among them: they are what mount
@@ -51,6 +55,7 @@ class MountOptions:
     threads: int | None = None
     commit_seconds: float | None = None
     patience: float | None = None  #: seconds for which calls wait for a server that is away; FOR_EVER
+    staleness: Staleness = DEFAULT_STALENESS  #: how old may be what is known of revocations
     home: Path | None = None
     passphrase_file: Path | None = None
     log_file: Path | None = None
@@ -165,6 +170,21 @@ def _soft(options: MountOptions, value: str) -> MountOptions:
     return replace(options, patience=_seconds("soft", value))
 
 
+def _stale_warn(options: MountOptions, value: str) -> MountOptions:
+    return replace(options, staleness=Staleness(warn=_age("stale_warn", value), refuse=options.staleness.refuse))
+
+
+def _stale_refuse(options: MountOptions, value: str) -> MountOptions:
+    return replace(options, staleness=Staleness(warn=options.staleness.warn, refuse=_age("stale_refuse", value)))
+
+
+def _age(name: str, value: str) -> float:
+    found = _AGE.fullmatch(value)
+    if found is None:
+        raise _no_value(name, value, "a time like 90m, 12h or 7d")
+    return int(found[1]) * _UNITS[found[2]]
+
+
 def _seconds(name: str, value: str) -> float:
     try:
         seconds = float(value)
@@ -201,6 +221,8 @@ _VALUES = {
     "threads": _threads,
     "commit": _commit,
     "soft": _soft,
+    "stale_warn": _stale_warn,
+    "stale_refuse": _stale_refuse,
     "home": _home,
     "passphrase_file": _passphrase_file,
     "log": _log_file,

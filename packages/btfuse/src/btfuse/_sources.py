@@ -62,6 +62,7 @@ def open_source(source: str, options: MountOptions, environ: Mapping[str, str]) 
             remote=options.server,
             thin=options.thin,
             options=chosen,
+            staleness=options.staleness,
             program=PROGRAM,
         )
 
