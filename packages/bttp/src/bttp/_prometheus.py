@@ -30,7 +30,7 @@ def prometheus_text(
     *statistics: LinkStatistics | ServerStatistics | BrokerStatistics, labels: Mapping[str, str] | None = None
 ) -> str:
     """One block of lines for each counter of these snapshots (one of a kind), all with the same labels."""
-    tail = _labels(labels or {})
+    tail = label_text(labels or {})
     return "".join(line + "\n" for each in statistics for line in _lines(each, tail))
 
 
@@ -44,7 +44,8 @@ def _lines(snapshot: msgspec.Struct, tail: str) -> Iterator[str]:
         yield f"{name}{tail} {value}"
 
 
-def _labels(labels: Mapping[str, str]) -> str:
+def label_text(labels: Mapping[str, str]) -> str:
+    """Behind the name of a metric: `{server="nas"}`, or nothing."""
     pairs = ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items())
     return f"{{{pairs}}}" if pairs else ""
 

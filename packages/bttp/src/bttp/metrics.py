@@ -1,6 +1,6 @@
 """Counters for Prometheus: the text, and an endpoint (for threads: `bttp.blocking.serve_metrics`)."""
 
 from ._metrics import serve_metrics
-from ._prometheus import CONTENT_TYPE, prometheus_text
+from ._prometheus import CONTENT_TYPE, label_text, prometheus_text
 
-__all__ = ["CONTENT_TYPE", "prometheus_text", "serve_metrics"]
+__all__ = ["CONTENT_TYPE", "label_text", "prometheus_text", "serve_metrics"]
