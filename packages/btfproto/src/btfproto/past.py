@@ -91,6 +91,10 @@ class SnapshotKeeper:
         """The oldest first. Raises StoreError."""
         return self._snapshots.snapshots()
 
+    def find(self, name: str) -> Snapshot:
+        """One, without counting what only it needs. Raises StoreError (NOT_FOUND)."""
+        return self._snapshots.at(name).snapshot
+
     def create(self, name: str) -> Snapshot:
         """Of everything that is committed. Raises FsError, StoreError (EXISTS, INVALID…)."""
         now = self._clock()
@@ -112,7 +116,7 @@ class SnapshotKeeper:
         """The files as they were; `shutdown` it. Raises FsError (INTEGRITY, FORBIDDEN…), StoreError (NOT_FOUND)."""
         past = self._snapshots.at(name)
         try:
-            believed = BelievedPast(past, SnapshotHeads(past, self.record(name)))
+            believed = BelievedPast(past, SnapshotHeads(past, self._record(past.snapshot)))
         except IntegrityError as error:
             raise FsError(error.kind, error.message, error.hint) from error
         volume = open_volume(believed, self._identity, self._path, self._clock(), revocations=self._revocations)
@@ -120,12 +124,12 @@ class SnapshotKeeper:
         pins, view = MemoryPins(), self._revocations
         return LocalFs(believed, self._identity, volume, options=options, pins=pins, revocations=view)
 
-    def record(self, name: str) -> SnapshotRecord:
+    def _record(self, snapshot: Snapshot) -> SnapshotRecord:
         """What the maker of a snapshot signed. Raises FsError (INTEGRITY, ROLLBACK), IntegrityError."""
+        name = snapshot.name
         block = snapshot_block(self._path.root, name)
         found = self._reader.public(block, SnapshotRecord)
-        snapshot = next((known for known in self.all() if known.name == name), None)
-        if found is None or snapshot is None or found[1].cursor != snapshot.cursor or found[1].name != name:
+        if found is None or found[1].cursor != snapshot.cursor or found[1].name != name:
             raise FsError(
                 Kind.INTEGRITY,
                 f"nobody signed what the store shows as the snapshot {name!r}",
@@ -198,6 +202,10 @@ class BelievedPast:
 
     def read_records(self, block: bytes, refs: Sequence[RecordRef]) -> Records:
         return self._past.read_records(block, refs)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return self._past.snapshot
 
     def commit(self, commit: Commit) -> CommitAnswer:
         return self._past.commit(commit)

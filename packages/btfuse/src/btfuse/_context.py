@@ -59,6 +59,13 @@ class Settings:
         return SHARED_SECONDS if self.shared else EXCLUSIVE_SECONDS
 
 
+class Door(Protocol):
+    """What answers for a name at the root that is in no directory (`_snapshots`)."""
+
+    def enter(self) -> bytes: ...
+    def close(self) -> None: ...
+
+
 class Context:
     def __init__(self, provider: FsProvider, settings: Settings) -> None:
         self.provider = provider
@@ -67,6 +74,7 @@ class Context:
         self.nodes = Nodes(provider.root, self._forgotten)
         self.handles = InodeHandles(provider)  #: used only where the kernel sends no OPEN: `exclusive`
         self.exclusive = not settings.shared
+        self.door: Door | None = None  #: to the snapshots, where there are any
         #: Files and directories seen with a set-id bit: few, so that the rest need not be asked at every write.
         self.set_id: set[int] = set()
         #: The data that the kernel keeps of a file in a shared mount: size and time of change when it was last opened.

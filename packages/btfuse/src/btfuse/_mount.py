@@ -16,13 +16,14 @@ import signal
 import threading
 from collections.abc import Callable, Sequence
 
+from btfproto.opening import OpenedFs
 from btfproto.provider import FsProvider
 from btlib.errors import BlocktreeError
 from btlib.kinds import Kind
 
 from ._attributes import ObjectAttributes
 from ._binding import Binding
-from ._context import Context, Settings
+from ._context import Context, Handlers, Settings
 from ._directories import Directories
 from ._errors import FuseError
 from ._files import ExclusiveFiles, Files
@@ -32,6 +33,7 @@ from ._mountpoint import find_mount, raise_readahead, unmount
 from ._namespace import Namespace
 from ._protocol import INVALIDATE_INODE_OUT, NOTIFY_INVALIDATE_INODE, ROOT_NODE
 from ._session import MAX_READAHEAD, Session
+from ._snapshots import SnapshotDoor
 
 log = logging.getLogger("btfuse")
 
@@ -103,6 +105,8 @@ def _serve(
     finally:
         ended.set()
         locks.close()
+        if context.door is not None:
+            context.door.close()
     for failure in failures:
         raise FuseError(
             f"the mount at {mountpoint} does not answer: {failure.strerror}", kind=Kind.IO, hint="run again with: -f -d"
@@ -117,11 +121,20 @@ def _task(target: Callable[..., None], *arguments: object) -> threading.Thread:
 def register_handlers(session: Session, context: Context) -> Locks:
     files = ExclusiveFiles(context) if context.exclusive else Files(context)
     locks = Locks(context, files, session.answer)
-    for group in (Namespace(context), ObjectAttributes(context), Directories(context), files):
-        session.register(group.handlers())
+    session.register(_file_handlers(context, files))
     if context.settings.remote_locks:
         session.register(locks.handlers())
+    keeper = context.provider.snapshots if isinstance(context.provider, OpenedFs) else None
+    if keeper is not None:
+        context.door = SnapshotDoor(context, keeper, session.handlers, _file_handlers)
     return locks
+
+
+def _file_handlers(context: Context, files: Files | None = None) -> Handlers:
+    if files is None:
+        files = ExclusiveFiles(context) if context.exclusive else Files(context)
+    groups = (Namespace(context), ObjectAttributes(context), Directories(context), files)
+    return {opcode: handler for group in groups for opcode, handler in group.handlers().items()}
 
 
 def _announce(

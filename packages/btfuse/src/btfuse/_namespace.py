@@ -36,6 +36,7 @@ _KINDS = {
     0o020000: FileKind.CHARACTER_DEVICE,
     0o060000: FileKind.BLOCK_DEVICE,
 }
+SNAPSHOTS = ".snapshots"  #: found at the root of a mount, where the tree has no such name (`_snapshots`)
 _EMPTY = b""
 #: Symlinks made through a mount that are remembered, some 200 bytes each; the oldest are forgotten.
 _MADE_LIMIT = 10_000
@@ -73,9 +74,11 @@ class Namespace:
         try:
             attributes = self._lookup(parent, name)
         except FsError as error:
-            if error.kind is Kind.NOT_FOUND:
-                return self._absent
-            raise
+            if error.kind is not Kind.NOT_FOUND:
+                raise
+            if name == SNAPSHOTS and node == ROOT_NODE and context.door is not None:
+                return context.door.enter()
+            return self._absent
         return context.entry(attributes, parent, name)
 
     def mkdir(self, head: Head, buffer: memoryview) -> bytes:

@@ -76,6 +76,11 @@ class Session:
         for opcode, handler in handlers.items():
             self._handlers[opcode] = handler
 
+    @property
+    def handlers(self) -> list[Handler | None]:
+        """By opcode; may be replaced while requests are answered."""
+        return self._handlers
+
     def serve(self, threads: int = 1) -> None:
         """Return when the mount is gone; with several threads, when all of them have seen it."""
         others = [

@@ -47,6 +47,11 @@ class HeadDigest(msgspec.Struct, frozen=True):
 class Past(Store, Protocol):
     """A store as of a snapshot. It never changes; commits and leases are refused (READ_ONLY)."""
 
+    @property
+    def snapshot(self) -> Snapshot:
+        """Which one; what only it needs is not counted."""
+        ...
+
     def digests(self, after: bytes | None, limit: int) -> list[HeadDigest]:
         """Up to `limit` heads with block id > `after` in order of id, tombstones included."""
         ...
@@ -77,7 +82,11 @@ class ReadOnlyStore:
     """What all stores of the past refuse."""
 
     def __init__(self, snapshot: Snapshot) -> None:
-        self.snapshot = snapshot
+        self._snapshot = snapshot
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return self._snapshot
 
     def commit(self, commit: Commit) -> CommitAnswer:
         raise self._refusal()

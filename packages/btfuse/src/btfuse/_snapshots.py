@@ -1,0 +1,358 @@
+"""`.snapshots`: a name at the root of a mount that is in no directory, below which each snapshot shows its files.
+
+    mkdir .snapshots/NAME    makes a snapshot of what this mount and others have written
+    rmdir .snapshots/NAME    deletes it; everything else below is refused (EROFS)
+
+It is found by whoever asks for it, and never listed: a backup of the mount does not go into its own past. Until
+somebody asks, no request takes a step more than without it. From then on each one is looked at: whether its node is one
+of the past. These have handlers of their own, over `SnapshotTree`.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import itertools
+import struct
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NoReturn, TypeVar
+
+import msgspec
+from btfproto.errors import FsError, StoreError
+from btfproto.localfs import LocalFs
+from btfproto.past import SnapshotKeeper
+from btfproto.provider import (
+    AllocateMode,
+    AttributeChanges,
+    Attributes,
+    Entry,
+    FileKind,
+    FileSystemStatus,
+    FsProvider,
+    Lock,
+    OpenFlags,
+    Owner,
+    RenameFlags,
+    Seek,
+)
+from btlib.kinds import Kind
+
+from ._context import Context, Handler, Handlers, Head
+from ._namespace import SNAPSHOTS
+from ._protocol import BATCH_FORGET_IN, BODY, FORGET_ONE, ROOT_NODE, Opcode
+
+NAME = SNAPSHOTS
+T = TypeVar("T")
+OPEN_PASTS = 16  #: snapshots that are looked into at a time, up to some 15 MB each; others are opened again
+NANO = 1_000_000_000
+_NODE = struct.Struct("=Q")  # what begins the bodies of RENAME, RENAME2 and LINK: a second node
+_SECOND_NODE = {Opcode.RENAME: errno.EROFS, Opcode.RENAME2: errno.EROFS, Opcode.LINK: errno.EXDEV}
+
+
+@dataclass
+class _Opened:
+    """A snapshot that is looked into. `handles`: how many are open in it."""
+
+    cursor: int
+    fs: LocalFs
+    handles: int = 0
+
+
+class SnapshotTree:
+    """An `FsProvider`: a directory of snapshots, below each its files. `root` is the directory itself. Thread-safe.
+
+    Inodes are numbers made of the snapshot's name and the inode in it, so that they are the same after being forgotten.
+    """
+
+    def __init__(self, keeper: SnapshotKeeper, present: FsProvider) -> None:
+        self._keeper = keeper
+        self._present = present
+        self._lock = threading.RLock()  # of the table of what is open; making one may take a while
+        self._opened: OrderedDict[str, _Opened] = OrderedDict()
+        self._places: dict[int, tuple[str, int]] = {}  # snapshot and inode; 0: its root
+        self._handles: dict[int, tuple[_Opened, int]] = {}
+        self._numbers = itertools.count(1)
+        self.root = _number(NAME, 0)
+
+    def holds(self, inode: int) -> bool:
+        """Whether a node is one of these."""
+        return inode == self.root or inode in self._places
+
+    def lookup(self, parent: int, name: str) -> Attributes:
+        if parent == self.root:
+            return self._snapshot_root(name)
+        snapshot, inode = self._place(parent)
+        fs = self._files(snapshot)
+        return self._shown(snapshot, fs.lookup(inode or fs.root, name))
+
+    def getattr(self, inode: int) -> Attributes:
+        if inode == self.root:
+            return self._directory(self.root)
+        snapshot, inner = self._place(inode)
+        return self._shown(snapshot, self._files(snapshot).getattr(inner)) if inner else self._snapshot_root(snapshot)
+
+    def readdir(self, inode: int, cookie: int, limit: int, plus: bool = False) -> list[Entry]:
+        if inode == self.root:
+            names = [snapshot.name for snapshot in self._stored(self._keeper.all)]
+            numbered = list(enumerate(names, 1))[cookie : cookie + limit]
+            return [
+                Entry(name=name, inode=_number(name, 0), kind=FileKind.DIRECTORY, cookie=number)
+                for number, name in numbered
+            ]
+        snapshot, inner = self._place(inode)
+        fs = self._files(snapshot)
+        return [self._entry(snapshot, entry) for entry in fs.readdir(inner or fs.root, cookie, limit, plus)]
+
+    def readlink(self, inode: int) -> str:
+        return self._act(inode, LocalFs.readlink)
+
+    def getxattr(self, inode: int, name: str) -> bytes:
+        return self._act(inode, lambda fs, inner: fs.getxattr(inner, name))
+
+    def listxattr(self, inode: int) -> list[str]:
+        return self._act(inode, LocalFs.listxattr) if inode != self.root else []
+
+    def open(self, inode: int, flags: OpenFlags) -> int:
+        snapshot, inner = self._place(inode)
+        self._files(snapshot)
+        with self._lock:
+            opened = self._opened[snapshot]
+            opened.handles += 1
+        try:
+            handle = opened.fs.open(inner, flags)
+        except BaseException:
+            opened.handles -= 1
+            raise
+        number = next(self._numbers)
+        self._handles[number] = opened, handle
+        return number
+
+    def read(self, handle: int, offset: int, size: int) -> bytes:
+        opened, inner = self._handle(handle)
+        return opened.fs.read(inner, offset, size)
+
+    def seek(self, handle: int, offset: int, whence: Seek) -> int:
+        opened, inner = self._handle(handle)
+        return opened.fs.seek(inner, offset, whence)
+
+    def close(self, handle: int) -> None:
+        opened, inner = self._handle(handle)
+        del self._handles[handle]
+        opened.handles -= 1
+        opened.fs.close(inner)
+
+    def mkdir(self, parent: int, name: str, mode: int, owner: Owner) -> Attributes:
+        """Make a snapshot, in the directory of them."""
+        if parent != self.root:
+            self._refuse()
+        self._present.sync()
+        self._stored(lambda: self._keeper.create(name))
+        return self._snapshot_root(name)
+
+    def rmdir(self, parent: int, name: str) -> None:
+        """Delete one."""
+        if parent != self.root:
+            self._refuse()
+        self._stored(lambda: self._keeper.delete(name))
+        self._close(name)
+
+    def statfs(self) -> FileSystemStatus:
+        return msgspec.structs.replace(self._present.statfs(), read_only=True)
+
+    def forget(self, inode: int) -> None:
+        place = self._places.pop(inode, None)
+        if place is not None and (opened := self._opened.get(place[0])) is not None and place[1]:
+            opened.fs.forget(place[1])
+
+    def changes(self) -> Sequence[int]:
+        return []
+
+    def flush(self, handle: int) -> None:
+        """Nothing was written."""
+
+    def fsync(self, handle: int, data_only: bool = False) -> None:
+        """Nothing was written."""
+
+    def sync(self) -> None:
+        """Nothing was written."""
+
+    def lock(self, handle: int, lock: Lock) -> None:
+        """Nobody changes anything: nothing to keep others from."""
+
+    def test_lock(self, handle: int, lock: Lock) -> Lock | None:
+        return None
+
+    def shutdown(self) -> None:
+        for name in list(self._opened):
+            self._close(name)
+
+    def setattr(self, inode: int, changes: AttributeChanges) -> Attributes:
+        self._refuse()
+
+    def create(self, parent: int, name: str, mode: int, owner: Owner, flags: OpenFlags) -> tuple[Attributes, int]:
+        self._refuse()
+
+    def symlink(self, parent: int, name: str, target: str, owner: Owner) -> Attributes:
+        self._refuse()
+
+    def mknod(self, parent: int, name: str, kind: FileKind, mode: int, owner: Owner, device: int = 0) -> Attributes:
+        self._refuse()
+
+    def link(self, inode: int, parent: int, name: str) -> Attributes:
+        self._refuse()
+
+    def unlink(self, parent: int, name: str) -> None:
+        self._refuse()
+
+    def rename(
+        self, parent: int, name: str, new_parent: int, new_name: str, flags: RenameFlags = RenameFlags.NONE
+    ) -> None:
+        self._refuse()
+
+    def write(self, handle: int, offset: int, data: bytes | memoryview) -> int:
+        self._refuse()
+
+    def fallocate(self, handle: int, mode: AllocateMode, offset: int, length: int) -> None:
+        self._refuse()
+
+    def setxattr(self, inode: int, name: str, value: bytes, create: bool = False, replace: bool = False) -> None:
+        self._refuse()
+
+    def removexattr(self, inode: int, name: str) -> None:
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise FsError(Kind.READ_ONLY, "a snapshot cannot be changed")
+
+    def _act(self, inode: int, act: Callable[[LocalFs, int], T]) -> T:
+        snapshot, inner = self._place(inode)
+        fs = self._files(snapshot)
+        return act(fs, inner or fs.root)
+
+    def _stored(self, act: Callable[[], T]) -> T:
+        """What the store refuses, as a file system refuses it."""
+        try:
+            return act()
+        except StoreError as error:
+            raise FsError(error.kind, error.message, error.hint) from error
+
+    def _snapshot_root(self, name: str) -> Attributes:
+        """Without looking into it: who lists many does not open all."""
+        snapshot = self._stored(lambda: self._keeper.find(name))
+        number = _number(name, 0)
+        self._places[number] = name, 0
+        moment = snapshot.taken * NANO
+        return msgspec.structs.replace(self._directory(number), accessed=moment, modified=moment, changed=moment)
+
+    def _directory(self, number: int) -> Attributes:
+        return msgspec.structs.replace(self._present.getattr(self._present.root), inode=number, links=2)
+
+    def _shown(self, snapshot: str, attributes: Attributes) -> Attributes:
+        number = _number(snapshot, attributes.inode)
+        self._places[number] = snapshot, attributes.inode
+        return msgspec.structs.replace(attributes, inode=number)
+
+    def _entry(self, snapshot: str, entry: Entry) -> Entry:
+        shown = None if entry.attributes is None else self._shown(snapshot, entry.attributes)
+        return msgspec.structs.replace(entry, inode=_number(snapshot, entry.inode), attributes=shown)
+
+    def _place(self, inode: int) -> tuple[str, int]:
+        place = self._places.get(inode)
+        if place is None:
+            raise FsError(Kind.STALE, f"inode {inode} of {NAME} is not known any more")
+        return place
+
+    def _handle(self, handle: int) -> tuple[_Opened, int]:
+        found = self._handles.get(handle)
+        if found is None:
+            raise FsError(Kind.STALE, f"handle {handle} of {NAME} is not open")
+        return found
+
+    def _files(self, name: str) -> LocalFs:
+        with self._lock:
+            cursor = self._stored(lambda: self._keeper.find(name)).cursor
+            opened = self._opened.get(name)
+            if opened is not None and opened.cursor != cursor:  # deleted, and made anew
+                self._close(name)
+                opened = None
+            if opened is None:
+                opened = self._opened[name] = _Opened(cursor, self._stored(lambda: self._keeper.files(name)))
+                self._shut_idle()
+            self._opened.move_to_end(name)
+            return opened.fs
+
+    def _shut_idle(self) -> None:
+        idle = [name for name, opened in self._opened.items() if not opened.handles]
+        for name in idle[: max(0, len(self._opened) - OPEN_PASTS)]:
+            self._close(name)
+
+    def _close(self, name: str) -> None:
+        with self._lock:
+            opened = self._opened.pop(name, None)
+        if opened is not None:
+            opened.fs.shutdown()
+
+
+class SnapshotDoor:
+    """Leads requests of one session to the past. `enter` answers the look-up of the name, and opens the door."""
+
+    def __init__(
+        self,
+        context: Context,
+        keeper: SnapshotKeeper,
+        present: list[Handler | None],
+        make_handlers: Callable[[Context], Handlers],
+    ) -> None:
+        """`present`: the session's handlers by opcode, which are replaced at the first `enter`."""
+        self.tree = SnapshotTree(keeper, context.provider)
+        self._context = Context(self.tree, context.settings)
+        self._present_context = context
+        self._present = present
+        self._make_handlers = make_handlers
+        self._lock = threading.Lock()
+        self._is_open = False
+
+    def enter(self) -> bytes:
+        with self._lock:
+            if not self._is_open:
+                self._open()
+        attributes = self.tree.getattr(self.tree.root)
+        return self._context.entry(attributes, self._present_context.nodes.root, NAME)
+
+    def close(self) -> None:
+        self.tree.shutdown()
+
+    def _open(self) -> None:
+        for opcode, past in self._make_handlers(self._context).items():
+            present = self._present[opcode]
+            if present is not None:
+                self._present[opcode] = self._either(opcode, present, past)
+        self._present[Opcode.BATCH_FORGET] = self._forget
+        self._is_open = True
+
+    def _either(self, opcode: Opcode, present: Handler, past: Handler) -> Handler:
+        holds, second = self.tree.holds, _SECOND_NODE.get(opcode)
+
+        def choose(head: Head, buffer: memoryview) -> bytes | None:
+            if holds(head[3]):
+                return past(head, buffer)
+            if second is not None and holds(_NODE.unpack_from(buffer, BODY)[0]):
+                raise OSError(second, "from or into a snapshot")
+            return present(head, buffer)
+
+        return choose
+
+    def _forget(self, head: Head, buffer: memoryview) -> None:
+        for node, count in FORGET_ONE.iter_unpack(buffer[BODY + BATCH_FORGET_IN.size : head[0]]):
+            if node != ROOT_NODE:
+                context = self._context if self.tree.holds(node) else self._present_context
+                context.nodes.drop(node, count)
+
+
+def _number(name: str, inode: int) -> int:
+    """Never 0 or the kernel's root, for all that matters."""
+    data = inode.to_bytes(8, "little") + name.encode()
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8, person=b"btfuse snapshot").digest(), "little") | 2
