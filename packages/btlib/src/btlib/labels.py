@@ -43,6 +43,7 @@ class Label(enum.Enum):
     ENROLL_REQUEST = b"blocktree/1 enroll request\0"  #: signature of a request to join a domain
     ENROLL_RESPONSE = b"blocktree/1 enroll response\0"  #: signature of the answer to it
     ROTATION = b"blocktree/1 rotation\0"  #: signature of old keys that name their successor
+    VIEW = b"blocktree/1 view\0"  #: signature of what a store shows to one client, and digest of a header in it
     CREDENTIALS = b"blocktree/1 credentials\0"  #: associated data of a sealed credential file
     CREDENTIALS_CHECK = b"blocktree/1 credentials check\0"  #: checksum of a credential file
     TPM_STORAGE = b"blocktree/1 tpm storage\0"  #: mark of the objects in a TPM

@@ -53,6 +53,7 @@ from ._snapshots import (
     stretches_of,
 )
 from ._survey import GrantsFound, Survey, survey_records
+from ._views import Comparison, ShownHead, ViewTerms, compare_view, read_view, shown_heads, take_view
 from ._withdraw import Withdrawn, granted_in, withdraw_access
 
 __all__ = [
@@ -64,6 +65,7 @@ __all__ = [
     "Access",
     "AccessExplanation",
     "Aftermath",
+    "Comparison",
     "Content",
     "CreatedDomain",
     "DirectoryAttributes",
@@ -90,9 +92,11 @@ __all__ = [
     "ScopeId",
     "ScopeRecord",
     "SeenList",
+    "ShownHead",
     "SnapshotHeads",
     "SnapshotRecord",
     "Survey",
+    "ViewTerms",
     "Volume",
     "Withdrawn",
     "aftermath",
@@ -104,6 +108,7 @@ __all__ = [
     "check_revoker",
     "check_succession",
     "commit_draft",
+    "compare_view",
     "create_domain",
     "decode_groups_of",
     "decode_membership",
@@ -129,6 +134,7 @@ __all__ = [
     "public_content",
     "read_group",
     "read_held",
+    "read_view",
     "recover_domain",
     "remember_chains",
     "renew_lapsed",
@@ -137,11 +143,13 @@ __all__ = [
     "scope_block",
     "seen_list",
     "shortfall",
+    "shown_heads",
     "snapshot_block",
     "standing",
     "stretch_length",
     "stretches_of",
     "survey_records",
+    "take_view",
     "unverified_header",
     "withdraw_access",
 ]
