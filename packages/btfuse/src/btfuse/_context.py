@@ -11,6 +11,7 @@ import enum
 import errno
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from btfproto.provider import Attributes, FileKind, FsProvider, Owner
 from btlib.errors import BlocktreeError
