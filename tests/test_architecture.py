@@ -32,7 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "bttp": {"btspeed", "btserde", "btlib", "msgspec", "cryptography", "anyio", "uvloop", "opentelemetry"},
     "btrun": {"btserde", "btlib", "bttp", "msgspec", "anyio"},
-    "btfproto": {"btserde", "btlib", "bttp", "msgspec", "anyio", "cryptography", "zeroconf"},
+    "btfproto": {"btspeed", "btserde", "btlib", "bttp", "msgspec", "anyio", "cryptography", "zeroconf"},
     "btfsd": {"btserde", "btlib", "bttp", "btrun", "btfproto", "msgspec", "anyio", "typer"},
     "btfuse": {"btspeed", "btserde", "btlib", "bttp", "btfproto", "msgspec", "fuse", "mfusepy"},
     "blocktree": {

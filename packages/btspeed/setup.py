@@ -1,4 +1,5 @@
-"""Builds the extensions; that of sectors against OpenSSL and, where its header is found, Intel's multi-buffer library.
+"""Builds the extensions; those that open sectors against OpenSSL, and that of many of them also, where its header is
+found, against Intel's multi-buffer library.
 
 BTSPEED_IPSEC_MB=0 in the environment leaves the latter out.
 """
@@ -51,7 +52,9 @@ setup(
         ),
         Extension(
             "btspeed._requests",
-            sources=["src/btspeed/_requests.c"],
+            sources=["src/btspeed/_requests.c", "src/btspeed/_reads.c"],
+            depends=["src/btspeed/_reads.h", "src/btspeed/_sectors.h"],
+            libraries=["crypto"],
             extra_compile_args=COMPILE,
             py_limited_api=True,
         ),

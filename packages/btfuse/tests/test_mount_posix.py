@@ -7,6 +7,7 @@ import errno
 import fcntl
 import mmap
 import os
+import random
 import stat
 import subprocess
 import sys
@@ -58,6 +59,24 @@ def test_content_is_read_back(mount: Path) -> None:
     content = os.urandom(3_000_001)
     (mount / "file").write_bytes(content)
     assert (mount / "file").read_bytes() == content
+
+
+def test_whoever_reads_and_writes_here_and_there_past_the_cache_reads_what_was_written_last(mount: Path) -> None:
+    chooser = random.Random(5)
+    content = bytearray(os.urandom(4 << 20))
+    (mount / "file").write_bytes(content)
+    page = mmap.mmap(-1, 4096)  # aligned, as O_DIRECT wants it
+    with opened(mount / "file", os.O_RDWR | os.O_DIRECT) as descriptor:
+        for number in range(6000):
+            at = chooser.randrange(1024) * 4096
+            if number % 1500 == 1499:  # rare, so that whole stretches lie unchanged
+                page[:] = os.urandom(4096)
+                os.pwrite(descriptor, page, at)
+                content[at : at + 4096] = page[:]
+                os.fsync(descriptor)
+            else:
+                os.preadv(descriptor, [page], at)
+                assert page[:] == content[at : at + 4096]
 
 
 def test_a_missing_file_is_missing_until_it_is_made(mount: Path) -> None:

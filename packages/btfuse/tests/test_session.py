@@ -110,6 +110,17 @@ def kernel(settings: Settings) -> Iterator[Kernel]:
         made.close()
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_compiled_code_reads_only_where_the_mount_is_alone(shared: bool) -> None:
+    btspeed = pytest.importorskip("btspeed", exc_type=ImportError)
+    table = btspeed.ReadTable(12, b"")
+    provider = MemoryProvider()
+    settings = Settings(mountpoint="/mnt", shared=shared)
+    assert Context(provider, settings).read_table is None
+    provider.read_table = table  # type: ignore[attr-defined]
+    assert Context(provider, settings).read_table is (None if shared else table)
+
+
 def init(kernel: Kernel, minor: int = 45, flags: int = 0xFFFFFFFF) -> Answer:
     return kernel.ask(Opcode.INIT, 0, INIT_IN.pack(7, minor, 131072, flags) + bytes(48))
 

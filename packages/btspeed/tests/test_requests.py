@@ -1,12 +1,19 @@
-"""What `exchange` refuses. That it does what the Python does stands in the tests of btfuse."""
+"""What `exchange` refuses, and which reads it answers by itself.
+
+That it does what the Python does stands in the tests of btfuse.
+"""
 
 from __future__ import annotations
 
 import socket
+import struct
+import threading
 from collections.abc import Iterator
 
 import btspeed
 import pytest
+
+from .stored_file import SECTOR, StoredFile
 
 
 @pytest.fixture
@@ -17,29 +24,29 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 def score() -> memoryview:
-    return memoryview(bytearray(24)).cast("Q")
+    return memoryview(bytearray(32)).cast("Q")
 
 
 @pytest.mark.parametrize("size", [1, 39])
 def test_a_request_shorter_than_its_head_is_refused(ends: tuple[socket.socket, socket.socket], size: int) -> None:
     ends[0].send(bytes(size))
     with pytest.raises(ValueError, match="shorter than its header"):
-        btspeed.exchange(ends[1].fileno(), memoryview(bytearray(100)), 0, None, 1, score(), 1, 1)
+        btspeed.exchange(ends[1].fileno(), memoryview(bytearray(100)), 0, None, 1, score(), 1, 1, None)
 
 
 @pytest.mark.parametrize(
-    ("buffer", "words"), [(39, score()), (100, memoryview(bytearray(16))), (100, memoryview(bytearray(32))[1:25])]
+    ("buffer", "words"), [(39, score()), (100, memoryview(bytearray(16))), (100, memoryview(bytearray(40))[1:33])]
 )
 def test_buffers_of_the_wrong_size_are_refused(
     ends: tuple[socket.socket, socket.socket], buffer: int, words: memoryview
 ) -> None:
-    with pytest.raises(ValueError, match="three aligned words"):
-        btspeed.exchange(ends[1].fileno(), memoryview(bytearray(buffer)), 0, None, 1, words, 1, 1)
+    with pytest.raises(ValueError, match="four aligned words"):
+        btspeed.exchange(ends[1].fileno(), memoryview(bytearray(buffer)), 0, None, 1, words, 1, 1, None)
 
 
 def test_an_answer_is_bytes(ends: tuple[socket.socket, socket.socket]) -> None:
     with pytest.raises(TypeError):
-        btspeed.exchange(ends[1].fileno(), memoryview(bytearray(100)), 0, "text", 1, score(), 1, 1)  # type: ignore[arg-type]
+        btspeed.exchange(ends[1].fileno(), memoryview(bytearray(100)), 0, "text", 1, score(), 1, 1, None)  # type: ignore[arg-type]
     ends[1].setblocking(False)
     ends[0].setblocking(False)
     with pytest.raises(BlockingIOError):
@@ -52,5 +59,81 @@ def test_the_score_rises_with_waiting_and_falls_in_steps(ends: tuple[socket.sock
     words[2] = 5
     for expected, over in ((2, 0), (0, 1), (0, 1)):
         ends[0].send(bytes(40))
-        btspeed.exchange(ends[1].fileno(), memoryview(bytearray(100)), 0, None, 1, words, 5, 3)
+        btspeed.exchange(ends[1].fileno(), memoryview(bytearray(100)), 0, None, 1, words, 5, 3, None)
         assert (words[0], words[1], words[2]) == (0, over, expected)
+
+
+def test_reads_come_from_a_table_of_that_type_alone(ends: tuple[socket.socket, socket.socket]) -> None:
+    ends[0].send(bytes(40))
+    with pytest.raises(TypeError, match="neither a ReadTable nor None"):
+        btspeed.exchange(ends[1].fileno(), memoryview(bytearray(100)), 0, None, 1, score(), 1, 1, {})  # type: ignore[arg-type]
+
+
+READ, SIZES = 15, struct.Struct("<IIQQIIIHH")
+
+
+def request(opcode: int, unique: int, node: int, offset: int, size: int) -> bytes:
+    body = struct.pack("<QQII", 0, offset, size, 0) + bytes(16)
+    return SIZES.pack(SIZES.size + len(body), opcode, unique, node, 0, 0, 0, 0, 0) + body
+
+
+def turn(ends: tuple[socket.socket, socket.socket], words: memoryview, table: btspeed.ReadTable) -> int:
+    """The unique number of the request that is Python's."""
+    head = btspeed.exchange(ends[1].fileno(), memoryview(bytearray(200)), 0, None, 1, words, 40, 1, table)
+    assert head is not None
+    return head[2]
+
+
+def test_a_read_that_the_table_knows_is_answered_and_the_next_request_waited_for(
+    ends: tuple[socket.socket, socket.socket], stored: StoredFile
+) -> None:
+    words = score()
+    words[3] = 1
+    ends[0].send(request(READ, 4, 9, 3 * SECTOR + 10, 500))
+    ends[0].send(request(READ, 6, 9, 7 * SECTOR, SECTOR))
+    ends[0].send(request(READ, 8, 10, 7 * SECTOR, SECTOR))  # of a file that it does not know
+    assert turn(ends, words, stored.table(9)) == 8
+    for unique, content in ((4, stored.plains[3][10:510]), (6, stored.plains[7])):
+        assert ends[0].recv(10_000) == struct.pack("<IiQ", 16 + len(content), 0, unique) + content
+
+
+@pytest.mark.parametrize("opcode", [14, 16])
+def test_other_requests_are_not_taken_for_reads(
+    ends: tuple[socket.socket, socket.socket], stored: StoredFile, opcode: int
+) -> None:
+    ends[0].send(request(opcode, 4, 9, 3 * SECTOR, SECTOR))
+    assert turn(ends, score(), stored.table(9)) == 4
+
+
+def test_a_read_without_its_range_is_for_python(ends: tuple[socket.socket, socket.socket], stored: StoredFile) -> None:
+    ends[0].send(request(READ, 4, 9, 3 * SECTOR, SECTOR)[:60])
+    assert turn(ends, score(), stored.table(9)) == 4
+
+
+def test_now_and_then_python_gets_a_read_because_signals_are_its_task(
+    ends: tuple[socket.socket, socket.socket], stored: StoredFile
+) -> None:
+    words, table = score(), stored.table(9)
+    words[3] = 1
+    answers: list[bytes] = []
+    receiver = threading.Thread(target=lambda: answers.extend(ends[0].recv(10_000) for _ in range(256)))
+    receiver.start()
+    sender = threading.Thread(
+        target=lambda: [ends[0].send(request(READ, n, 9, (n * 7 % 40) * SECTOR, 100)) for n in range(1, 258)]
+    )
+    sender.start()
+    assert turn(ends, words, table) == 257
+    sender.join(10)
+    receiver.join(10)
+    assert len(answers) == table.served() == 256
+
+
+def test_python_gets_the_read_at_which_a_thread_shall_begin_to_spin(
+    ends: tuple[socket.socket, socket.socket], stored: StoredFile
+) -> None:
+    words = score()
+    for spins, expected in ((0, 4), (1, 8)):
+        words[2], words[3] = 41, spins
+        ends[0].send(request(READ, 4, 9, 3 * SECTOR, SECTOR))
+        ends[0].send(request(14, 8, 9, 0, 0))
+        assert turn(ends, words, stored.table(9)) == expected

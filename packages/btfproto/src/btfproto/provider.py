@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import msgspec
 from btserde import I64, U16, U32, U64
+
+if TYPE_CHECKING:
+    from btspeed import ReadTable
 
 
 class FileKind(enum.IntEnum):
@@ -125,6 +128,16 @@ class FileSystemStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 Inode = int
 Handle = int
+
+
+@runtime_checkable
+class ReadsDirectly(Protocol):
+    """A provider in this process that lets compiled code answer some reads, by inode number, without asking it."""
+
+    @property
+    def read_table(self) -> ReadTable | None:
+        """What may be read so at this moment; the provider keeps it right. None where there is no such code."""
+        ...
 
 
 class FsProvider(Protocol):

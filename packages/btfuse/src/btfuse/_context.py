@@ -11,14 +11,17 @@ import enum
 import errno
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from btfproto.provider import Attributes, FileKind, FsProvider, Owner
+from btfproto.provider import Attributes, FileKind, FsProvider, Owner, ReadsDirectly
 from btlib.errors import BlocktreeError
 
 from ._handles import InodeHandles
 from ._nodes import Nodes
 from ._protocol import BODY, ROOT_NODE, Opcode, pack_attributes, pack_entry, read_names
+
+if TYPE_CHECKING:
+    from btspeed import ReadTable
 
 Head = tuple[int, int, int, int, int, int, int, int, int]  #: length, opcode, unique, node, uid, gid, pid, …
 Answer = bytes | None  #: what follows the head of an answer; None: no answer, or given already
@@ -80,6 +83,12 @@ class Context:
         self.set_id: set[int] = set()
         #: The data that the kernel keeps of a file in a shared mount: size and time of change when it was last opened.
         self.opened: dict[int, tuple[int, int]] = {}
+
+    @property
+    def read_table(self) -> ReadTable | None:
+        """What compiled code may read: where the kernel opens by itself, a node says all about what is read."""
+        provider = self.provider
+        return provider.read_table if self.exclusive and isinstance(provider, ReadsDirectly) else None
 
     def _forgotten(self, inode: int) -> None:
         self.handles.drop(inode)

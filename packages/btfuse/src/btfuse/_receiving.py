@@ -7,7 +7,8 @@ On a virtual machine a processor that sleeps takes longer to wake than most requ
 each answer leaves its processor idle for just that time. So after some requests in a row that had to be waited for, a
 thread of the lowest priority (SCHED_IDLE: everything else goes first) spins, until that ends or several requests wait
 at once. It runs compiled code, without the interpreter lock, and only where `btspeed` is installed; so does the turn
-from one request to the next, of which the Python here is the reference.
+from one request to the next, of which the Python here is the reference. Where the provider has a table of what can be
+read without it (`btfproto.provider.ReadsDirectly`), that turn also answers these reads.
 
 Both are for the one thread that answers a mount. With one processor, or several threads, none is of use.
 """
@@ -20,6 +21,7 @@ import select
 import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ._context import Answer, Head
 from ._protocol import IN_HEADER, OUT_HEADER
@@ -31,6 +33,9 @@ except ImportError:
 else:
     COMPILED = True
 
+if TYPE_CHECKING:
+    from btspeed import ReadTable
+
 #: How long to look before sleeping. Most programs ask again within it; more would only heat the machine.
 ALERT_NANOSECONDS = 50_000
 AWAKE_AFTER = 32  #: requests that were waited for: what is shorter is over before it could gain
@@ -39,8 +44,8 @@ AWAKE_NANOSECONDS = 200_000  #: without a request, until the processors may slee
 
 _SMALL = 4096  #: up to here, one joined write is cheaper than a gathered one
 #: The words of the score: requests that were waited for; whether the spinning shall end; how much the last were
-#: waited for.
-_WAITED, _IS_OVER, _SCORE, _WORDS = range(4)
+#: waited for; whether the thread spins, or none will.
+_WAITED, _IS_OVER, _SCORE, _SPINS, _WORDS = range(5)
 
 Turn = Callable[[int, Answer], Head | None]
 
@@ -48,8 +53,19 @@ Turn = Callable[[int, Answer], Head | None]
 class Exchange:
     """For one thread. `buffer` holds the request of the newest head."""
 
-    def __init__(self, descriptor: int, size: int, *, alert: bool, compiled: bool = COMPILED) -> None:
-        """`alert`: this thread answers alone, so it also decides how to wait; the descriptor no longer blocks."""
+    def __init__(
+        self,
+        descriptor: int,
+        size: int,
+        *,
+        alert: bool,
+        compiled: bool = COMPILED,
+        reads: ReadTable | None = None,
+    ) -> None:
+        """`alert`: this thread answers alone, so it also decides how to wait; the descriptor no longer blocks.
+
+        `reads`: by node number, what compiled code may answer.
+        """
         self.buffer = memoryview(bytearray(size))
         #: Answer a request, unless the answer is None, and wait for the next; None where there will be no more.
         #: Raises OSError of the waiting. What cannot be written is answered with the reason.
@@ -59,14 +75,24 @@ class Exchange:
         self._poller = select.poll()
         self._poller.register(descriptor, select.POLLIN)
         self._score = memoryview(bytearray(8 * _WORDS)).cast("Q")
-        self._awake = _Awake(self._score[:_SCORE]) if alert and COMPILED else None
+        self._reads = reads
+        self._score[_SPINS] = 1
+        self._awake = _Awake(self._score) if alert and COMPILED else None
         if alert:
             os.set_blocking(descriptor, False)
 
     def _compiled(self, unique: int, answer: Answer) -> Head | None:
         score, awake = self._score, self._awake
         head = btspeed.exchange(
-            self._descriptor, self.buffer, unique, answer, ALERT_NANOSECONDS, score, AWAKE_AFTER, NOT_WAITED_FOR
+            self._descriptor,
+            self.buffer,
+            unique,
+            answer,
+            ALERT_NANOSECONDS,
+            score,
+            AWAKE_AFTER,
+            NOT_WAITED_FOR,
+            self._reads,
         )
         if awake is not None and score[_SCORE] == AWAKE_AFTER:
             awake.start()
@@ -120,17 +146,18 @@ class Exchange:
 class _Awake:
     """The thread that spins when told to."""
 
-    def __init__(self, beat: memoryview) -> None:
-        self._beat = beat  #: requests counted, and whether spinning shall end
+    def __init__(self, score: memoryview) -> None:
+        self._score = score
+        self._beat = score[:_SCORE]
+        score[_SPINS] = 0
         self._wanted = threading.Lock()  # released by who wants it to spin
         self._wanted.acquire()
-        self._spins = False
         threading.Thread(target=self._run, name="btfuse-awake", daemon=True).start()
 
     def start(self) -> None:
         """Spin, unless it does already."""
-        if not self._spins:
-            self._spins = True
+        if not self._score[_SPINS]:
+            self._score[_SPINS] = 1
             self._wanted.release()
 
     def _run(self) -> None:
@@ -140,4 +167,4 @@ class _Awake:
                 self._wanted.acquire()
                 self._beat[_IS_OVER] = 0
                 btspeed.spin_while_counting(self._beat, AWAKE_NANOSECONDS)
-                self._spins = False
+                self._score[_SPINS] = 0

@@ -103,7 +103,7 @@ class Session:
         self._write(OUT_HEADER.pack(OUT_HEADER.size + len(body), code, 0) + body)
 
     def _loop(self, alone: bool) -> None:
-        exchange = Exchange(self._descriptor, _BUFFER_SIZE, alert=alone)
+        exchange = Exchange(self._descriptor, _BUFFER_SIZE, alert=alone, reads=self._context.read_table)
         turn, buffer, handlers = exchange.turn, exchange.buffer, self._handlers
         unique, body = 0, None
         while True:

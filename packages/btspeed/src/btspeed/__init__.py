@@ -6,23 +6,25 @@
     seal_sectors    seal many sectors, and hash them
     make_encoder    an encoder of the values of one type
     take_plain_frames    take many small frames of a link
-    exchange        answer one request of a mount and wait for the next
+    exchange        answer one request of a mount and wait for the next; with a
+    ReadTable       of where sectors lie, also answer the reads that these suffice for
     spin_while_counting    keep a processor awake (no twin: Python cannot do it without its lock)
 
 The Python that they stand for is the reference (`btlib.block`, `btserde`, `bttp`, `btfuse`): same arguments, same
-bytes, same tests. They find only *that* something is wrong; the reference says what. Nothing here opens a file, or
-changes once it is made.
+bytes, same tests. They find only *that* something is wrong; the reference says what. Nothing here opens a file, and
+but for the table nothing changes once it is made.
 """
 
 from __future__ import annotations
 
 from ._encode import make_encoder
 from ._frames import take_plain_frames
-from ._requests import exchange
+from ._requests import ReadTable, exchange
 from ._sectors import open_at, open_joined, open_sectors, seal_sectors
 from ._waiting import spin_while_counting
 
 __all__ = [
+    "ReadTable",
     "exchange",
     "make_encoder",
     "open_at",

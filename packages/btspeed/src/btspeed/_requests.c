@@ -1,26 +1,28 @@
 /* One turn of a FUSE session: write the answer to the last request, and wait for the next.
  *
- *     exchange(descriptor, buffer, unique, body, patience, score) -> head | None
+ *     exchange(descriptor, buffer, unique, body, patience, score, full, step, reads) -> head | None
  *
  * The twin of `btfuse._receiving.PlainExchange`, which says what it means. It exists because between two requests the
  * interpreter would otherwise run for longer than the kernel does, and give its lock away twice. Everything between
- * answer and request runs without that lock. `body` and `buffer` are held meanwhile; `score` is three words that the
- * caller alone reads and writes besides, except that its spinning thread reads the first two.
+ * answer and request runs without that lock. `body` and `buffer` are held meanwhile; `score` is four words that the
+ * caller and its spinning thread read and write besides.
+ *
+ * A READ that the table `reads` can serve is answered here, and then the next request waited for: the interpreter sees
+ * nothing of it. But now and then it is handed one, because it may have a signal to handle.
  */
 
-#define Py_LIMITED_API 0x030B0000
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "_reads.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <stdint.h>
 #include <string.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { WAITED, IS_OVER, SCORE, WORDS }; /* of `score` */
+enum { WAITED, IS_OVER, SCORE, SPINS, WORDS }; /* of `score` */
+
+enum { READ = 15, READ_HEADER = 24, IN_A_ROW = 256 };
 
 typedef struct {
     uint32_t length, opcode;
@@ -35,7 +37,13 @@ typedef struct {
     uint64_t unique;
 } Answer;
 
-_Static_assert(sizeof(Head) == 40 && sizeof(Answer) == 16, "linux/fuse.h");
+/* The beginning of the body of a READ. */
+typedef struct {
+    uint64_t handle, offset;
+    uint32_t size, flags;
+} Range;
+
+_Static_assert(sizeof(Head) == 40 && sizeof(Answer) == 16 && sizeof(Range) == READ_HEADER, "linux/fuse.h");
 
 static int64_t now(void)
 {
@@ -45,11 +53,11 @@ static int64_t now(void)
 }
 
 /* What cannot be written is answered with the reason; who does not wait any more needs no answer. */
-static void answer(int descriptor, uint64_t unique, const Py_buffer *body)
+static void answer(int descriptor, uint64_t unique, const void *body, size_t size)
 {
-    Answer head = {(uint32_t)(sizeof head + (size_t)body->len), 0, unique};
-    struct iovec parts[2] = {{&head, sizeof head}, {body->buf, (size_t)body->len}};
-    if (writev(descriptor, parts, body->len ? 2 : 1) >= 0 || errno == ENOENT || errno == ENODEV || errno == ECONNABORTED)
+    Answer head = {(uint32_t)(sizeof head + size), 0, unique};
+    struct iovec parts[2] = {{&head, sizeof head}, {(void *)body, size}};
+    if (writev(descriptor, parts, size ? 2 : 1) >= 0 || errno == ENOENT || errno == ENODEV || errno == ECONNABORTED)
         return;
     Answer refusal = {sizeof refusal, -errno, unique};
     ssize_t written = write(descriptor, &refusal, sizeof refusal);
@@ -97,67 +105,112 @@ static PyObject *unpack(const Py_buffer *buffer)
                          (unsigned long long)head.node, head.uid, head.gid, head.pid, head.extension, head.padding);
 }
 
-static PyObject *take_turn(int descriptor, Py_buffer *buffer, uint64_t unique, Py_buffer *body, int64_t patience,
-                           Py_buffer *score, uint64_t full, uint64_t step)
+/* Whether the request was a READ that the table has, and is answered. */
+static int served(int descriptor, const Py_buffer *buffer, ssize_t size, ReadTable *reads)
 {
-    int waited = 0;
+    Head head;
+    Range range;
+    unsigned char room[READ_LIMIT];
+    memcpy(&head, buffer->buf, sizeof head);
+    if (head.opcode != READ || (size_t)size < sizeof head + sizeof range)
+        return 0;
+    memcpy(&range, (const char *)buffer->buf + sizeof head, sizeof range);
+    const unsigned char *found = reads_serve(reads, head.node, range.offset, range.size, room);
+    if (found == NULL)
+        return 0;
+    answer(descriptor, head.unique, found, range.size);
+    return 1;
+}
+
+/* What a turn is about, besides its answer. */
+typedef struct {
+    int descriptor;
+    Py_buffer buffer, score;
+    int64_t patience;
+    uint64_t full, step;
+    ReadTable *reads;
+} Turn;
+
+/* The size of the first request that is Python's to answer, 0 where there will be none, or -1 with errno. */
+static ssize_t receive(Turn *turn)
+{
+    uint64_t *score = turn->score.buf;
+    for (int count = 0;; count++) {
+        int waited = 0;
+        ssize_t size = next(turn->descriptor, &turn->buffer, turn->patience, &waited);
+        if (size < 0)
+            return size;
+        keep_score(score, waited, turn->full, turn->step);
+        if (turn->reads == NULL || (size_t)size < sizeof(Head) || count == IN_A_ROW ||
+            (score[SCORE] == turn->full && !score[SPINS]) || /* the spinning thread shall be started */
+            !served(turn->descriptor, &turn->buffer, size, turn->reads))
+            return size;
+    }
+}
+
+static PyObject *take_turn(Turn *turn, uint64_t unique, const Py_buffer *body)
+{
     ssize_t size;
     Py_BEGIN_ALLOW_THREADS
     if (body != NULL)
-        answer(descriptor, unique, body);
-    size = next(descriptor, buffer, patience, &waited);
+        answer(turn->descriptor, unique, body->buf, (size_t)body->len);
+    size = receive(turn);
     Py_END_ALLOW_THREADS
     if (size < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
-    keep_score(score->buf, waited, full, step);
     if (size == 0)
         Py_RETURN_NONE;
     if ((size_t)size < sizeof(Head)) {
         PyErr_SetString(PyExc_ValueError, "a request is shorter than its header");
         return NULL;
     }
-    return unpack(buffer);
+    return unpack(&turn->buffer);
 }
 
 static PyObject *exchange(PyObject *self, PyObject *args)
 {
-    int descriptor;
-    Py_buffer buffer, score, body;
+    Turn turn;
+    Py_buffer body;
     unsigned long long unique, full, step;
     long long patience;
-    PyObject *given, *head = NULL;
-    (void)self;
-    if (!PyArg_ParseTuple(args, "iw*KOLw*KK", &descriptor, &buffer, &unique, &given, &patience, &score, &full, &step))
+    PyObject *given, *reads, *head = NULL;
+    if (!PyArg_ParseTuple(args, "iw*KOLw*KKO", &turn.descriptor, &turn.buffer, &unique, &given, &patience, &turn.score,
+                          &full, &step, &reads))
         return NULL;
+    turn.patience = patience, turn.full = full, turn.step = step;
     int answers = given != Py_None;
-    if ((size_t)buffer.len < sizeof(Head) || score.len != WORDS * (Py_ssize_t)sizeof(uint64_t) ||
-        (uintptr_t)score.buf % sizeof(uint64_t) != 0) {
-        PyErr_SetString(PyExc_ValueError, "a buffer has room for a header, and a score three aligned words");
-    } else if (!answers || PyObject_GetBuffer(given, &body, PyBUF_SIMPLE) == 0) {
+    if ((size_t)turn.buffer.len < sizeof(Head) || turn.score.len != WORDS * (Py_ssize_t)sizeof(uint64_t) ||
+        (uintptr_t)turn.score.buf % sizeof(uint64_t) != 0) {
+        PyErr_SetString(PyExc_ValueError, "a buffer has room for a header, and a score four aligned words");
+    } else if (reads_table(self, reads, &turn.reads) == 0 &&
+               (!answers || PyObject_GetBuffer(given, &body, PyBUF_SIMPLE) == 0)) {
         if (answers && body.len > INT32_MAX)
             PyErr_SetString(PyExc_ValueError, "an answer is too large");
         else
-            head = take_turn(descriptor, &buffer, unique, answers ? &body : NULL, patience, &score, full, step);
+            head = take_turn(&turn, unique, answers ? &body : NULL);
         if (answers)
             PyBuffer_Release(&body);
     }
-    PyBuffer_Release(&score);
-    PyBuffer_Release(&buffer);
+    PyBuffer_Release(&turn.score);
+    PyBuffer_Release(&turn.buffer);
     return head;
 }
 
 PyDoc_STRVAR(exchange_doc,
-             "exchange(descriptor, buffer, unique, body, patience, score, full, step) -> tuple | None\n\n"
+             "exchange(descriptor, buffer, unique, body, patience, score, full, step, reads) -> tuple | None\n\n"
              "Answer request `unique` with `body` unless that is None, and read the next one: the fields of its header, or\n"
-             "None where there will be none. Looks for `patience` nanoseconds before it sleeps. Raises OSError.");
+             "None where there will be none. Looks for `patience` nanoseconds before it sleeps. Answers by itself what the\n"
+             "table `reads`, unless that is None, can serve. Raises OSError.");
 
 static PyMethodDef methods[] = {
     {"exchange", exchange, METH_VARARGS, exchange_doc},
     {NULL, NULL, 0, NULL},
 };
 
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, reads_add_type}, {0, NULL}};
+
 static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, "_requests", "A turn of a FUSE session. See btspeed.", 0, methods, NULL, NULL, NULL, NULL,
+    PyModuleDef_HEAD_INIT, "_requests", "A turn of a FUSE session. See btspeed.", 0, methods, slots, NULL, NULL, NULL,
 };
 
 PyMODINIT_FUNC PyInit__requests(void)

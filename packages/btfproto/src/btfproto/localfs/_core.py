@@ -326,6 +326,8 @@ class Core:
     def mark(self, inode: Inode) -> None:
         """An inode was changed: it belongs to the group that collects."""
         inode.shown = None
+        if inode.direct:
+            self.hide(inode)
         if inode.group != self.live_group:
             inode.group = self.live_group
             self.dirty_bytes += DIRTY_INODE
@@ -337,6 +339,9 @@ class Core:
 
     def wake(self) -> None:
         """The first change of a group: from now on the clock runs. (`Committer` overrides it.)"""
+
+    def hide(self, inode: Inode) -> None:
+        """From now on reads have to ask here again. (`Reading` overrides it.)"""
 
     def release(self, inode: Inode) -> None:
         """An object that nothing names or holds open is gone; the next group removes what was stored of it."""

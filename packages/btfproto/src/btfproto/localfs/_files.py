@@ -56,6 +56,7 @@ class Files(Reading):
             if not inode.opens:
                 inode.store.rest()
                 inode.store.drop_tree()
+                self.hide(inode)
                 if not inode.links:
                     self.release(inode)
 

@@ -36,6 +36,7 @@ class Inode:
         "chunked",
         "content",
         "device",
+        "direct",
         "directory",
         "error",
         "frozen",
@@ -84,6 +85,7 @@ class Inode:
         self.read_end = 0  #: where the last read ended, to tell a sequential reader
         self.streak = 0  #: misses, one behind the other
         self.chunked = False  #: some of it may be in memory in chunks
+        self.direct = False  #: some of it may be read by compiled code
         self.ahead: dict[int, Miss] = {}  #: chunks that are being fetched
         self.error: FsError | None = None  #: of a commit in the background, not yet reported
 

@@ -15,8 +15,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from queue import SimpleQueue
+from typing import TYPE_CHECKING
 
-from btlib.block import COMPILED
 from btlib.errors import BlocktreeError
 from btlib.kinds import Kind
 
@@ -27,9 +27,13 @@ from ._blocks import SECTOR_MASK, SECTOR_SIZE, SectorRequest, SingleRequest
 from ._cache import new_base
 from ._chunks import CHUNK_BITS, CHUNK_MASK, CHUNK_SECTORS, CHUNK_SHIFT, CHUNK_SIZE, CHUNKS
 from ._content import SECTOR_SHIFT, Buffer
+from ._direct import COMPILED, DirectReads
 from ._heads import refused
 from ._inode import Inode
 from ._locking import Locking
+
+if TYPE_CHECKING:
+    from btspeed import ReadTable
 
 UNLOCKED_TRIES = 6  #: reads from the store without the lock before the lock is kept for one
 FIRST_AHEAD = 32  #: sectors (128 KiB) that the first read in sequence gets in addition
@@ -104,15 +108,27 @@ class Reading(Locking):
         self._wanted: SimpleQueue[Miss | None] = SimpleQueue()
         self._in_flight = 0
         self._places = self.store if COMPILED and isinstance(self.store, Places) else None
+        self._direct = None if self._places is None or self.options.shared else DirectReads(self._places)
         self._chunks = self.options.cache_bytes >= CHUNK_ROOM * CHUNK_SIZE
 
     def stop_reading(self) -> None:
         """End the thread. Never called with the lock held; `closed` is set."""
         with self.mutex:
             thread, self._fetcher = self._fetcher, None
+            if self._direct is not None:
+                self._direct.table.clear()
         if thread is not None:
             self._wanted.put(None)
             thread.join()
+
+    @property
+    def read_table(self) -> ReadTable | None:
+        """See `ReadsDirectly`."""
+        return None if self._direct is None else self._direct.table
+
+    def hide(self, inode: Inode) -> None:
+        if inode.direct and self._direct is not None:
+            self._direct.drop(inode)
 
     def read(self, handle: Handle, offset: int, size: int) -> bytes:
         for _ in range(UNLOCKED_TRIES):
@@ -166,6 +182,8 @@ class Reading(Locking):
             return _cut_one(piece, offset & SECTOR_MASK, end - offset)
         elif whole and not inode.read_end - 1 <= first <= inode.read_end:
             inode.streak, inode.read_end = 0, first + 1
+            if self._direct is not None:
+                self._direct.note(inode, first, self.read_records)
             try:
                 request = inode.store.request_one(first, self.read_records)
             except BlocktreeError as error:

@@ -15,6 +15,7 @@ installed, these do the same in compiled code, without the interpreter lock.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -31,6 +32,9 @@ except ImportError:
 else:
     COMPILED = True
 
+if TYPE_CHECKING:
+    from btspeed import ReadTable
+
 KEY_SIZE = 32
 NONCE_SIZE = 12
 TAG_SIZE = 16
@@ -38,6 +42,8 @@ SEAL_SIZE = NONCE_SIZE + TAG_SIZE  #: how much longer a stored sector is than it
 MAX_SEALINGS = 2**32  #: NIST SP 800-38D: random 96-bit nonces collide with probability 2^-32 after so many
 
 Buffer = bytes | bytearray | memoryview
+
+Stretches = tuple[tuple[int, int, int, int, int, int], ...]
 
 _LEAF = Label.LEAF.value
 
@@ -120,6 +126,12 @@ class SectorCipher:
         None if it cannot be read or is not what `expected` says: `open_all` tells what is wrong. Only where `COMPILED`.
         """
         return btspeed.open_at(self._key, self._sector, _LEAF, descriptor, offset, length, index, expected, size)
+
+    def read_by(
+        self, table: ReadTable, file: int, page: int, size: int, hashes: bytes, stretches: Stretches, owners: object
+    ) -> None:
+        """Let compiled code read some sectors of this block: see `btspeed.ReadTable.put`."""
+        table.put(file, page, self._key, self._sector, size, hashes, stretches, owners)
 
     def _checked(self, index: int, record: Buffer | None, expected: bytes, limit: int) -> bytes:
         if record is None:

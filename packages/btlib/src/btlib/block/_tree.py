@@ -69,6 +69,13 @@ class SectorTree:
         at = (index & FANOUT - 1) * DIGEST_SIZE
         return self._node(1, index >> FANOUT_BITS)[at : at + DIGEST_SIZE] or HOLE
 
+    def node(self, index: int) -> bytes:
+        """The hashes of the sectors from `index` * FANOUT on, one after another, as far as the last that is no hole.
+
+        For trees with a node at least. Raises IntegrityError.
+        """
+        return self._node(1, index) if index < level_size(1, self.sector_count) else b""
+
     def leaves(self, indexes: Iterable[int]) -> list[bytes]:
         """The hashes of many sectors, in order; quick where neighbours stand side by side. Raises IntegrityError."""
         if self.height == 0:
