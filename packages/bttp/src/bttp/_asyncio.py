@@ -64,7 +64,10 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
         runners: Runners,
     ) -> None:
         super().__init__(core, admit, router, policy)
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop = asyncio.get_running_loop()
+        self._make_waiter: Callable[[], asyncio.Future[memoryview]] = loop.create_future
+        if type(loop).create_future is asyncio.BaseEventLoop.create_future:  # Python around what is C
+            self._make_waiter = partial(asyncio.Future, loop=loop)
         self._workers = workers
         self._buffer = _shared_buffer()
         self._transport: asyncio.Transport | None = None
@@ -96,7 +99,7 @@ class AsyncioLink(Link, asyncio.BufferedProtocol):
     ) -> memoryview:
         if self._forked:
             self._check_process()
-        waiter: asyncio.Future[memoryview] = self._loop.create_future()
+        waiter = self._make_waiter()
         if key is None and trace is None:
             number = self._core.call(path, body, waiter, timeout, monotonic())
         else:

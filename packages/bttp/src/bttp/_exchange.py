@@ -44,7 +44,7 @@ class Exchange:
         self.outbox = Outbox()
         self.bodies = Bodies(limits.max_receiving)
         self.deadlines = Deadlines()
-        self._dues = self.deadlines.live
+        self._dues, self._add_deadline = self.deadlines.live, self.deadlines.add
         self._frames = self.outbox.frames
         self._limits = limits
         self._max_calls, self._max_queued = limits.max_calls, limits.max_queued
@@ -233,10 +233,12 @@ class Exchange:
 
     def _watch(self, number: int, timeout: float, now: float) -> int:
         """Keep the deadline of a call or stream; the time-out as it travels."""
-        self.deadlines.add(number, now + timeout)
-        if timeout != self._timeout[0]:
-            self._timeout = timeout, min(max(1, ceil(timeout * 1000)), _MAX_TIMEOUT)
-        return self._timeout[1]
+        self._add_deadline(number, now + timeout)
+        known, milliseconds = self._timeout
+        if timeout != known:
+            milliseconds = min(max(1, ceil(timeout * 1000)), _MAX_TIMEOUT)
+            self._timeout = timeout, milliseconds
+        return milliseconds
 
     def _free_stream(self) -> int:
         """A number that no call of this side has; they start again when all were used."""
@@ -296,7 +298,8 @@ class Exchange:
                 self.fail(number, Kind.TOO_LARGE, f"the answer cannot be sent: {error.message}")
                 return
         self._serving.discard(number)
-        self._dues.pop(number, None)
+        if self._dues:
+            self._dues.pop(number, None)
 
     def fail(self, number: int, kind: Kind, text: str) -> None:
         """Answer a received call with an error."""
