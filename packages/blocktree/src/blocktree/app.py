@@ -12,6 +12,7 @@ from .commands import (
     access,
     agent,
     backup,
+    compare,
     contact,
     copying,
     df,
@@ -34,6 +35,7 @@ from .commands import (
     rekey,
     revoke,
     scrub,
+    snapshot,
     status,
     transfer,
 )
@@ -81,6 +83,7 @@ def build_app() -> typer.Typer:
     app.command()(grant.grant)
     app.command()(revoke.revoke)
     app.command()(rekey.rekey)
+    app.command()(compare.compare)
     app.command()(scrub.scrub)
     app.command()(df.df)
     app.command()(fsck.fsck)
@@ -91,6 +94,7 @@ def build_app() -> typer.Typer:
     app.command()(ps.ps)
     app.command()(invite.invite)
     app.command()(join.join)
+    app.add_typer(snapshot.build(), name="snapshot")
     app.add_typer(enroll.build(), name="enroll")
     app.add_typer(access.build(), name="access")
     app.add_typer(group.build(), name="group")
