@@ -10,8 +10,8 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from typing import Protocol
 
 from btlib.errors import BlocktreeError, PairingError
@@ -22,12 +22,15 @@ from btlib.pairing import (
     Asked,
     Ended,
     FrameKind,
+    FrameReader,
     Invitation,
     InvitationState,
     InviterTalk,
     Joined,
     Refusal,
     frame,
+    heard,
+    wait_frame,
 )
 from bttp import TcpEndpoint, parse_endpoint
 
@@ -81,33 +84,43 @@ def reached_at(listener: socket.socket) -> TcpEndpoint:
             return TcpEndpoint(socket.gethostname(), port)
 
 
-def let_one_in(invitation: Invitation, listener: socket.socket, host: Host) -> None:
+def let_one_in(
+    invitation: Invitation, where: socket.socket | TcpEndpoint, host: Host, ready: Callable[[], None] = lambda: None
+) -> None:
     """Wait until one machine has joined. `invitation` counts in seconds of `time.monotonic`.
 
+    `where` is a listening socket, or the relay of a btfsd. `ready` is called when others can come.
+
     Raises PairingError (UNAUTHENTICATED: a wrong guess; EXPIRED: nobody came; else: the one that knew the code did not
-    get to the end), and what `host` raises.
+    get to the end), CommandError where the relay cannot be used, and what `host` raises.
     """
-    asyncio.run(_Waiting(invitation, listener, host).run())
+    asyncio.run(_Waiting(invitation, where, host, ready).run())
 
 
 class _Waiting:
     """The time between an invitation's beginning and its end."""
 
-    def __init__(self, invitation: Invitation, listener: socket.socket, host: Host) -> None:
+    def __init__(
+        self, invitation: Invitation, where: socket.socket | TcpEndpoint, host: Host, ready: Callable[[], None]
+    ) -> None:
         self._invitation = invitation
-        self._listener = listener
+        self._where = where
         self._host = host
+        self._ready = ready
         self._talks: dict[InviterTalk, asyncio.StreamWriter] = {}
         self._over = asyncio.Event()
         self._failure: BlocktreeError | None = None
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
-            accepting = group.create_task(self._accept(group))
+            coming = (
+                self._accept(group, self._where) if isinstance(self._where, socket.socket) else self._visit(self._where)
+            )
+            receiving = group.create_task(coming)
             try:
                 await self._wait()
             finally:
-                accepting.cancel()
+                receiving.cancel()
                 self._send_away()
         if self._failure is not None:
             raise self._failure
@@ -133,11 +146,33 @@ class _Waiting:
             writer.write(talk.data_to_send())
             writer.close()
 
-    async def _accept(self, group: asyncio.TaskGroup) -> None:
+    async def _visit(self, relay: TcpEndpoint) -> None:
+        """Wait at a relay, which sends one joiner after the other."""
+        try:
+            while not self._over.is_set():
+                reader, writer = await asyncio.open_connection(relay.host, relay.port)
+                with closing(writer):
+                    writer.write(wait_frame(self._invitation.code.meeting))
+                    await _until_waiting(reader)
+                    self._ready()
+                    self._ready = _nothing
+                    first = await reader.read(READ)
+                    if not first:
+                        raise CommandError(f"the meeting place at {relay} is gone", kind=Kind.UNREACHABLE)
+                    await self._talk(reader, writer, first)
+        except OSError as error:
+            why = error.strerror or error
+            self._failure = CommandError(f"no meeting place answers at {relay}: {why}", kind=Kind.UNREACHABLE)
+        except BlocktreeError as error:
+            self._failure = error
+        self._over.set()
+
+    async def _accept(self, group: asyncio.TaskGroup, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
+        self._ready()
         while True:
             try:
-                connection, _ = await loop.sock_accept(self._listener)
+                connection, _ = await loop.sock_accept(listener)
             except OSError:  # that one is gone already, or this process has too many files open
                 await asyncio.sleep(ACCEPT_PAUSE)
                 continue
@@ -155,24 +190,29 @@ class _Waiting:
                     await asyncio.wait_for(reader.read(READ), BUSY_SECONDS)
                 writer.write(frame(FrameKind.REFUSAL, bytes([Refusal.BUSY])))
                 return
-            talk = self._invitation.talk(os.urandom)
-            self._talks[talk] = writer
-            try:
-                await self._converse(talk, reader, writer)
-            finally:
-                del self._talks[talk]
+            await self._talk(reader, writer)
         finally:
             writer.close()
             with suppress(OSError):
                 await writer.wait_closed()
 
-    async def _converse(self, talk: InviterTalk, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One talk, to its end. Its failure is the invitation's, where it spent the guess."""
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, first: bytes = b"") -> None:
+        talk = self._invitation.talk(os.urandom)
+        self._talks[talk] = writer
+        try:
+            await self._converse(talk, reader, writer, first)
+        finally:
+            del self._talks[talk]
+
+    async def _converse(
+        self, talk: InviterTalk, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, first: bytes
+    ) -> None:
+        """One talk, to its end; `first` came already. Its failure is the invitation's, where it spent the guess."""
         loop, spent, failure = asyncio.get_running_loop(), False, None
         with suppress(TimeoutError, OSError):
             async with asyncio.timeout(TALK_SECONDS) as patience:
                 while not talk.closed:
-                    data = await reader.read(READ)
+                    data, first = first or await reader.read(READ), b""
                     before = self._invitation.state
                     talk.receive_data(data, time.monotonic()) if data else talk.receive_eof()
                     spent = spent or (before is InvitationState.OPEN and self._invitation.state in _SPENT)
@@ -200,6 +240,25 @@ class _Waiting:
             talk.next_event()
             return error
         return None
+
+
+async def _until_waiting(reader: asyncio.StreamReader) -> None:
+    """Wait for a relay's word that others find this end. Raises PairingError or CommandError where it says no."""
+    said = FrameReader()
+    async with asyncio.timeout(TALK_SECONDS):
+        while (found := said.next_frame()) is None:
+            data = await reader.read(READ)
+            if not data:
+                raise CommandError("what answers is no meeting place", kind=Kind.PROTOCOL)
+            said.feed(data)
+    if found.kind is FrameKind.REFUSAL:
+        raise heard(found.body[0])
+    if found.kind is not FrameKind.WAITING:
+        raise CommandError("what answers is no meeting place", kind=Kind.PROTOCOL)
+
+
+def _nothing() -> None:
+    """Others were told already."""
 
 
 _SPENT = (InvitationState.TAKEN, InvitationState.BURNT)

@@ -22,6 +22,7 @@ from bttp.blocking import BlockingServer
 from . import __version__
 from ._endpoints import Publisher, in_the_local_network, reachable
 from ._host import Host
+from ._meeting_place import meeting_place
 from ._notify import Notifier
 from ._serving import serving
 from ._settings import Settings
@@ -42,7 +43,7 @@ def run_daemon(settings: Settings, host: Host, environ: Mapping[str, str]) -> No
         published = endpoints if settings.endpoints.publish else ()
         publisher = Publisher(served.reader, host.identity, host.path, published, time.time)
         publisher.look()
-        with in_the_local_network(host.domain.root, endpoints, settings.endpoints):
+        with in_the_local_network(host.domain.root, endpoints, settings.endpoints), meeting_place(settings.meetings):
             _announce(served.server, host, settings, notifier)
             _wait(notifier, speaker, publisher, served.server)
         began = time.monotonic()

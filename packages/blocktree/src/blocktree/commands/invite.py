@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import os
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,10 +20,12 @@ import typer
 from btfproto.endpoints.discovery import announce
 from btlib.errors import BlocktreeError
 from btlib.home import Domain
+from btlib.kinds import Kind
 from btlib.pairing import Invitation, InvitationCode
-from bttp import TcpEndpoint
+from bttp import TcpEndpoint, parse_endpoint
 
 from ..dates import parse_until
+from ..errors import CommandError
 from ..hosting import Gift, Hosting
 from ..inviting import EVERYWHERE, let_one_in, listening, reached_at
 from ..knocking import SERVICE, announced_name
@@ -74,6 +77,12 @@ def invite(
         str | None,
         typer.Option(metavar="HOST:PORT", help="Where it finds this machine, if not there: behind a router, say."),
     ] = None,
+    via: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT", help="Meet it at a btfsd (its `meetings.listen`), instead of listening here."
+        ),
+    ] = None,
     qr: Annotated[bool, typer.Option("--qr", help="Show the code as a QR code too.")] = False,
     json: Json = False,
     passphrase_file: PassphraseFile = None,
@@ -87,18 +96,23 @@ def invite(
       bt invite --path home:/photos --rights read,write
 
       bt invite --listen 192.168.1.5:7465 --minutes 60 --qr
+
+      bt invite --via nas.example:7465
     """
     session = Session(passphrase_file)
     domain, gift = _gift(session, path, rights, domain_name)
     end = parse_until(until, now())
     hosting = Hosting(session, domain, gift, name=host, server=server or domain.server, until=end)
     hosting.check()
-    with listening(listen) as listener:
-        reached = reached_at(listener)
+    with _place(listen, via) as (where, reached):
         code = InvitationCode.generate(os.urandom, at or str(reached))
-        with _announced(code, reached) as announced:
-            _show_code(code, minutes, announced=announced, qr=qr, beside=json)
-            let_one_in(Invitation(code, expires=time.monotonic() + minutes * MINUTE), listener, hosting)
+        with _announced(code, None if via else reached) as announced:
+            let_one_in(
+                Invitation(code, expires=time.monotonic() + minutes * MINUTE),
+                where,
+                hosting,
+                lambda: _show_code(code, minutes, announced=announced, qr=qr, beside=json),
+            )
     _show(hosting, as_json=json)
     if hosting.failure is not None:
         raise hosting.failure
@@ -116,11 +130,24 @@ def _gift(session: Session, path: str | None, rights: str, domain_name: str | No
 
 
 @contextmanager
-def _announced(code: InvitationCode, reached: TcpEndpoint) -> Iterator[bool]:
+def _place(listen: str, via: str | None) -> Iterator[tuple[socket.socket | TcpEndpoint, TcpEndpoint]]:
+    """Where to wait, and where others find that."""
+    if via is None:
+        with listening(listen) as listener:
+            yield listener, reached_at(listener)
+        return
+    relay = parse_endpoint(via)
+    if not isinstance(relay, TcpEndpoint):
+        raise CommandError("machines meet at a HOST:PORT", kind=Kind.INVALID)
+    yield relay, relay
+
+
+@contextmanager
+def _announced(code: InvitationCode, reached: TcpEndpoint | None) -> Iterator[bool]:
     """Answer in the local network, where that is possible; whether it is."""
     with ExitStack() as stack:
-        found = importlib.util.find_spec("zeroconf") is not None
-        if found:
+        found = reached is not None and importlib.util.find_spec("zeroconf") is not None
+        if found and reached is not None:
             try:
                 stack.enter_context(announce(SERVICE, announced_name(code), [reached.host], reached.port))
             except (BlocktreeError, ValueError) as error:  # no multicast here, or the host is no address but a name

@@ -10,11 +10,11 @@ sent is opaque here: bytes of an enrolment request and response. The format is `
 """
 
 from ._code import InvitationCode
-from ._frames import Frame, FrameKind, FrameReader, Refusal, frame
+from ._frames import Frame, FrameKind, FrameReader, Refusal, frame, meeting_of, wait_frame
 from ._inviter import Asked, Invitation, InvitationState, InviterTalk, Joined
 from ._joiner import Answered, Joiner, Reported
 from ._limits import ANSWER_SECONDS, MAX_PAYLOAD, MAX_REPORT, TALK_SECONDS
-from ._talk import Ended
+from ._talk import Ended, heard
 
 __all__ = [
     "ANSWER_SECONDS",
@@ -36,4 +36,7 @@ __all__ = [
     "Refusal",
     "Reported",
     "frame",
+    "heard",
+    "meeting_of",
+    "wait_frame",
 ]

@@ -9,6 +9,8 @@
     5 JOINED     joiner → inviter   sealed nothing
     6 REPORT     inviter → joiner   sealed report
     7 REFUSAL    either way         reason U8
+    8 WAIT       inviter → relay    PROTOCOL (8 bytes) ‖ meeting U16 BE
+    9 WAITING    relay → inviter    nothing
 
 A frame is refused by its head, before any of its body is kept.
 """
@@ -39,10 +41,12 @@ class FrameKind(enum.IntEnum):
     JOINED = 5
     REPORT = 6
     REFUSAL = 7
+    WAIT = 8
+    WAITING = 9
 
 
 class Refusal(enum.IntEnum):
-    """Why an end does not go on. Unproven: whoever stands in between can say it too."""
+    """Why an end, or a relay, does not go on. Unproven: whoever stands in between can say it too."""
 
     WRONG_CODE = 1  #: the guess was wrong, or somebody changed what was sent; the code is used up
     EXPIRED = 2
@@ -63,6 +67,8 @@ SIZES: dict[FrameKind, tuple[int, int]] = {
     FrameKind.JOINED: (TAG, TAG),
     FrameKind.REPORT: (TAG, TAG + MAX_REPORT),
     FrameKind.REFUSAL: (1, 1),
+    FrameKind.WAIT: (len(PROTOCOL) + 2,) * 2,
+    FrameKind.WAITING: (0, 0),
 }
 
 
@@ -99,6 +105,17 @@ class FrameReader:
         del self._held[: HEAD + size]
         return Frame(kind=kind, body=body)
 
+    def rest(self) -> bytes:
+        """What came after the last frame; it is taken out."""
+        rest = bytes(self._held)
+        self._held.clear()
+        return rest
+
+
+def wait_frame(meeting: int) -> bytes:
+    """How an inviting end asks a relay to let it wait under a meeting word."""
+    return frame(FrameKind.WAIT, PROTOCOL + meeting.to_bytes(2))
+
 
 def _head(held: bytearray) -> tuple[FrameKind, int]:
     size = int.from_bytes(held[1:HEAD])
@@ -113,7 +130,7 @@ def _head(held: bytearray) -> tuple[FrameKind, int]:
 
 
 def meeting_of(body: bytes) -> int:
-    """The meeting word's number in a HELLO. Raises PairingError (NOT_SUPPORTED: another version)."""
+    """The meeting word's number in a HELLO or WAIT. Raises PairingError (NOT_SUPPORTED: another version)."""
     if body[: len(PROTOCOL)] != PROTOCOL:
         raise PairingError("the other end speaks another version of this protocol", kind=Kind.NOT_SUPPORTED)
     meeting = int.from_bytes(body[len(PROTOCOL) : len(PROTOCOL) + 2])
