@@ -15,7 +15,7 @@ from .._frames import Buffer
 from .._topics import WhenSlow
 from ..errors import BttpError
 from ..sealed import SealedMessage, SealedTopic, TopicKeyError
-from ..sealed._links import ASK_TIMEOUT, REFRESH, not_renewed
+from ..sealed._asking import ASK_TIMEOUT, REFRESH, Asking, not_renewed
 from ..sealed._reading import Reading
 from ._link import BlockingLink
 from ._reconnecting import BlockingLastingSubscription, BlockingReconnectingLink
@@ -44,14 +44,13 @@ class BlockingPublisher:
         refresh: float = REFRESH,
     ) -> None:
         self._link, self._topic, self._session = link, topic, topic.session()
-        self._keys, self._refresh = keys, refresh
-        self._asked = float("-inf")
+        self._keys, self._asking = keys, Asking(topic, refresh)
         self._turn = threading.Lock()
 
     def publish(self, body: Buffer, *, at: BlockPath | None = None, timeout: float | None = None) -> int:
         """As `Publisher.publish`."""
         with self._turn:
-            if self._keys is not None and monotonic() - self._asked >= self._refresh:
+            if self._keys is not None and self._asking.due(monotonic()):
                 self._ask(self._keys)
             sealed = self._session.seal(body, at)
             return int.from_bytes(self._link.call(at or self._topic.path, sealed, timeout=timeout), "little")
@@ -64,12 +63,11 @@ class BlockingPublisher:
 
     def _ask(self, keys: BlockingKeySource) -> None:
         try:
-            self._topic.take_keys(keys())
-        except BttpError as error:  # the last ones do until their end, which the sealing looks at
-            if isinstance(error, TopicKeyError) or not self._topic.epoch:
-                raise
-            not_renewed(self._topic, error)
-        self._asked = monotonic()
+            bundle = keys()
+        except BttpError as error:
+            self._asking.failed(error, monotonic())
+        else:
+            self._asking.answered(bundle, monotonic())
 
 
 class BlockingSealedSubscription:

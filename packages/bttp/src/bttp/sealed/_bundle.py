@@ -28,11 +28,12 @@ from btlib.public_keys import PublicKeys
 from btlib.readcaps import BLOCK_SIZE, Readcap, open_readcap, seal_readcap
 from btlib.revocations import NO_REVOCATIONS, Revocations
 from btlib.signing import Opener
-from btlib.verification import VerifiedLinks, verify_chain
+from btlib.verification import VerifiedLinks
 from btlib.writecaps import Chain, Rights
 from btserde import I64, U8, U32, DecodeError, Encoder, Fixed, Limits, decode
 
 from ._group_keys import GroupKey, topic_id
+from ._writers import decide_writing
 from .errors import TopicKeyError
 
 FORMAT = 1
@@ -160,16 +161,7 @@ def _check_keeper(
     bundle: KeyBundle, topic: BlockPath, now: int, revocations: Revocations, verified: VerifiedLinks | None
 ) -> None:
     keeper = bundle.keeper.principal
-    decision = verify_chain(
-        bundle.chain,
-        root=topic.root,
-        subject=keeper,
-        right=Rights.WRITE,
-        now=now,
-        path=topic,
-        revocations=revocations,
-        verified=verified,
-    )
+    decision = decide_writing(bundle.chain, keeper, topic, now, revocations, verified)
     if not decision.allowed:
         raise TopicKeyError(f"{keeper} is no keeper of {topic}: {decision.reason}", kind=decision.kind)
     _check_may_keep(bundle.chain, keeper, topic)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from time import monotonic
@@ -17,18 +16,15 @@ from .._broker import subscribe as subscribe_plainly
 from .._frames import Buffer
 from .._link import Link
 from .._reconnecting import LastingSubscription, ReconnectingLink
-from .._shell_base import log
 from .._topics import WhenSlow
 from ..errors import BttpError
+from ._asking import ASK_TIMEOUT, REFRESH, Asking, not_renewed
 from ._reading import Reading
 from ._receiver import SealedMessage
 from ._topic import SealedTopic
 from .errors import TopicKeyError
 
 KeySource: TypeAlias = Callable[[], Awaitable[Buffer]]  #: gives the newest bundle of the keeper
-
-ASK_TIMEOUT = 10.0  #: seconds that a question for keys may take
-REFRESH = 60.0  #: seconds after which a publisher asks again: how long it may seal to who was removed
 
 
 def keys_from(link: Link | ReconnectingLink, path: BlockPath, timeout: float = ASK_TIMEOUT) -> KeySource:
@@ -53,8 +49,7 @@ class Publisher:
     ) -> None:
         """`keys`: where to ask for the newest keys, each `refresh` seconds."""
         self._link, self._topic, self._session = link, topic, topic.session()
-        self._keys, self._refresh = keys, refresh
-        self._asked = float("-inf")
+        self._keys, self._asking = keys, Asking(topic, refresh)
         self._turn = anyio.Lock()
 
     async def publish(self, body: Buffer, *, at: BlockPath | None = None, timeout: float | None = None) -> int:
@@ -63,7 +58,7 @@ class Publisher:
         Raises as `Link.call` and `Session.seal`. A message that fails has used up its number: subscribers miss it.
         """
         async with self._turn:
-            if self._keys is not None and monotonic() - self._asked >= self._refresh:
+            if self._keys is not None and self._asking.due(monotonic()):
                 await self._ask(self._keys)
             sealed = self._session.seal(body, at)
             answer = await self._link.call(at or self._topic.path, sealed, timeout=timeout)
@@ -77,12 +72,11 @@ class Publisher:
 
     async def _ask(self, keys: KeySource) -> None:
         try:
-            self._topic.take_keys(await keys())
-        except BttpError as error:  # the last ones do until their end, which the sealing looks at
-            if isinstance(error, TopicKeyError) or not self._topic.epoch:
-                raise
-            not_renewed(self._topic, error)
-        self._asked = monotonic()
+            bundle = await keys()
+        except BttpError as error:
+            self._asking.failed(error, monotonic())
+        else:
+            self._asking.answered(bundle, monotonic())
 
 
 class SealedSubscription:
@@ -151,9 +145,3 @@ def _begin(
     if isinstance(link, ReconnectingLink):
         return link.subscribe(path, below=below, when_slow=when_slow, queue=queue)
     return subscribe_plainly(link, path, below=below, when_slow=when_slow, queue=queue)
-
-
-def not_renewed(topic: SealedTopic, error: BttpError) -> None:
-    """A line for who looks for the reason."""
-    fields = {"event": "keys not renewed", "path": str(topic.path), "kind": error.kind.name}
-    log.log(logging.WARNING, "the keys of %s are not renewed yet: %s", topic.path, error, extra={"fields": fields})

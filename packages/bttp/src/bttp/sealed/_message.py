@@ -28,14 +28,15 @@ from btlib.principals import Principal
 from btlib.public_keys import PublicKeys
 from btlib.revocations import NO_REVOCATIONS, Revocations
 from btlib.signing import Signer
-from btlib.verification import VerifiedLinks, verify_chain
-from btlib.writecaps import Chain, Rights
+from btlib.verification import VerifiedLinks
+from btlib.writecaps import Chain
 from btserde import I64, U8, U32, U64, DecodeError, Encoder, Fixed, Limits, View, decode
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from .._frames import Buffer
 from ._group_keys import GroupKey, topic_id
+from ._writers import decide_writing
 from .errors import RefusedMessageError
 
 FORMAT = 1
@@ -160,16 +161,7 @@ def check(
     """Who published this to `topic`, and may. Needs no key: a broker can do it. Raises RefusedMessageError."""
     credential = decode_credential(envelope.credential)
     publisher = credential.public.principal
-    decision = verify_chain(
-        credential.chain,
-        root=topic.root,
-        subject=publisher,
-        right=Rights.WRITE,
-        now=now,
-        path=topic,
-        revocations=revocations,
-        verified=verified,
-    )
+    decision = decide_writing(credential.chain, publisher, topic, now, revocations, verified)
     if not decision.allowed:
         raise RefusedMessageError(f"{publisher} may not publish to {topic}: {decision.reason}", kind=decision.kind)
     signed = _bound(topic, publisher, envelope.header) + hashlib.sha256(envelope.sealed).digest()
