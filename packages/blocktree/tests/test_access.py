@@ -119,7 +119,7 @@ def test_who_was_granted_something_above_keeps_it_and_that_is_said(shared: tuple
 class TestLog:
     def test_tells_grants_keys_and_revocations_in_their_order(self, shared: tuple[Machine, str, str]) -> None:
         nas, laptop, tablet = shared
-        nas("revoke", "tablet", "--yes")
+        nas("revoke", "tablet", "--yes", "--keep-keys")
         found = entries(nas, "home:")
         assert [entry["time"] for entry in found] == sorted(entry["time"] for entry in found)
         (grant,) = [entry for entry in found if entry["principal"] == laptop and entry["what"] == "granted"]

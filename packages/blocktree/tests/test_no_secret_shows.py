@@ -207,6 +207,16 @@ def recover(case: Case) -> str:
     return said + both(case.other.process(*words, "--words-file", case.file("words", " ".join(case.words))))
 
 
+def rotate(case: Case) -> str:
+    good = case.file("words", " ".join(case.words))
+    bad = case.file("bad", " ".join([*case.words[1:], case.words[0]]))
+    said = both(case.machine.process("key", "rotate", *case.wrong(), code=3))
+    said += both(case.machine.process("key", "rotate", "--grace", "now", *case.passphrase))
+    said += both(case.machine.process("key", "rotate", "--root", "--words-file", bad, *case.passphrase, code=3))
+    said += both(case.machine.process("key", "rotate", "--root", "--words-file", good, *case.passphrase))
+    return said + both(case.machine.process("compare", "home", "--write", case.top / "view", *case.passphrase))
+
+
 def agent(case: Case) -> str:
     said = both(case.machine.process("agent", "start", *case.wrong(), code=3))
     try:
@@ -232,6 +242,7 @@ SCENARIOS: list[Callable[[Case], str]] = [
     verify_words,
     verify_shares,
     recover,
+    rotate,
     agent,
     keyring,
 ]

@@ -148,17 +148,13 @@ def _reveal_root(domain: Domain) -> Credentials:
         raise CommandError("secret words are shown at a terminal alone", hint="run it in one, unredirected")
     secret = passphrase(f"the root of {domain.petname}", None, environ={})
     root = domain.root_credentials.reveal(secret)
-    if root.chains:
-        raise CommandError(
-            f"the keys at {domain.root_credentials_file} act for the root; its words are on paper only",
-            kind=Kind.NOT_FOUND,
-            hint="they stand where they were written down before bt key rotate --root",
-        )
     if root.public.principal != domain.root:
         raise CommandError(
             f"{domain.root_credentials_file} holds the keys of another root, {root.public.principal}",
             kind=Kind.INTEGRITY,
-            hint="put the right file there",
+            hint="put the right file there"
+            if not root.chains
+            else "if they act for the root since bt key rotate --root, its words are on paper only",
         )
     return root
 
