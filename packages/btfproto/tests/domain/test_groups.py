@@ -20,7 +20,10 @@ from btfproto.domain import (
     grant_access,
     group_block,
     groups_of_block,
+    hand_over,
     open_volume,
+    pass_on,
+    prepare,
     read_group,
     read_held,
     revoke_access,
@@ -258,6 +261,41 @@ class TestChangingKeys:
         with pytest.raises(FsError) as refused:
             friends.keeper().add(stale, [BOB.public], NOW + DAY)
         assert refused.value.kind is Kind.CONFLICT
+
+
+class TestHandingOver:
+    """Keys of machines change too; nobody gets out of a group's hands by that."""
+
+    def test_new_keys_of_a_member_get_nothing_that_came_through_the_group(self, friends: Friends) -> None:
+        friends.give(Rights.WRITE)
+        friends.add(ALICE)
+        world, root = friends.world, friends.world.root.principal
+        brought = prepare(friends.reader(), ALICE, CAROL.public)
+        done = hand_over(world.store, world.machine, brought, root, now=friends.now, random=world.random)
+        assert "it comes through a group" in done.refused[0]
+        assert (friends.may_read(CAROL), friends.may_write(CAROL)) == (False, False)
+        friends.add(CAROL)
+        assert (friends.may_read(CAROL), friends.may_write(CAROL)) == (True, True)
+
+    def test_new_keys_of_the_granter_pass_nothing_to_members_around_the_group(self, friends: Friends) -> None:
+        friends.give(Rights.WRITE)
+        friends.add(ALICE)
+        world, root = friends.world, friends.world.root.principal
+        done = pass_on(world.store, world.root, world.machine.principal, root, now=friends.now, random=world.random)
+        assert any("it comes through a group" in reason for reason in done.refused)
+        (chain,) = read_held(friends.reader(), ALICE).identity.chains
+        assert chain.caps[-1].issuer == friends.group.membership.terms.keys
+        revoked = {world.machine.principal: friends.now + 1}
+        friends.now += 2
+        keeper = friends.keeper(world.root)
+        revoke_access(
+            world.store, world.root, root, principals=revoked, serials={}, now=friends.now, random=world.random
+        )
+        friends.now += 2
+        assert not friends.may_write(ALICE)
+        (group,) = keeper.managed()
+        friends.keeper(world.root).issue(group)
+        assert friends.may_write(ALICE)
 
 
 class TestRefused:

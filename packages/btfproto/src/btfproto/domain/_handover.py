@@ -13,7 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
+from btlib.clocks import CLOCK_SKEW
 from btlib.errors import CapabilityError, IntegrityError
 from btlib.identity import Identity
 from btlib.kinds import Kind
@@ -27,7 +29,7 @@ from btfproto.errors import FsError
 from btfproto.store import Store
 
 from ._commit import commit_draft
-from ._create import CLOCK_SKEW, REQUEST_SIZE, SERIAL_SIZE, Random
+from ._create import REQUEST_SIZE, SERIAL_SIZE, Random
 from ._drafts import Draft
 from ._open import read_held
 from ._reader import DomainReader
@@ -74,6 +76,13 @@ class Giver:
         last = chain.last
         if last is None or not _is_valid(self.reader, chain, holder, self.now):
             return None
+        if self._is_through_a_group(chain):
+            # Given directly, it would outlast the membership that it comes from.
+            self.refused.append(
+                f"{Rights(last.rights).text} at {last.path}: it comes through a group, which a manager gives new keys "
+                "(bt group rotate), or lets the new keys into (bt group add)"
+            )
+            return None
         try:
             return self.issue(last, subject, last.not_after)
         except CapabilityError as error:
@@ -106,6 +115,16 @@ class Giver:
             may_delegate=last.may_delegate,
             serial=self.random(SERIAL_SIZE),
         )
+
+    def _is_through_a_group(self, chain: Chain) -> bool:
+        """Whether a group issued a link of it: never one that may be delegated further."""
+        return not chain.caps[-1].may_delegate and any(cap.issuer.principal in self._groups for cap in chain.caps)
+
+    @cached_property
+    def _groups(self) -> frozenset[Principal]:
+        found = [one.membership for one in survey_records(self.reader).groups]
+        former = [one.former_principal for one in found if one.former_principal is not None]
+        return frozenset((*(one.principal for one in found), *former))
 
     def _is_known(self, scope: bytes) -> bool:
         """Whether blocks lie in it: the scope of a membership has no record."""
