@@ -67,6 +67,16 @@ def test_a_guest_mounts_end_to_end_and_thin(served: Machine, bob: Machine, tmp_p
         assert served("cat", "home:/photos/new.txt").out == " ".join(options)
 
 
+def test_an_agent_holds_the_keys_for_both_domains(served: Machine, bob: Machine) -> None:
+    served("grant", "bob", "home:/photos", "read")
+    bob.process("agent", "start")
+    try:
+        assert bob("cat", "friends:/photos/apple.txt", BLOCKTREE_PASSPHRASE="").out == "an apple"
+        bob("mkdir", "mine:/by-the-agent", BLOCKTREE_PASSPHRASE="")
+    finally:
+        bob.process("agent", "stop")
+
+
 def test_a_guest_may_be_in_a_group(served: Machine, bob: Machine) -> None:
     served("group", "create", "friends")
     served("grant", "friends", "home:/photos", "read")

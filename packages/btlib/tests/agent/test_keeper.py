@@ -55,6 +55,18 @@ def test_it_signs_opens_and_identifies_with_what_it_holds() -> None:
     assert keeper.use(Identify(ALICE.principal), 3) == Identified(ALICE.public, list(ALICE.chains))
 
 
+def test_the_same_keys_in_two_domains_hold_the_chains_of_both() -> None:
+    keeper = holding()
+    guest = make_domain_identities("alice", root="another root")["alice"]
+    keeper.hold("friends", guest, 1.0)
+    answer = keeper.use(Identify(ALICE.principal), 2.0)
+    assert isinstance(answer, Identified)
+    assert set(answer.chains) == {*ALICE.chains, *guest.chains}
+    assert [held.petname for held in keeper.held()] == ["friends", "home"]
+    keeper.hold("home", make_identity("alice"), 3.0)
+    assert [held.petname for held in keeper.held()] == ["friends", "home"]
+
+
 def test_failures_are_answers() -> None:
     keeper = holding()
     for request, kind in (

@@ -121,9 +121,9 @@ def stop(json: Json = False) -> None:
 
 
 def _unlock(client: AgentClient, domains: list[Domain], passphrase_file: Path | None) -> None:
-    held = {item.principal for item in client.status().held}
+    held = {(item.petname, item.principal) for item in client.status().held}
     for domain in domains:
-        if domain.credentials.public().principal in held:
+        if (domain.petname, domain.credentials.public().principal) in held:
             continue
         secret = passphrase(f"this machine in {domain.petname}", passphrase_file)
         client.unlock(domain.petname, secret)

@@ -19,20 +19,25 @@ class Keeper:
 
     def __init__(self, times: Times) -> None:
         self.times = times
-        self._held: dict[Principal, tuple[str, Identity]] = {}
+        self._held: dict[Principal, tuple[tuple[str, ...], Identity]] = {}
         self._begun = 0.0
         self._used = 0.0
 
     def hold(self, petname: str, identity: Identity, now: float) -> None:
-        """Keep these keys; the time of all that are held goes on from the first."""
+        """Keep these keys; the time of all that are held goes on from the first.
+
+        The same keys in a second domain, as a guest's, hold the chains of both.
+        """
         if not self._held:
             self._begun = now
-        self._held[identity.principal] = petname, identity
+        petnames, known = self._held.get(identity.principal, ((), identity))
+        kept = tuple(one for one in petnames if one != petname)
+        self._held[identity.principal] = (*kept, petname), identity.with_chains(*(known.chains if kept else ()))
         self._used = now
 
     def held(self) -> list[Held]:
         """Whose keys are here, by petname."""
-        found = [Held(petname, principal) for principal, (petname, _) in self._held.items()]
+        found = [Held(name, principal) for principal, (petnames, _) in self._held.items() for name in petnames]
         return sorted(found, key=lambda held: held.petname)
 
     def deadline(self) -> float | None:
