@@ -103,6 +103,15 @@ class TestExplain:
         assert done["execute"]["allowed"]
         assert done["write"]["failed"] == "right"
 
+    def test_to_run_and_to_delegate_are_said_as_people_say_them(self, shared: tuple[Machine, str, str]) -> None:
+        nas, _, _ = shared
+        nas("grant", "tablet", "home:/notes", "run", "--delegate", "--until", "2d")
+        done = explained(nas, "tablet", "home:/notes")
+        assert [done[power]["allowed"] for power in ("read", "write", "execute")] == [False, False, True]
+        given = next(entry for entry in entries(nas, "home:/notes") if entry["rights"] == "execute")
+        assert given["may_delegate"]
+        assert given["until"] == done["execute"]["until"]
+
     def test_more_than_two_words_are_refused(self, nas: Machine) -> None:
         assert "[PRINCIPAL] PETNAME:/PATH" in nas("access", "explain", "a", "b", "home:/", code=2).err
 

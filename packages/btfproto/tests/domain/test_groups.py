@@ -163,6 +163,9 @@ class TestReading:
         assert not friends.may_read(ALICE)
         with pytest.raises(FsError, match=f"{ALICE.principal} was in the group"):
             open_volume(friends.world.store, ALICE, friends.photos.path, friends.now)
+        why_not = friends.explained(ALICE).read
+        assert why_not.failed == "membership"
+        assert f"{ALICE.principal} was in the group" in why_not.reason
 
     def test_explanations_name_the_group(self, friends: Friends) -> None:
         friends.give(Rights.WRITE)

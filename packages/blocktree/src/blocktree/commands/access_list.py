@@ -23,6 +23,7 @@ NOT_SHOWN = (
     "and keys that somebody kept after they were withdrawn."
 )
 POWERS = ("read", "write", "execute")
+WITHDRAWN = ("revocation", "time", "epoch", "membership")  #: the steps at which something fails that was once given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class Row:
     def concerned(self) -> bool:
         """Whether it can do anything, or could but for its revocation."""
         powers = (self.answer.read, self.answer.write, self.answer.execute)
-        return any(power.allowed or power.failed in ("revocation", "time", "epoch") for power in powers)
+        return any(power.allowed or power.failed in WITHDRAWN for power in powers)
 
 
 def list_access(path: TreePath, json: Json = False, passphrase_file: PassphraseFile = None) -> None:
@@ -105,7 +106,7 @@ def _show(domain: Domain, place: BlockPath, rows: list[Row], names: dict[Princip
                 end = "no end" if access.until is None else f"until {human_time(access.until)} UTC"
                 way = _reading(access, names) if power == "read" else _way(domain, access.chain, names)
                 say(visible(f"  {power:<8}{end}, {way}"))
-            elif access.failed in ("revocation", "time", "epoch"):
+            elif access.failed in WITHDRAWN:
                 say(visible(f"  {power:<8}no: {access.reason}".replace(f"/{domain.root}", f"{domain.petname}:")))
 
 

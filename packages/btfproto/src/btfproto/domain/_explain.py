@@ -29,7 +29,7 @@ class Access:
 
     allowed: bool
     steps: tuple[str, ...]
-    failed: str | None = None  #: the step at which it failed, in a word: readcap, path, right, time, revocation…
+    failed: str | None = None  #: the step at which it failed, in a word: readcap, membership, path, right, time…
     until: int | None = None  #: allowed until then; None: no end
     chain: Chain | None = None  #: by which; None for reading
     via: Principal | None = None  #: the group whose readcap it is
@@ -143,6 +143,8 @@ def _explain_recorded(
         return best
     tried = [step for access in accesses[1:] for step in access.steps]
     failed = next((access.failed for access in accesses if access.failed != "readcap"), own.failed)
+    if refused and failed == "readcap":
+        return Access(allowed=False, steps=(*tried, *own.steps, *refused), failed="membership")
     return Access(allowed=False, steps=(*refused, *tried, *own.steps), failed=failed)
 
 
