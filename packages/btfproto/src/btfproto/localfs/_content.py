@@ -11,12 +11,16 @@ ranges. Sectors are as short as their content; what is missing at their end, or 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import itemgetter
+from struct import Struct
 from typing import Protocol
 
 from ._blocks import SECTOR_MASK, SECTOR_SIZE
 
 SECTOR_SHIFT = SECTOR_SIZE.bit_length() - 1
 NO_CUT = 1 << 62
+MANY_SECTORS = 4  #: from so many whole ones on they are written in one go
+_SECTOR = Struct(f"{SECTOR_SIZE}s")
 
 Buffer = bytes | bytearray
 
@@ -139,10 +143,23 @@ class Content:
         at, end = 0, len(data)
         while at < end:
             index, within = (offset + at) >> SECTOR_SHIFT, (offset + at) & SECTOR_MASK
+            if not within and end - at >= MANY_SECTORS * SECTOR_SIZE:
+                whole = end - at & ~SECTOR_MASK
+                self._write_whole(index, data[at : at + whole])
+                at += whole
+                continue
             count = min(SECTOR_SIZE - within, end - at)
             piece = data if count == end else data[at : at + count]
             self._write_sector(index, within, piece, size - (index << SECTOR_SHIFT), below)
             at += count
+
+    def _write_whole(self, first: int, data: memoryview) -> None:
+        """Many whole sectors, without a look at each."""
+        layer, sectors = self.live, self.live.sectors
+        indexes = range(first, first + (len(data) >> SECTOR_SHIFT))
+        replaced = sum(len(sectors[index]) for index in indexes if index in sectors) if sectors else 0
+        sectors.update(zip(indexes, map(itemgetter(0), _SECTOR.iter_unpack(data)), strict=True))
+        layer.size += len(data) - replaced
 
     def _write_sector(self, index: int, within: int, piece: memoryview, used: int, below: Below) -> None:
         """`used`: how much of the file lies from the beginning of this sector on."""
