@@ -142,6 +142,16 @@ def test_a_group_is_listed_and_shown_and_rotated(family: Machine, laptop: Machin
     assert rows(family, "home:/photos")["laptop"]["write"]["allowed"]
 
 
+def test_collecting_and_scrubbing_leave_a_group_as_it_is(family: Machine) -> None:
+    family("gc", "home:")
+    assert family("scrub", "home:", "--json").document
+    assert rows(family, "home:/photos")["laptop"]["write"]["allowed"]
+    family("group", "add", "family", "tablet")
+    family("rekey", "home:/photos")
+    found = rows(family, "home:/photos")
+    assert [found[who]["read"]["allowed"] for who in ("family", "laptop", "tablet")] == [True, True, True]
+
+
 def test_the_root_brings_a_group_back_that_its_manager_lost(family: Machine) -> None:
     family("group", "add", "family", "tablet", "--root")
     assert rows(family, "home:/photos")["tablet"]["write"]["allowed"]
