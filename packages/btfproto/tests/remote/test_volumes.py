@@ -7,13 +7,22 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from btfproto.domain import DomainReader, Draft, Grants, grant_access, grants_block, open_volume, revoke_access
+from btfproto.domain import (
+    DomainReader,
+    Draft,
+    Grants,
+    GroupKeeper,
+    grant_access,
+    grants_block,
+    open_volume,
+    revoke_access,
+)
 from btfproto.errors import FsError
 from btfproto.localfs import FsOptions, LocalFs, empty_directory_attributes
 from btfproto.provider import FileKind, OpenFlags, Owner
 from btfproto.remote import Attachment, VolumeAttacher
 from btfproto.testing.domains import World, person
-from btlib import BlockPath, Identity, Kind, ReadKey, Rights, seal_readcap
+from btlib import BlockPath, Identity, Kind, ReadKey, Rights, Suite, seal_readcap
 from bttp import Peer
 
 from .conftest import peer_of
@@ -97,6 +106,41 @@ def test_a_read_grant_opens_the_directory_and_what_is_below_but_nothing_else(tre
     for names in ((), ("music",)):
         with pytest.raises(FsError, match="no read capability"):
             tree.attach(bob, *names)
+
+
+def test_a_member_of_a_group_attaches_by_what_the_group_was_granted_until_it_is_put_out(tree: Tree) -> None:
+    alice, bob = person(9), person(10)
+
+    def keeper(moment: int) -> GroupKeeper:
+        world = tree.world
+        return GroupKeeper(
+            store=world.store,
+            identity=world.machine,
+            root=world.root.principal,
+            now=moment,
+            random=os.urandom,
+        )
+
+    group = keeper(NOW - 10).create("friends", Suite.ED25519_X25519)
+    group = keeper(NOW - 10).add(group, [alice.public, bob.public], NOW + 3600).group
+    grant_access(
+        tree.world.store,
+        tree.world.machine,
+        tree.key(tree.photos, "photos"),
+        group.membership.terms.keys,
+        read=True,
+        rights=Rights.WRITE,
+        now=NOW,
+        not_after=NOW + 3600,
+        may_delegate=True,
+        random=os.urandom,
+    )
+    keeper(NOW - 9).issue(group)
+    assert tree.attach(alice, "photos").writable
+    keeper(NOW - 8).remove(group, {bob.principal})
+    assert tree.attach(alice, "photos").writable
+    with pytest.raises(FsError, match="no read capability"):
+        tree.attach(bob, "photos")
 
 
 def test_what_does_not_exist_is_told_only_to_those_who_may_look(tree: Tree) -> None:
