@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from btlib.clocks import CLOCK_SKEW
 from btlib.errors import CapabilityError, CredentialError
 from btlib.identity import Identity
 from btlib.key_pairs import KeyPair
 from btlib.kinds import Kind
 from btlib.labels import Label
 from btlib.paths import BlockPath
-from btlib.process_keys import CLOCK_SKEW, LIFETIME, RENEWAL, ProcessKeys, for_process, server_identity
+from btlib.process_keys import LIFETIME, RENEWAL, ProcessKeys, for_process, server_identity
 from btlib.public_keys import PublicKeys, Suite
 from btlib.revocations import Revocations
 from btlib.testing import make_keys
@@ -148,9 +149,9 @@ def test_a_clock_that_is_put_back_makes_a_new_certificate(keys: ProcessKeys, chi
     keys.certify(chain, NOW)
     keys.certify(chain, NOW - CLOCK_SKEW)
     assert chip.signatures == 1
-    found = keys.certify(chain, NOW - 86_400)
+    found = keys.certify(chain, NOW - 2 * CLOCK_SKEW)
     assert chip.signatures == 2
-    assert decide(found.chain, found.public, Rights.WRITE, NOW - 86_400).allowed
+    assert decide(found.chain, found.public, Rights.WRITE, NOW - 2 * CLOCK_SKEW).allowed
 
 
 def test_a_chip_that_is_away_at_renewal_costs_nothing_until_the_certificate_ends(keys: ProcessKeys, chip: Chip) -> None:

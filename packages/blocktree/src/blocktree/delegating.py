@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from btlib.clocks import CLOCK_SKEW
 from btlib.home import HOSTS
 from btlib.identity import Identity
 from btlib.paths import BlockPath
 from btlib.principals import Principal
 from btlib.writecaps import Chain, Rights, issue_writecap
 
-CLOCK_SKEW = 300  #: seconds by which clocks of one domain may differ: writecaps begin that much earlier
 ID_SIZE = 16  #: bytes of a serial and of a scope id
 BOTH = Rights.WRITE | Rights.EXECUTE
 

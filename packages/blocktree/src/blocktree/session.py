@@ -16,6 +16,7 @@ from btfproto.provider import Owner
 from btfproto.revocations import RevocationView
 from btfproto.store import Store
 from btfproto.store.remote import StoreClient
+from btlib.clocks import skew_text
 from btlib.home import Domain, Home
 from btlib.identity import Identity
 from btlib.kinds import Kind
@@ -25,6 +26,7 @@ from btlib.unlocking import unlock_domain
 from .asking import passphrase, passphrase_prompt
 from .errors import CommandError
 from .files.tree import Tree
+from .output import remark
 
 PATIENCE = 4.0  #: seconds of trying to reach a server: a restart is survived, and a user at a terminal told soon
 
@@ -114,6 +116,11 @@ def known_revocations(domain: Domain, store: Store) -> RevocationView:
     """The domain's revocation list, fresh from the store and remembered. Raises FsError (ROLLBACK), StoreError."""
     view = RevocationView(store, domain.root, opening.memory_of(domain))
     view.refresh(now())
+    skew = skew_text(view.seen.written, now())
+    if view.seen.written > now() and skew is not None:
+        remark(
+            f"The clock of who revoked last is {skew}: one of the two is wrong. It works while they differ by a day."
+        )
     opening.learn(domain, store)
     return view
 

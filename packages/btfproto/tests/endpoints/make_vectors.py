@@ -90,7 +90,7 @@ def vectors() -> Iterator[tuple[str, Vector]]:
     yield "last-second", vector("it holds until its last second", good(), now=NOW + 7 * DAY)
     yield "newer", vector("it follows from one seen before", good(now=NOW + 1), now=NOW + 1, newest=good())
     yield "expired", vector("a second after its end", good(), "expired", now=NOW + 7 * DAY + 1)
-    yield "future", vector("made 301 s from now", good(now=NOW + 301), "made 301 s from now")
+    yield "future", vector("made 86701 s from now", good(now=NOW + 86_701), "made 86701 s from now")
     yield (
         "rolled-back",
         vector("older than one seen before", good(), "older than one seen before", newest=good(now=NOW + 1)),

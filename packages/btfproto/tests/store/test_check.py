@@ -175,6 +175,17 @@ def test_a_header_of_the_future_is_refused(server: Server) -> None:
     refuse(server, server.signed(ahead), Kind.INVALID, "this server's clock")
 
 
+@pytest.mark.parametrize(("skew", "sense"), [(DAY, "24 hours ahead of"), (-DAY, "24 hours behind"), (60, None)])
+def test_a_writer_whose_clock_is_a_day_off_works_and_is_told_of(skew: int, sense: str | None) -> None:
+    server, told = Server(), list[str]()
+    reader = DomainReader(server.store, server.world.root.principal)
+    server.check = CommitChecker(server.store, reader, server.world.root.principal, lambda: NOW, skewed=told.append)
+    server.now = NOW + skew
+    server.send(server.file(server.draft()))
+    assert [sense in text for text in told if sense] == ([True] if sense else [])
+    assert len(told) == (sense is not None)
+
+
 def test_somebody_elses_signature_is_refused(server: Server) -> None:
     refuse(server, server.signed(server.header(), MALLORY), Kind.INTEGRITY, "signature is not by")
 

@@ -59,6 +59,7 @@ class Services:
         self._host = host
         self._settings = settings
         self._failure: Exception | None = None  # of the last commit
+        self._told: float | None = None  # when a wrong clock was last spoken of
         self.policy = ServerPolicy(root, host.path, host.identity.principal, self._revoked, self._recorded, self._stale)
         self.socket = socket_endpoint(host.store)
         with ExitStack() as stack:
@@ -93,7 +94,7 @@ class Services:
         return started
 
     def _serve_store(self) -> StoreServer:
-        check = CommitChecker(self._store, self._reader, self._host.domain.root, time.time, self._revoked)
+        check = CommitChecker(self._store, self._reader, self._host.domain.root, time.time, self._revoked, self._skewed)
         snapshots = SnapshotPolicy(self._host.domain.root, self._host.identity.principal, self._revoked)
         return StoreServer(self._store, check, check_peer=snapshots.check)
 
@@ -143,6 +144,13 @@ class Services:
         for chain in fresh:
             log.info("renewed the membership of %s: %s", principal, chain.last and chain.last.path)
         return fresh
+
+    def _skewed(self, text: str) -> None:
+        """Say now and then that somebody's clock is wrong; it is taken all the same."""
+        now = time.monotonic()
+        if self._told is None or now - self._told > HOUR:
+            self._told = now
+            log.warning("%s; it works while they differ by no more than a day", text)
 
     def _stale(self, now: int) -> str | None:
         """Why nobody can be judged: no list in the store could be believed for too long. It is asked for once more."""

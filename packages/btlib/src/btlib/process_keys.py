@@ -23,6 +23,7 @@ from dataclasses import replace
 
 import msgspec
 
+from .clocks import CLOCK_SKEW
 from .errors import BlocktreeError
 from .identity import Identity
 from .key_pairs import KeyPair
@@ -31,9 +32,8 @@ from .public_keys import PublicKeys
 from .signing import Signer
 from .writecaps import MAX_CAPS, Chain, Rights, Writecap, issue_writecap
 
-LIFETIME = 12 * 3600  #: seconds that one certificate lasts: a day's outage of the chip is seen, a stolen key soon dead
-RENEWAL = LIFETIME // 2  #: after this time it is made anew, so that there are hours to repair what is in the way
-CLOCK_SKEW = 300  #: seconds by which clocks of one domain may differ: writecaps begin that much earlier
+LIFETIME = 36 * 3600  #: seconds that one certificate lasts: for who is a day ahead too, and a stolen key is soon dead
+RENEWAL = 6 * 3600  #: after this time it is made anew, so that more than a day is always left
 
 _SERIAL_SIZE = 16
 

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import msgspec
 import typer
+from btlib.clocks import CLOCK_SKEW
 from btlib.credentials import FileCredentialStore
 from btlib.home import Domain, Home
 from btlib.identity import Identity
@@ -22,7 +23,7 @@ from btlib.writecaps import Chain, Rights, issue_writecap
 
 from ..asking import confirm, passphrase
 from ..dates import parse_until
-from ..delegating import CLOCK_SKEW, ID_SIZE
+from ..delegating import ID_SIZE
 from ..enrolment import Response, ResponseTerms, make_response, read_response
 from ..errors import CommandError
 from ..files.local import local_errors

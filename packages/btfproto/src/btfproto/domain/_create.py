@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from btlib.block import BLOCK_ID_SIZE, KEY_SIZE
+from btlib.clocks import CLOCK_SKEW
 from btlib.kinds import Kind
 from btlib.paths import BlockPath
 from btlib.principals import Principal
@@ -27,7 +28,6 @@ from ._drafts import EMPTY, Draft
 from ._records import SCOPE_SIZE, DomainRecord, Grants, ScopeRecord, domain_block, grants_block, scope_block
 
 MACHINE_LIFETIME = 10 * 366 * 86_400  #: seconds; the first machine is the owner's own
-CLOCK_SKEW = 300  #: seconds by which clocks of one domain may differ: writecaps begin that much earlier
 SERIAL_SIZE = 16
 REQUEST_SIZE = 16
 

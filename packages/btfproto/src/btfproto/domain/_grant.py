@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from btlib.block import NONCE_SIZE, Header, SectorCipher
+from btlib.clocks import CLOCK_SKEW
 from btlib.errors import CapabilityError, IntegrityError
 from btlib.identity import Identity
 from btlib.kinds import Kind
@@ -31,7 +32,7 @@ from btfproto.errors import FsError
 from btfproto.store import Store
 
 from ._commit import commit_draft
-from ._create import CLOCK_SKEW, REQUEST_SIZE, SERIAL_SIZE, Random
+from ._create import REQUEST_SIZE, SERIAL_SIZE, Random
 from ._drafts import Draft
 from ._open import directory_header, read_held
 from ._reader import DomainReader, unverified_header

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from btlib.clocks import CLOCK_SKEW
 from btlib.errors import CapabilityError, IntegrityError, SealError
 from btlib.groups import (
     GROUP_ID_SIZE,
@@ -41,7 +42,7 @@ from btfproto.errors import FsError
 from btfproto.store import Store
 
 from ._commit import commit_draft
-from ._create import CLOCK_SKEW, REQUEST_SIZE, SERIAL_SIZE, Random
+from ._create import REQUEST_SIZE, SERIAL_SIZE, Random
 from ._drafts import Draft
 from ._groups import MAX_GROUPS, GroupsOf, find_groups, group_block, groups_of_block, read_group, read_groups_of
 from ._handover import hand_over, prepare

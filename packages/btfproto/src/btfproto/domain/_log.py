@@ -12,6 +12,7 @@ import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from btlib.clocks import CLOCK_SKEW
 from btlib.groups import Membership
 from btlib.paths import BlockPath
 from btlib.principals import Principal
@@ -19,7 +20,6 @@ from btlib.revocations import RevocationList
 from btlib.verification import verify_chain
 from btlib.writecaps import Chain, Rights, Writecap
 
-from ._create import CLOCK_SKEW
 from ._survey import GrantsFound, Survey
 
 

@@ -10,7 +10,6 @@
 from ._book import BOOK_FILE, EndpointBook
 from ._published import publish_record, read_published
 from ._records import (
-    CLOCK_SKEW,
     MAX_ENDPOINTS,
     MAX_LIFETIME,
     MAX_SERVERS,
@@ -30,7 +29,6 @@ from ._resolve import Found, Known, Refused, Resolution, prefixes, resolve
 
 __all__ = [
     "BOOK_FILE",
-    "CLOCK_SKEW",
     "MAX_ENDPOINTS",
     "MAX_LIFETIME",
     "MAX_SERVERS",

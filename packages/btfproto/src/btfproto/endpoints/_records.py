@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 from btlib.block import derive_block_id
+from btlib.clocks import CLOCK_SKEW
 from btlib.errors import BlocktreeError
 from btlib.identity import Identity
 from btlib.kinds import Kind
@@ -34,7 +35,6 @@ MAX_ENDPOINTS = 16  #: of one server: some addresses of some interfaces, and a n
 MAX_ENDPOINT_BYTES = 320  #: a host name has at most 253, a Unix socket's path 107
 MAX_SERVERS = 16  #: of one path: whoever asks tries them all
 MAX_LIFETIME = 30 * 86_400  #: seconds: an address that was given up is tried for no longer than this
-CLOCK_SKEW = 300  #: seconds by which clocks of one domain may differ, as with writecaps
 SET_LIMITS = Limits(max_depth=8, max_size=4 * 1024 * 1024, max_count=256)
 
 UNUSABLE_HOSTS = frozenset({"0.0.0.0", "::", "*", ""})  #: where one can listen, and nobody can dial

@@ -36,6 +36,7 @@ from btlib.block import (
     verify_signed_header,
     writer_id,
 )
+from btlib.clocks import CLOCK_SKEW, skew_text
 from btlib.errors import BlocktreeError, CapabilityError, IntegrityError
 from btlib.kinds import Kind
 from btlib.principals import Principal
@@ -71,7 +72,7 @@ from ..endpoints import RecordSet, check_set, read_set
 from ..errors import StoreError
 from ._interface import BlockChange, Commit, Found, HeadWant, RecordRef, Store
 
-MAX_SKEW_SECONDS = 3600  #: by which a writer's clock may be ahead; how far back is bounded by its own writecaps
+MAX_SKEW_SECONDS = CLOCK_SKEW  #: by which a writer's clock may be ahead; how far back is bounded by its own writecaps
 MAX_PUBLIC_BYTES = 4 * 2**20  #: of one public record, as in `btfproto.domain`
 MAX_NEW_SCOPES = 32  #: scopes within scopes that one commit may make
 
@@ -132,23 +133,32 @@ class CommitChecker:
         root: Principal,
         clock: Callable[[], float],
         revocations: Callable[[], Revocations] = lambda: NO_REVOCATIONS,
+        skewed: Callable[[str], None] = lambda _text: None,
     ) -> None:
-        """`reader` verifies writer records and scopes, as `btfproto.domain.DomainReader` does."""
+        """`reader` verifies writer records and scopes, as `btfproto.domain.DomainReader` does. `skewed` hears of a
+        commit that was taken though the clock of its writer differs much, a sentence each time."""
         self._facts = StoreFacts(store, reader)
         self._root = root
         self._clock = clock
         self._revocations = revocations
+        self._skewed = skewed
         self._verified = Verified()
 
     def __call__(self, commit: Commit) -> None:
+        now = int(self._clock())
         check_commit(
             commit,
             self._facts,
             root=self._root,
-            now=int(self._clock()),
+            now=now,
             revocations=self._revocations(),
             verified=self._verified,
         )
+        if commit.changes:
+            header = decode_header(decode_signed_header(commit.changes[0].signed).header)
+            text = skew_text(header.written, now)
+            if text is not None:
+                self._skewed(f"the clock of writer {header.chain.hex()[:16]} is {text}")
 
 
 class Reader(Protocol):
