@@ -116,6 +116,9 @@ class Blocks(Protocol):
     leasing = State("the server grants a lease, or tells who has it")
     measuring = State("the server measures its space")
     locking = State("the server locks a range of a file, or tells who has it")
+    keeping = State("the server lists its snapshots, makes one or deletes one")
+    digesting = State("the server tells the hashes of heads")
+    remembering = State("the server answers as of a snapshot")
 
     asking.lets(
         client,
@@ -130,6 +133,11 @@ class Blocks(Protocol):
             stores.SetFileLock: locking,
             stores.TestFileLock: locking,
             stores.DropFileLocks: locking,
+            stores.ListSnapshots: keeping,
+            stores.CreateSnapshot: keeping,
+            stores.DeleteSnapshot: keeping,
+            stores.ReadDigests: digesting,
+            stores.AskPast: remembering,
         },
     )
     reading_heads.lets(server, {stores.Heads: END, Failed: END})
@@ -140,3 +148,16 @@ class Blocks(Protocol):
     leasing.lets(server, {stores.LeaseDone: END, Failed: END})
     measuring.lets(server, {stores.Status: END, Failed: END})
     locking.lets(server, {stores.FileLockDone: END, Failed: END})
+    keeping.lets(server, {stores.Snapshotted: END, Failed: END})
+    digesting.lets(server, {stores.Digested: END, Failed: END})
+    remembering.lets(
+        server,
+        {
+            stores.Heads: END,
+            stores.GotRecords: END,
+            stores.Scanned: END,
+            stores.Status: END,
+            stores.Digested: END,
+            Failed: END,
+        },
+    )
