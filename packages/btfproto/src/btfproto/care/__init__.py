@@ -9,6 +9,7 @@ from ._backup import Copied, CopyMeter, StoreSource, StoreTarget, copy_store, op
 from ._collection import Orphan, Tombstone, find_orphans, find_tombstones, remove_orphans
 from ._copies import NOTE_NAME, ArchiveSource, ArchiveTarget, DirectorySource, DirectoryTarget
 from ._files import Usage, inspect_files, measure
+from ._restoring import Restored, restore_path
 from ._rollback import (
     LostRevocations,
     WentBack,
@@ -34,6 +35,7 @@ __all__ = [
     "Meter",
     "Orphan",
     "Position",
+    "Restored",
     "StoreSource",
     "StoreTarget",
     "Tombstone",
@@ -51,6 +53,7 @@ __all__ = [
     "name_blocks",
     "opened_copy",
     "remove_orphans",
+    "restore_path",
     "scrub_store",
     "scrub_tree",
     "stretches",

@@ -20,19 +20,21 @@ from ..errors import StoreError
 from ..store import EmbeddedStore
 from ..store._embedded import SEGMENTS_NAME
 from ..store._index import INDEX_NAME
+from ..store._past_rows import KEPT_BYTES
 from ..store._segment_format import RUN_HEADER_SIZE, SEGMENT_HEADER_SIZE, decode_run_header
 
 INDEX_FILES = (INDEX_NAME, f"{INDEX_NAME}-wal", f"{INDEX_NAME}-shm")
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """Sizes in bytes. `records` is what the blocks store, `dead` all else in segments: what was overwritten and is not
-    given back yet, and the headers of entries.
+    """Sizes in bytes. `records` is what the blocks store, `snapshots` what only snapshots have, `dead` all else in
+    segments: what was overwritten and is not given back yet, and the headers of entries.
     """
 
     blocks: int
     tombstones: int
     records: int
+    snapshots: int
     segments: int  #: length of all segment files, dead bytes included
     dead: int
     index: int  #: size of the index files, small bodies included
@@ -48,12 +50,14 @@ def measure(directory: Path) -> Usage:
             db, path, "SELECT count(*), coalesce(sum(removed), 0), coalesce(sum(stored), 0) FROM heads"
         )
         length, living = _row(db, path, "SELECT coalesce(sum(length), 0), coalesce(sum(living), 0) FROM segments")
+        (snapshots,) = _row(db, path, KEPT_BYTES) if _row(db, path, "SELECT format FROM state")[0] > 1 else (0,)
         files = [directory / name for name in INDEX_FILES]
         index = sum(file.stat().st_size for file in files if file.exists())
     return Usage(
         blocks=heads - tombstones,
         tombstones=tombstones,
         records=records,
+        snapshots=snapshots,
         segments=length,
         dead=length - living,
         index=index,

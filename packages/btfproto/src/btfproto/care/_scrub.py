@@ -11,7 +11,7 @@ It works over any store, also one on a server, and changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import msgspec
@@ -31,7 +31,7 @@ from btlib.kinds import Kind
 from btlib.principals import Principal
 
 from ..domain import DomainReader
-from ..store import Absent, Found, Head, HeadWant, RecordRef, Store
+from ..store import Absent, Found, Head, HeadSummary, HeadWant, RecordRef, Snapshots, Store, Unchanged
 
 PAGE = 256  #: heads of one scan
 AT_ONCE = 64  #: records of one read: 1 MiB of sectors
@@ -71,10 +71,31 @@ def scrub_store(
     """All damage in the store of a domain. Raises StoreError where the store cannot be read at all.
 
     It goes by block id, and begins behind `after`; `reached` is told each block that is done with, after its damage.
+    Then follows what only snapshots have, the newest first, always from the beginning.
     """
-    reader = DomainReader(store, root)
+    yield from _scrub_moment(store, DomainReader(store, root), meter, after, reached, None)
+    newer: Store = store
+    if not isinstance(store, Snapshots):
+        return
+    for snapshot in reversed(store.snapshots()):
+        past = store.at(snapshot.name)
+        for damage in _scrub_moment(past, DomainReader(past, root), meter, None, lambda block: None, newer):
+            yield msgspec.structs.replace(damage, what=f"in the snapshot {snapshot.name}: {damage.what}")
+        newer = past
+
+
+def _scrub_moment(
+    store: Store,
+    reader: DomainReader,
+    meter: Meter,
+    after: bytes | None,
+    reached: Callable[[bytes], object],
+    newer: Store | None,
+) -> Iterator[Damage]:
+    """Of a store as of one moment; without what a newer one has as well."""
     while page := store.scan(after, PAGE):
-        blocks = [summary.block for summary in page]
+        after, known = page[-1].block, set[bytes]() if newer is None else _unchanged(page, newer)
+        blocks = [summary.block for summary in page if summary.block not in known]
         for block, answer in zip(blocks, store.read_heads([HeadWant(block) for block in blocks]), strict=True):
             meter.item(block.hex())
             if isinstance(answer, Found):
@@ -82,7 +103,11 @@ def scrub_store(
             elif isinstance(answer, Absent):
                 yield Damage(block=block, what="it is listed, but has no head")
             reached(block)
-        after = blocks[-1]
+
+
+def _unchanged(page: Sequence[HeadSummary], newer: Store) -> set[bytes]:
+    answers = newer.read_heads([HeadWant(summary.block, summary.version) for summary in page])
+    return {summary.block for summary, answer in zip(page, answers, strict=True) if isinstance(answer, Unchanged)}
 
 
 class _Changed(Exception):

@@ -65,6 +65,10 @@ KEPT_SPANS = f"""
     SELECT born, died, {RUN_BYTES} FROM old_runs GROUP BY born, died
     UNION ALL SELECT born, died, sum(length(record)) FROM old_heads WHERE record IS NOT NULL GROUP BY born, died"""
 
+#: All that snapshots keep from going.
+KEPT_BYTES = f"""
+    SELECT (SELECT {RUN_BYTES} FROM old_runs) + (SELECT coalesce(sum(length(record)), 0) FROM old_heads)"""
+
 PAST_HEAD = """
     SELECT id, version, removed, stored, inline, h.signed, h.born, record
     FROM heads h LEFT JOIN smalls USING (id) WHERE block=:block AND h.born <= :cursor
