@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import signal
 import socket
@@ -243,6 +244,51 @@ def test_an_unmount_does_not_wait_for_a_server_that_is_away(
     done = machine.run("-u", str(path))  # for thirty seconds at the most
     assert done.returncode == 0, done.stderr
     assert processes[path].wait(PATIENCE) == 0
+
+
+#: Holds a lock of a file until its input ends, then says what a sync of the file says.
+HOLDER = """
+import fcntl, os, sys
+with open(sys.argv[1], "r+b") as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    print("locked", flush=True)
+    sys.stdin.read()
+    os.fsync(file.fileno())
+"""
+
+
+def lockable(path: Path) -> bool:
+    with path.open("r+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+def test_after_a_crash_of_the_server_a_lock_goes_to_nobody_before_its_holder_could_ask_again(
+    mount: Mount, daemon: Daemon, processes: Processes
+) -> None:
+    first, second = mount("first", "hard"), mount("second", "hard")
+    for name in ("file", "other"):
+        (first / name).write_bytes(b"content")
+    command = [sys.executable, "-c", HOLDER, str(first / "file")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdin is not None
+        assert holder.stdout.readline() == b"locked\n"
+        processes[first].send_signal(signal.SIGSTOP)  # too slow to be there first
+        try:
+            daemon.kill()
+            daemon.start()
+            assert not lockable(second / "file")
+        finally:
+            processes[first].send_signal(signal.SIGCONT)
+        until(lambda: lockable(second / "other"))  # new locks are given again
+        assert not lockable(second / "file")
+        holder.stdin.close()
+        assert holder.wait(PATIENCE) == 0, "its lock was lost"
+    until(lambda: lockable(second / "file"))
 
 
 def test_an_unmount_without_the_server_says_where_it_keeps_what_is_not_saved(

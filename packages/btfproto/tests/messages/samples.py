@@ -148,7 +148,7 @@ STORE_REQUESTS: tuple[stores.StoreRequest, ...] = (
     stores.DoLease(Acquire(KEY, HOLDER, 10_000)),
     stores.DoLease(Release(KEY, HOLDER)),
     stores.GetStatus(),
-    stores.SetFileLock(KEY, HOLDER, LOCK),
+    stores.SetFileLock(KEY, HOLDER, LOCK, True),
     stores.TestFileLock(KEY, HOLDER, LOCK),
     stores.DropFileLocks(HOLDER),
     stores.ListSnapshots(),

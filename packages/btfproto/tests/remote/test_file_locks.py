@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from btfproto.errors import FsError, StoreError
 from btfproto.localfs import LocalFs
 from btfproto.localfs._locking import _name
 from btfproto.provider import FsProvider, Handle, Lock, LockKind, OpenFlags
-from btfproto.store.remote._locks import GRACE_SECONDS, MAX_HOLDERS, MAX_RANGES, LockTable
+from btfproto.store.remote import FileLockHolders
+from btfproto.store.remote._locks import GRACE_SECONDS, HERE, MAX_HOLDERS, MAX_RANGES, LockTable
 from btfproto.testing.provider import write_file
 from btlib import Kind
 
@@ -67,6 +69,42 @@ class TestTable:
         conflict, known = table.set(FILE, ME, whole(), link=7)
         assert conflict is not None
         assert not known
+
+    def test_after_a_crash_nobody_gets_a_lock_before_who_had_some_has_them_again(
+        self, now: list[float], tmp_path: Path
+    ) -> None:
+        file = tmp_path / "data/holders"
+        before = LockTable(lambda: now[0], FileLockHolders(file))
+        before.set(FILE, ME, whole(), link=5)
+        table = LockTable(lambda: now[0], FileLockHolders(file))
+        for again in (False, True):
+            with pytest.raises(StoreError, match="started anew") as refused:
+                table.set(FILE, YOU, whole(), link=6, again=again)
+            assert refused.value.kind is Kind.WOULD_BLOCK
+        assert table.set(FILE, YOU, whole(LockKind.UNLOCK), link=6)[0] is None
+        assert table.test(FILE, ME, whole(), link=7) == (None, False)
+        assert table.set(FILE, ME, whole(), link=7, again=True) == (None, True)
+        with pytest.raises(StoreError, match="started anew"):
+            table.set(b"g" * 16, YOU, whole(), link=6)
+        assert table.test(FILE, ME, whole(), link=7)[1], "it is done"
+        assert table.set(b"g" * 16, YOU, whole(), link=6)[0] is None
+        assert table.set(FILE, YOU, whole(), link=6)[0] is not None
+
+    def test_who_does_not_come_back_is_waited_for_as_long_as_a_lease(self, now: list[float], tmp_path: Path) -> None:
+        holders = FileLockHolders(tmp_path / "holders")
+        LockTable(lambda: now[0], holders).set(FILE, ME, whole(), link=5)
+        table = LockTable(lambda: now[0], holders)
+        now[0] += GRACE_SECONDS
+        assert table.set(FILE, YOU, whole(), link=6)[0] is None
+        assert holders.load() == {YOU}
+
+    def test_nobody_waits_for_who_ended_before_the_crash(self, now: list[float], tmp_path: Path) -> None:
+        holders = FileLockHolders(tmp_path / "holders")
+        before = LockTable(lambda: now[0], holders)
+        before.set(FILE, ME, whole(), link=5)
+        before.drop(ME)
+        before.set(FILE, ME, whole(), link=HERE)
+        assert LockTable(lambda: now[0], holders).set(FILE, YOU, whole(), link=6)[0] is None
 
     def test_what_nobody_holds_is_forgotten(self, table: LockTable) -> None:
         table.set(FILE, ME, whole())

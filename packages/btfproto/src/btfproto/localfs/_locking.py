@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 from btlib.errors import BlocktreeError
@@ -35,7 +36,7 @@ Asked = tuple[Lock | None, bool]
 class LockService(Protocol):
     """A store that keeps the locks of its clients. What forbids a lock, and whether the holder's earlier are known."""
 
-    def set_file_lock(self, file: bytes, holder: bytes, lock: Lock) -> Asked: ...
+    def set_file_lock(self, file: bytes, holder: bytes, lock: Lock, *, again: bool = False) -> Asked: ...
     def test_file_lock(self, file: bytes, holder: bytes, lock: Lock) -> Asked: ...
     def drop_file_locks(self, holder: bytes) -> None: ...
 
@@ -50,6 +51,7 @@ class Locking(Namespace):
         self._locking = threading.Lock()  # taken before the core's lock, never after: one question to the store at once
         self._owed: list[tuple[bytes, Lock]] = []  # unlocked here, and the store was not told yet
         self._kept = 0.0
+        self._again = False  # the store has lost this client's locks, and does not have all of them again
         shared = self.options.shared and isinstance(self.store, LockService)
         self._service: LockService | None = self.store if shared else None  # type: ignore[assignment]
 
@@ -103,9 +105,11 @@ class Locking(Namespace):
             with self.mutex:
                 held = [(self.table.get(number), locks.all()) for number, locks in self._locks.items()]
             for inode, locks in held:
-                if inode is not None and locks and not self._asked(service.test_file_lock, _name(inode), locks[0])[1]:
-                    self._take_again(service)
-                    return
+                if inode is not None and locks:
+                    _, known = self._asked(service.test_file_lock, _name(inode), locks[0])
+                    if not known or self._again:
+                        self._take_again(service)
+                        return
 
     def release_locks(self) -> None:
         """All of this client's: it ends. The store forgets them by itself where it cannot be told."""
@@ -134,7 +138,7 @@ class Locking(Namespace):
             conflict = None if locks is None else locks.conflict(lock)
         if conflict is None:
             conflict, known = self._asked(service.set_file_lock, _name(inode), lock)
-            if not known and self._locks:
+            if self._locks and (self._again or not known):
                 self._take_again(service)
         if conflict is not None:
             raise _locked(inode, conflict)
@@ -161,11 +165,14 @@ class Locking(Namespace):
 
     def _take_again(self, service: LockService) -> None:
         """The store has lost this client's locks. Raises FsError where it is away."""
+        self._again = True
+        ask = partial(service.set_file_lock, again=True)
         with self.mutex:
             held = [(self.table.get(number), locks.all()) for number, locks in self._locks.items()]
         for inode, locks in held:
-            if inode is not None and any(self._asked(service.set_file_lock, _name(inode), lock)[0] for lock in locks):
+            if inode is not None and any(self._asked(ask, _name(inode), lock)[0] for lock in locks):
                 self._lose_locks(inode)
+        self._again = False
 
     def _lose_locks(self, inode: Inode) -> None:
         what = "its locks were lost while the server was away: another client has one"

@@ -74,11 +74,12 @@ class GetStatus(msgspec.Struct, frozen=True, tag=7):
 
 
 class SetFileLock(msgspec.Struct, frozen=True, tag=8):
-    """`file`: see `docs/spec/filesystem.md`, section 7."""
+    """`file`: see `docs/spec/filesystem.md`, section 7. `again`: the server had given it, and has lost it."""
 
     file: Fixed[16]
     holder: Fixed[16]
     lock: Lock
+    again: bool = False
 
 
 class TestFileLock(msgspec.Struct, frozen=True, tag=9):

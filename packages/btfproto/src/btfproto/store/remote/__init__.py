@@ -2,7 +2,17 @@
 
 from ._client import RemotePast, StoreClient
 from ._desk import LeaseDesk
+from ._lock_holders import FileLockHolders
 from ._observed import ObservedStore
 from ._server import WATCH, CommitCheck, StoreServer
 
-__all__ = ["WATCH", "CommitCheck", "LeaseDesk", "ObservedStore", "RemotePast", "StoreClient", "StoreServer"]
+__all__ = [
+    "WATCH",
+    "CommitCheck",
+    "FileLockHolders",
+    "LeaseDesk",
+    "ObservedStore",
+    "RemotePast",
+    "StoreClient",
+    "StoreServer",
+]

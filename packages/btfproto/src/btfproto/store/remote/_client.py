@@ -86,9 +86,12 @@ class StoreClient(Asking):
         require(isinstance(answer, LeaseHeld | LeaseBusy) == asked_for_lease, "an answer to another lease request")
         return answer
 
-    def set_file_lock(self, file: bytes, holder: bytes, lock: Lock) -> tuple[Lock | None, bool]:
-        """Take or release a range of a file: what forbids it, and whether the server had this holder's locks."""
-        done = self._call(stores.SetFileLock(file, holder, lock), stores.FileLockDone)
+    def set_file_lock(self, file: bytes, holder: bytes, lock: Lock, *, again: bool = False) -> tuple[Lock | None, bool]:
+        """Take or release a range of a file: what forbids it, and whether the server had this holder's locks.
+
+        `again`: it was this holder's, and the server has lost it.
+        """
+        done = self._call(stores.SetFileLock(file, holder, lock, again), stores.FileLockDone)
         return done.conflict, done.known
 
     def test_file_lock(self, file: bytes, holder: bytes, lock: Lock) -> tuple[Lock | None, bool]:

@@ -5,7 +5,11 @@ A file is known here by 16 bytes that only those can compute who may read it; so
 them when it comes back on another. Whoever is not known here any more (it stayed away for too long, or the server was
 started anew) is told so with the next answer, and asks for its locks again.
 
-Time is an argument. Nothing is durable.
+The locks are not durable, but who had any is (`_lock_holders`). After a start of the server nobody gets a new lock
+before all of these have asked for theirs again, or `GRACE_SECONDS` are over. Holders in this process end with it, and
+are not waited for.
+
+Time is an argument.
 """
 
 from __future__ import annotations
@@ -21,6 +25,8 @@ from btlib.kinds import Kind
 from btfproto.errors import StoreError
 from btfproto.localfs._locks import FileLocks
 from btfproto.provider import Lock, LockKind
+
+from ._lock_holders import LockHolders, NoLockHolders
 
 GRACE_SECONDS = 10.0  #: as long as a lease: how long a dead client can hold others up
 MAX_RANGES = 1024  #: locked ranges of one holder
@@ -41,8 +47,16 @@ class _Holder:
 class LockTable:
     """Thread-safe."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        remembered: LockHolders = NoLockHolders(),  # noqa: B008 - it has no state
+    ) -> None:
         self._clock = clock
+        self._remembered = remembered
+        self._saved = remembered.load()
+        self._awaited = set(self._saved)  # whoever had locks before this start, and has not got them again yet
+        self._begun = clock()
         self._lock = threading.Lock()
         self._files: dict[bytes, FileLocks] = {}
         self._holders: dict[bytes, _Holder] = {}
@@ -52,16 +66,27 @@ class LockTable:
         """How many files are locked."""
         return len(self._files)
 
-    def set(self, file: bytes, holder: bytes, lock: Lock, link: int = HERE) -> tuple[Lock | None, bool]:
-        """Take or release a range. The lock that forbids it, and whether the holder was known. Raises StoreError."""
+    def set(
+        self, file: bytes, holder: bytes, lock: Lock, link: int = HERE, *, again: bool = False
+    ) -> tuple[Lock | None, bool]:
+        """Take or release a range; `again`: the holder had it before the server lost it.
+
+        The lock that forbids it, and whether the holder was known. Raises StoreError: WOULD_BLOCK while holders of
+        before are waited for.
+        """
         with self._lock:
-            held, known = self._enter(holder, link)
+            taking = lock.kind is not LockKind.UNLOCK
+            if taking:
+                self._check_grace(holder, again)
+            held, known = self._enter(holder, link, again)
             locks = self._files.setdefault(file, FileLocks())
-            if lock.kind is not LockKind.UNLOCK:
+            if taking:
                 self._check_room(held)
             conflict = locks.set(_bound(lock, holder), held.number)
             held.files.add(file)
             self._tidy(file, held)
+            if taking and conflict is None and link != HERE and holder not in self._saved:
+                self._save(self._saved | {holder})
             return conflict, known
 
     def test(self, file: bytes, holder: bytes, lock: Lock, link: int = HERE) -> tuple[Lock | None, bool]:
@@ -74,9 +99,7 @@ class LockTable:
     def drop(self, holder: bytes) -> None:
         """A holder ends, and its locks with it."""
         with self._lock:
-            held = self._holders.pop(holder, None)
-            if held is not None:
-                self._release(held)
+            self._end(holder)
 
     def link_closed(self, link: int) -> None:
         """Its holders have to come back soon."""
@@ -85,11 +108,26 @@ class LockTable:
                 if held.link == link:
                     held.left = self._clock()
 
-    def _enter(self, holder: bytes, link: int) -> tuple[_Holder, bool]:
+    def _check_grace(self, holder: bytes, again: bool) -> None:
+        left = self._begun + GRACE_SECONDS - self._clock()
+        if self._awaited and left <= 0:
+            self._save(self._saved - self._awaited)
+            self._awaited.clear()
+        known = holder in self._holders  # then it has its own again
+        if self._awaited - ({holder} if known else set()) and not (again and holder in self._awaited):
+            raise StoreError(
+                Kind.WOULD_BLOCK,
+                f"the server was started anew, and {len(self._awaited)} of its clients may ask for their locks again",
+                f"try again, in {left:.0f} seconds at the latest",
+            )
+
+    def _enter(self, holder: bytes, link: int, again: bool = False) -> tuple[_Holder, bool]:
         self._expire()
         held = self._holders.get(holder)
         if held is not None:
             held.link, held.left = link, None
+            if not again:
+                self._awaited.discard(holder)
             return held, True
         if link != HERE and sum(other.link == link for other in self._holders.values()) >= MAX_HOLDERS:
             raise StoreError(Kind.LIMIT, f"a connection has at most {MAX_HOLDERS} lock holders", "use one")
@@ -101,8 +139,19 @@ class LockTable:
         end = self._clock() - GRACE_SECONDS
         for name, held in list(self._holders.items()):
             if held.left is not None and held.left <= end:
-                del self._holders[name]
-                self._release(held)
+                self._end(name)
+
+    def _end(self, name: bytes) -> None:
+        held = self._holders.pop(name, None)
+        self._awaited.discard(name)
+        if held is not None:
+            self._release(held)
+        if name in self._saved:
+            self._save(self._saved - {name})
+
+    def _save(self, holders: frozenset[bytes]) -> None:
+        self._saved = holders
+        self._remembered.save(holders)
 
     def _release(self, held: _Holder) -> None:
         for file in list(held.files):

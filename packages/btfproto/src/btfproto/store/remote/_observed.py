@@ -32,6 +32,7 @@ from btfproto.store import (
     StoreStatus,
 )
 
+from ._lock_holders import LockHolders, NoLockHolders
 from ._locks import LockTable
 
 Listener = Callable[[], None]
@@ -42,12 +43,12 @@ PASTS = 16  #: snapshots whose heads and placements are remembered, 4 MiB each
 class ObservedStore:
     """See `Store`. Listeners are called in the thread that committed; they must not wait."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, lock_holders: LockHolders = NoLockHolders()) -> None:  # noqa: B008 - no state
         self._store = store
         self._lock = threading.Lock()
         self._listeners: tuple[Listener, ...] = ()
         self._pasts: dict[str, Past] = {}
-        self.locks = LockTable()  #: of files, for clients of any kind
+        self.locks = LockTable(remembered=lock_holders)  #: of files, for clients of any kind
 
     def listen(self, listener: Listener) -> None:
         """Call `listener` from now on, from any thread."""
@@ -81,9 +82,9 @@ class ObservedStore:
         self.tell()
         return answer
 
-    def set_file_lock(self, file: bytes, holder: bytes, lock: Lock) -> tuple[Lock | None, bool]:
+    def set_file_lock(self, file: bytes, holder: bytes, lock: Lock, *, again: bool = False) -> tuple[Lock | None, bool]:
         """As `StoreClient` does, for a file system in this process."""
-        return self.locks.set(file, holder, lock)
+        return self.locks.set(file, holder, lock, again=again)
 
     def test_file_lock(self, file: bytes, holder: bytes, lock: Lock) -> tuple[Lock | None, bool]:
         return self.locks.test(file, holder, lock)

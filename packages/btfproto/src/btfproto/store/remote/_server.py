@@ -181,9 +181,10 @@ class StoreServer:
     def _lock_file(self, message: stores.SetFileLock | stores.TestFileLock, request: Request) -> stores.StoreReply:
         self._remember(request)
         holder = bound_holder(message.holder, request.peer.principals)
-        table = self.store.locks
-        act = table.set if isinstance(message, stores.SetFileLock) else table.test
-        return stores.FileLockDone(*act(message.file, holder, message.lock, request.link.id))
+        table, link = self.store.locks, request.link.id
+        if isinstance(message, stores.SetFileLock):
+            return stores.FileLockDone(*table.set(message.file, holder, message.lock, link, again=message.again))
+        return stores.FileLockDone(*table.test(message.file, holder, message.lock, link))
 
     def _commit(self, commit: Commit, request: Request) -> CommitAnswer:
         check_limit("changes of a commit", len(commit.changes), stores.MAX_CHANGES)
