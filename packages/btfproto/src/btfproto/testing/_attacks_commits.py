@@ -149,7 +149,7 @@ def back_dated(under: Implementation) -> None:
 @attack("post-dated-commit", "a header that says it was written in the future")
 def post_dated(under: Implementation) -> None:
     server = _Server(under)
-    server.refuses(server.signed(server.header(written=NOW + DAY)), Kind.INVALID)
+    server.refuses(server.signed(server.header(written=NOW + 2 * DAY)), Kind.INVALID)
 
 
 @attack("revoked-between-commits", "a list that revokes a writer comes between two of its commits, prepared beforehand")
