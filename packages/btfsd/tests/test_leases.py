@@ -18,7 +18,7 @@ from btfproto.opening import STORE_SERVICE
 from btfproto.store import BlockChange, Commit, Committed, Fenced, Found, HeadWant, MemoryStore, Store
 from btfproto.store.remote import StoreServer
 from btfsd.leases import StoreLeases
-from btrun import Actor, Ref, Runtime, UnavailableError
+from btrun import Actor, CallTimeoutError, Ref, Runtime, UnavailableError
 from btrun.errors import NotHereError
 from btrun.leases import service_key
 from btrun.services import Providers, Single
@@ -180,7 +180,7 @@ class Teller:
         while True:
             try:
                 answer = await self.providers.call(Enter(deposit), timeout=1.0)
-            except (UnavailableError, bttp.RemoteError):
+            except (UnavailableError, CallTimeoutError, bttp.RemoteError):
                 continue
             assert isinstance(answer, tuple)
             return answer
