@@ -52,8 +52,8 @@ setup(
         ),
         Extension(
             "btspeed._requests",
-            sources=["src/btspeed/_requests.c", "src/btspeed/_reads.c"],
-            depends=["src/btspeed/_reads.h", "src/btspeed/_sectors.h"],
+            sources=["src/btspeed/_requests.c", "src/btspeed/_reads.c", "src/btspeed/_read_table.c"],
+            depends=["src/btspeed/_reads.h", "src/btspeed/_read_pages.h", "src/btspeed/_sectors.h"],
             libraries=["crypto"],
             extra_compile_args=COMPILE,
             py_limited_api=True,

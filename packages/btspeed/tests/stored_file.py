@@ -43,9 +43,9 @@ class StoredFile:
         return first, end - first, descriptor, SKIPPED + first * RECORD, RECORD, len(self.records[end - 1])
 
     def put(self, table: btspeed.ReadTable, file: int, page: int, owner: Owner, first: int = 0) -> None:
+        self.cipher.read_by(table, file, self.size)
         hashes = b"".join(self.hashes[page * PAGE : (page + 1) * PAGE])
-        runs = (self.stretch(owner.descriptor, first),)
-        self.cipher.read_by(table, file, page, self.size, hashes, runs, (owner,))
+        table.put(file, page, hashes, (self.stretch(owner.descriptor, first),), owner)
 
     def table(self, file: int) -> btspeed.ReadTable:
         """With all pages of it."""

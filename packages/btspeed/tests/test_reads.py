@@ -65,9 +65,7 @@ def test_a_sector_without_a_stretch_or_a_hash_is_a_hole(stored: StoredFile) -> N
     stored.put(table, FILE, 0, owner, first=5)
     assert table.serve(FILE, 4 * SECTOR, 10) is None
     assert table.serve(FILE, 8 * SECTOR, 10) == stored.plains[8][:10]
-    stored.cipher.read_by(
-        table, FILE, 0, stored.size, b"".join(stored.hashes[:7]), (stored.stretch(owner.descriptor),), owner
-    )
+    table.put(FILE, 0, b"".join(stored.hashes[:7]), (stored.stretch(owner.descriptor),), owner)
     assert table.serve(FILE, 3 * SECTOR, 10) == stored.plains[3][:10]
     assert table.serve(FILE, 9 * SECTOR, 10) is None
 
@@ -93,8 +91,8 @@ def test_a_record_that_is_cut_off_is_not_given(tmp_path: Path, left: int) -> Non
 
 def test_a_sector_that_was_hashed_but_sealed_elsewhere_is_not_given(stored: StoredFile) -> None:
     table, owner = btspeed.ReadTable(BITS, Label.LEAF.value), Owner(stored.path)
-    runs = (stored.stretch(owner.descriptor),)
-    table.put(FILE, 0, KEY, b"bound to something else", stored.size, b"".join(stored.hashes[:PAGE]), runs, owner)
+    table.open(FILE, KEY, b"bound to something else", stored.size)
+    stored.put(table, FILE, 0, owner)  # which finds it open already
     assert table.serve(FILE, 3 * SECTOR, SECTOR) is None
 
 
@@ -140,24 +138,23 @@ def test_descriptors_are_closed_when_no_page_needs_them(stored: StoredFile, end:
 @pytest.mark.parametrize(
     "changed",
     [
-        {2: b"short"},
-        {3: bytes(129)},
         {1: 2**45},
-        {5: bytes(31)},
-        {5: bytes(257 * 32)},
-        {6: [(0, 1, 0, 0, 100, 100)]},
-        {6: ((0, 0, 0, 0, 100, 100),)},
-        {6: ((0, 1, 0, -1, 100, 100),)},
-        {6: ((0, 1, 0, 0, -1, 100),)},
-        {6: ((0, 1, 0, 0, 100, -1),)},
-        {6: ((2**53, 1, 0, 0, 100, 100),)},
-        {6: ((0, 2**41, 0, 0, 100, 100),)},
-        {6: ((0, 1, 0, 2**61, 100, 100),)},
+        {2: bytes(31)},
+        {2: bytes(257 * 32)},
+        {3: [(0, 1, 0, 0, 100, 100)]},
+        {3: ((0, 0, 0, 0, 100, 100),)},
+        {3: ((0, 1, 0, -1, 100, 100),)},
+        {3: ((0, 1, 0, 0, -1, 100),)},
+        {3: ((0, 1, 0, 0, 100, -1),)},
+        {3: ((2**53, 1, 0, 0, 100, 100),)},
+        {3: ((0, 2**41, 0, 0, 100, 100),)},
+        {3: ((0, 1, 0, 2**61, 100, 100),)},
     ],
 )
 def test_what_cannot_be_is_refused(changed: dict[int, Any]) -> None:
-    given: list[Any] = [FILE, 0, KEY, b"bound", SECTOR, bytes(32), ((0, 1, 0, 0, 100, 100),), None]
+    given: list[Any] = [FILE, 0, bytes(32), ((0, 1, 0, 0, 100, 100),), None]
     table = btspeed.ReadTable(BITS, b"")
+    table.open(FILE, KEY, b"bound", SECTOR)
     table.put(*given)
     for position, value in changed.items():
         given[position] = value
@@ -165,16 +162,30 @@ def test_what_cannot_be_is_refused(changed: dict[int, Any]) -> None:
         table.put(*given)
 
 
+@pytest.mark.parametrize(("key", "bound"), [(b"short", b""), (KEY + b"x", b""), (KEY, bytes(129))])
+def test_a_file_with_an_impossible_key_is_refused(key: bytes, bound: bytes) -> None:
+    with pytest.raises(ValueError, match="a key has 32 bytes"):
+        btspeed.ReadTable(BITS, b"").open(FILE, key, bound, SECTOR)
+
+
+def test_a_file_that_was_dropped_meanwhile_gets_no_page(stored: StoredFile) -> None:
+    table, owner = btspeed.ReadTable(BITS, Label.LEAF.value), Owner(stored.path)
+    table.put(FILE, 0, b"".join(stored.hashes[:PAGE]), (stored.stretch(owner.descriptor),), owner)
+    table.open(FILE, KEY, b"", stored.size)
+    assert table.serve(FILE, 3 * SECTOR, SECTOR) is None
+
+
 def test_a_stretch_of_another_form_is_refused() -> None:
     table = btspeed.ReadTable(BITS, b"")
     for runs in (((0, 1),), (5,), (("a",) * 6,)):
         with pytest.raises(TypeError):
-            table.put(FILE, 0, KEY, b"", SECTOR, bytes(32), runs, None)  # type: ignore[arg-type]
+            table.put(FILE, 0, bytes(32), runs, None)  # type: ignore[arg-type]
 
 
 def test_records_longer_than_a_sector_are_not_taken() -> None:
     table = btspeed.ReadTable(BITS, b"")
-    table.put(FILE, 0, KEY, b"", SECTOR, bytes(32), ((0, 1, 0, 0, 1 << 20, 1 << 20),), None)
+    table.open(FILE, KEY, b"", SECTOR)
+    table.put(FILE, 0, bytes(32), ((0, 1, 0, 0, 1 << 20, 1 << 20),), None)
     assert table.serve(FILE, 0, 10) is None
 
 

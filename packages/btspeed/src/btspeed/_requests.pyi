@@ -14,13 +14,11 @@ def exchange(
 
 class ReadTable:
     def __init__(self, sector_bits: int, label: bytes, /) -> None: ...
+    def open(self, file: int, key: bytes, bound: bytes, size: int, /) -> None: ...
     def put(
         self,
         file: int,
         page: int,
-        key: bytes,
-        bound: bytes,
-        size: int,
         hashes: bytes,
         stretches: tuple[tuple[int, int, int, int, int, int], ...],
         owners: object,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from btlib.block import SECTOR_BITS
+from btlib.block import COMPILED, SECTOR_BITS
 from btlib.errors import BlocktreeError
 from btlib.labels import Label
 
@@ -18,13 +18,8 @@ from ..store import Places
 from ._blocks import ReadRecords
 from ._inode import Inode
 
-try:
+if COMPILED:
     import btspeed
-except ImportError:
-    COMPILED = False
-else:
-    COMPILED = True
-
 if TYPE_CHECKING:
     from btspeed import ReadTable
 
@@ -69,4 +64,5 @@ class DirectReads:
         found = self._places.stretches(store.block, first, first + (1 << PAGE_BITS)) if hashes else None
         if found is not None:
             inode.direct = True
-            store.cipher.read_by(self.table, inode.number, page, inode.size, hashes, found.runs, found.owners)
+            store.cipher.read_by(self.table, inode.number, inode.size)
+            self.table.put(inode.number, page, hashes, found.runs, found.owners)

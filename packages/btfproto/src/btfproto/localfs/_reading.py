@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
+from btlib.block import COMPILED
 from btlib.errors import BlocktreeError
 from btlib.kinds import Kind
 
@@ -27,7 +28,7 @@ from ._blocks import SECTOR_MASK, SECTOR_SIZE, SectorRequest, SingleRequest
 from ._cache import new_base
 from ._chunks import CHUNK_BITS, CHUNK_MASK, CHUNK_SECTORS, CHUNK_SHIFT, CHUNK_SIZE, CHUNKS
 from ._content import SECTOR_SHIFT, Buffer
-from ._direct import COMPILED, DirectReads
+from ._direct import DirectReads
 from ._heads import refused
 from ._inode import Inode
 from ._locking import Locking

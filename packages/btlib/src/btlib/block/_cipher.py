@@ -43,8 +43,6 @@ MAX_SEALINGS = 2**32  #: NIST SP 800-38D: random 96-bit nonces collide with prob
 
 Buffer = bytes | bytearray | memoryview
 
-Stretches = tuple[tuple[int, int, int, int, int, int], ...]
-
 _LEAF = Label.LEAF.value
 
 
@@ -127,11 +125,9 @@ class SectorCipher:
         """
         return btspeed.open_at(self._key, self._sector, _LEAF, descriptor, offset, length, index, expected, size)
 
-    def read_by(
-        self, table: ReadTable, file: int, page: int, size: int, hashes: bytes, stretches: Stretches, owners: object
-    ) -> None:
-        """Let compiled code read some sectors of this block: see `btspeed.ReadTable.put`."""
-        table.put(file, page, self._key, self._sector, size, hashes, stretches, owners)
+    def read_by(self, table: ReadTable, file: int, size: int) -> None:
+        """Let compiled code open sectors of this block, a file of so many bytes: see `btspeed.ReadTable.open`."""
+        table.open(file, self._key, self._sector, size)
 
     def _checked(self, index: int, record: Buffer | None, expected: bytes, limit: int) -> bytes:
         if record is None:
