@@ -18,7 +18,8 @@ from btlib import (
 from btlib.agent import _messages as agent
 from btlib.credentials import Credentials
 from btlib.credentials import _format as credential_file
-from btlib.errors import BlocktreeError, CapabilityError, CredentialError, PathError, PrincipalError
+from btlib.errors import BlocktreeError, CapabilityError, CredentialError, PathError, PrincipalError, SignatureError
+from btlib.groups import GROUP_LIMITS, Membership
 from btlib.labels import Label, tagged_hash
 from btlib.revocations import RevocationList, growth_fault
 from btlib.shares import Share
@@ -99,6 +100,13 @@ def revocations(data: bytes) -> None:
     assert encode(found) == data
     assert growth_fault(found, found) is None
     assert found.effective.version == found.version
+
+
+@target("membership", "memberships of groups", refuses=(DecodeError, CapabilityError, SignatureError))
+def memberships(data: bytes) -> None:
+    found = decode(data, Membership, GROUP_LIMITS)
+    assert encode(found) == data
+    found.check()
 
 
 @target("words", "recovery words", refuses=CredentialError)

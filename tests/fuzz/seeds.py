@@ -71,8 +71,13 @@ def _seeds_of(file: Path, vector: dict[str, Any]) -> Iterator[Seed]:
         yield "serde", name, bytes((values.NAMES.index(vector["type"]),)) + bytes.fromhex(vector["encoding"])
     elif package == "bttp" and "sealed" in file.parts:
         yield SEALED[vector["kind"]], name, bytes.fromhex(vector["bytes"])
+    elif package == "bttp" and "cases" in vector:
+        for number, case in enumerate(vector["cases"]):
+            yield from _bttp(f"{name}-{number}", bytes.fromhex(case["bytes"]))
     elif package == "bttp":
         yield from _bttp(name, bytes.fromhex(vector["bytes"]))
+    elif package == "btlib" and "groups" in file.parts:
+        yield "membership", name, bytes.fromhex(vector["membership"])
     elif package == "btlib":
         yield from _by_kind(name, vector, "block" in file.parts)
     elif "messages" in file.parts:
