@@ -34,6 +34,7 @@ from bttp.blocking import BlockingLink, connect
 from ._dial import FOR_EVER, LINK_LIMITS, PATIENCE, Dialer
 from ._places import book_of, learn_endpoints, places_of
 from ._race import first_link
+from ._staleness import Staleness
 from .domain import create_domain, open_volume
 from .errors import FsError, StoreError
 from .localfs import FileKeeper, FilePins, FsOptions, Keeper, LocalFs, Pins, empty_directory_attributes
@@ -53,29 +54,6 @@ log = logging.getLogger("btfproto.opening")
 DialSome = Callable[[Callable[[str, float], BlockingLink], float], BlockingLink]
 
 PROGRAM = "blocktree"  #: what a second opener of a store is told, where the caller does not say
-
-
-class Staleness(msgspec.Struct, frozen=True, kw_only=True):
-    """How old may be what a client knows of revocations where its server does not show it the list: seconds since a
-    server last did. Only thin clients can come into this; others read the list or nothing.
-    """
-
-    warn: float = 86_400.0  #: a laptop's weekend is no alarm, a week without an answer is worth a line
-    refuse: float = 30 * 86_400.0  #: a lost machine is revoked within days; longer, and one works with whoever asks
-
-    def check(self, domain: Domain, confirmed: int | None, now: int, why: str) -> None:
-        """Warn, or raise FsError (EXPIRED). Who never saw a list knows no more than that there may be one."""
-        if confirmed is None or now - confirmed <= self.warn:
-            return
-        days = (now - confirmed) / 86_400
-        text = f"who was revoked in {domain.petname} was last heard {days:.0f} days ago: {why}"
-        if now - confirmed > self.refuse:
-            raise FsError(
-                Kind.EXPIRED,
-                f"{text}; more than {self.refuse / 86_400:g} are not allowed",
-                "let the server serve its store too (services.store), open it end-to-end once, or raise the limit",
-            )
-        log.warning("%s", text)
 
 
 def _patience(options: FsOptions) -> float:
