@@ -16,7 +16,7 @@ from ._doors import INNER
 from ._guests import call_from_afar, may_answer_now
 from ._pool import current_worker
 from .errors import DeclarationError, NoSuchActorError, UnhandledMessageError, UsageError
-from .reasons import Down, NeverLived
+from .reasons import NeverLived
 from .refs import ANYBODY
 
 if TYPE_CHECKING:
@@ -133,18 +133,7 @@ class RemoteService:
         if cell.restarts > restarts:  # it was started anew while nobody listened
             assert cell.last_failure is not None
             return wire.Ended(cell.last_failure, True, cell.restarts)
-        wait = self._runtime.loop.make_wait()
-
-        def watcher(down: Down) -> None:
-            if not wait.done():
-                wait.set_result(down)
-
-        cell.add_watcher(watcher)
-        try:
-            down = await wait
-        finally:
-            cell.unwatch(watcher)
-        assert isinstance(down, Down)
+        down = await cell.wait_down(last=False)
         return wire.Ended(down.reason, down.restarting, cell.restarts + down.restarting)
 
 

@@ -74,12 +74,12 @@ class Watched:
         """A linked actor ended."""
         self._notice(ExitNotice(down))
 
-    async def wait_down(self) -> Down:
-        """See Ref.wait_down."""
+    async def wait_down(self, *, last: bool = True) -> Down:
+        """See Ref.wait_down. Not `last`: also of a life after which it is started anew."""
         wait = self.runtime.loop.make_wait()
 
         def watcher(down: Down) -> None:
-            if not down.restarting and not wait.done():
+            if not (last and down.restarting) and not wait.done():
                 wait.set_result(down)
 
         self.add_watcher(watcher)
