@@ -23,7 +23,7 @@ from ._bodies import Bodies
 from ._deadlines import Deadlines
 from ._events import CallCancelled, CallFailed, CallReceived, Event, Route, Writable
 from ._fields import Fields, extended
-from ._frames import CHUNK, Buffer, FrameKind, Hello, frame
+from ._frames import CHUNK, Buffer, FrameKind, Hello, flatten, frame
 from ._limits import MAX_ROUTES, SEND_COST, Limits
 from ._outbox import Outbox
 from ._statistics import LinkStatistics
@@ -388,14 +388,3 @@ class Exchange:
 
 def _not_open() -> BttpError:
     return NotSentError("the link is not open yet")
-
-
-def flatten(body: Buffer | Sequence[Buffer]) -> tuple[Sequence[Buffer], int]:
-    """A body as its parts and its size in bytes."""
-    if isinstance(body, bytes):
-        return (body,), len(body)
-    if isinstance(body, bytearray | memoryview):
-        view = memoryview(body).cast("B")
-        return (view,), len(view)
-    parts = [part if isinstance(part, bytes) else memoryview(part).cast("B") for part in body]
-    return parts, sum(map(len, parts))

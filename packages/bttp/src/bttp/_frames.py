@@ -18,7 +18,7 @@ ever waited for, and nothing is allocated by a length that the peer only claims.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from struct import Struct
 from typing import TypeAlias
 
@@ -277,3 +277,14 @@ class FrameReader:
         if start and rest:
             self._view[:rest] = self._view[start : self._end]
         self._end = rest
+
+
+def flatten(body: Buffer | Sequence[Buffer]) -> tuple[Sequence[Buffer], int]:
+    """A body as its parts and its size in bytes."""
+    if isinstance(body, bytes):
+        return (body,), len(body)
+    if isinstance(body, bytearray | memoryview):
+        view = memoryview(body).cast("B")
+        return (view,), len(view)
+    parts = [part if isinstance(part, bytes) else memoryview(part).cast("B") for part in body]
+    return parts, sum(map(len, parts))

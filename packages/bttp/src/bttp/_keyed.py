@@ -13,7 +13,7 @@ from btlib.kinds import Kind
 
 from ._core import LinkCore
 from ._events import CallReceived
-from ._exchange import flatten
+from ._frames import flatten
 from ._replay import Record, ReplayCache, State
 from ._router import Answer
 from .errors import BttpError

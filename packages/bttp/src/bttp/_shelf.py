@@ -13,7 +13,14 @@ KEPT = 8  #: pieces: a few bodies under way, at both ends of a busy link or two
 UNIT = 64 * 1024  #: sizes are rounded up to it, so that bodies of nearly the same size share memory
 LARGEST = 1024 * 1024 + UNIT  #: a mebibyte and what is said around it; larger bodies are rare, and take fresh memory
 
-_NOBODY = 2  # references to what nobody else has: one of whoever counts, one of the count itself
+
+def _count_of_nobody() -> int:
+    """References to what only a local variable has, as `_returned` counts them: versions of Python differ in it."""
+    memory = bytearray()
+    return getrefcount(memory)
+
+
+_NOBODY = _count_of_nobody()
 
 
 class Shelf:
