@@ -217,7 +217,8 @@ def command_test(arguments: Sequence[str]) -> int:
         ["ruff", "check", "."],
         ["ruff", "format", "--check", "."],
         ["mypy"],
-        ["pytest", *arguments],
+        # A file's tests stay together: their fixtures hold domains, daemons and mounts that are dear to make.
+        ["pytest", "--numprocesses=auto", "--dist=loadfile", *arguments],
     ]
     return max(call(check) for check in checks)
 
