@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import socket
 import ssl
 import stat
@@ -24,11 +25,10 @@ from bttp._preface import preface, read_refusal
 from bttp.testing._evil import DOMAIN, ECHO, HELLO, ROOT, WAIT, Evil, answer, dial, serving, wait_until
 
 KEYS = EphemeralKeys()
+NOISE = random.Random(20).randbytes(5000)
 
 
-@pytest.mark.parametrize(
-    "garbage", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01", b"BTTP\x09", os.urandom(99)]
-)
+@pytest.mark.parametrize("garbage", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01", b"BTTP\x09", NOISE[:99]])
 def test_garbage_before_the_preface_ends_at_once(garbage: bytes) -> None:
     with serving(bttp.Limits()) as server, dial(server) as sock:
         sock.sendall(garbage)
@@ -173,7 +173,7 @@ def test_a_certificate_that_signs_another_opens_no_door() -> None:
         wait_until(lambda: server.statistics.broken == 1)
 
 
-@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"BTNO", os.urandom(5000)])
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"BTNO", NOISE])
 def test_an_evil_server_is_a_typed_error_soon(said: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
