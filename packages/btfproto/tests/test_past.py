@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from btfproto.domain import SnapshotRecord, open_volume, stretches_of
+from btfproto.domain import DomainReader, SnapshotRecord, open_volume, snapshot_block, stretches_of
 from btfproto.domain._snapshots import STRETCH, stretch_length
 from btfproto.errors import FsError, StoreError
 from btfproto.localfs import FsOptions, LocalFs, MemoryPins, empty_directory_attributes
@@ -208,6 +208,28 @@ def test_stretches_cut_all_heads_in_order() -> None:
     assert stretch_length(10_000_000) * 4096 > 10_000_000
     record = SnapshotRecord(name="s", cursor=1, taken=1, length=4, stretches=tuple(stretches_of(digests, 4)))
     assert len({stretch.digest for stretch in record.stretches}) == 3
+
+
+def test_a_record_stays_small_where_almost_all_heads_are_tombstones(
+    domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("btfproto.past.MAX_STRETCHES", 4)
+    monkeypatch.setattr("btfproto.past.stretch_length", lambda _: 1)
+    domain.write("a", b"content")
+    for number in range(20):
+        domain.write(f"gone{number}", b"content")
+        domain.fs.unlink(domain.fs.root, f"gone{number}")
+    domain.fs.sync()
+    domain.keeper.create("s")
+    found = DomainReader(domain.store, domain.world.path().root, domain.view).public(
+        snapshot_block(domain.world.path().root, "s"), SnapshotRecord
+    )
+    assert found is not None
+    assert len(found[1].stretches) in (3, 4)
+    assert found[1].length in (8, 16)
+    past = domain.keeper.files("s")
+    assert content_of(past, "a") == b"content"
+    past.shutdown()
 
 
 def test_a_snapshot_names_itself(domain: Domain) -> None:

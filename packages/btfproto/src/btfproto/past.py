@@ -14,6 +14,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
 from btlib.errors import CapabilityError, IntegrityError
 from btlib.identity import Identity
@@ -22,6 +23,7 @@ from btlib.paths import BlockPath
 from btlib.writecaps import Chain, Rights
 
 from .domain import (
+    MAX_STRETCHES,
     DomainReader,
     SnapshotHeads,
     SnapshotRecord,
@@ -167,12 +169,10 @@ class SnapshotKeeper:
                     )
                 yield head
 
+        while len(stretches := tuple(islice(stretches_of(checked(), length), MAX_STRETCHES + 1))) > MAX_STRETCHES:
+            length *= 2  # the store counts no tombstones, and may have more of these than of anything else
         record = SnapshotRecord(
-            name=made.name,
-            cursor=made.cursor,
-            taken=made.taken,
-            length=length,
-            stretches=tuple(stretches_of(checked(), length)),
+            name=made.name, cursor=made.cursor, taken=made.taken, length=length, stretches=stretches
         )
         block, scope = snapshot_block(self._path.root, made.name), self._reader.domain().scope
         draft = Draft(self._identity.signer, chain, now=now)

@@ -45,6 +45,7 @@ from ._revoking import (
     seen_list,
 )
 from ._snapshots import (
+    MAX_STRETCHES,
     SnapshotHeads,
     SnapshotRecord,
     all_digests,
@@ -59,6 +60,7 @@ from ._withdraw import Withdrawn, granted_in, withdraw_access
 __all__ = [
     "FURTHER_NOTICE",
     "LIST_LIMITS",
+    "MAX_STRETCHES",
     "NOTHING_SEEN",
     "RENEW_UNTIL",
     "ROLLED_BACK",
