@@ -1,12 +1,18 @@
 """`LastWord`: how a mount's process is found, and what it says when it ends, without asking the mount.
 
-    \\0btfuse/<device>    an abstract socket, bound while the mount's process lives; <device> as mountinfo has it
-    connect              who listens is the mount's process (SO_PEERCRED)
+    \\0btfuse/<device>    an abstract socket, bound while the mount lasts; <device> as mountinfo has it
+    connect              before unmounting; who listens is the mount's process (SO_PEERCRED)
     read to the end      when everything is committed or kept: nothing, or why not, as UTF-8
 
 A mount whose server is away may not answer for as long as its options say; whoever unmounts it must not wait for that.
-Nobody is served while the mount is in use: connections wait in the backlog for the end. Abstract names belong to a
-network namespace; from another one the process is not found, and an unmount does not wait for it.
+Nobody is served while the mount is in use: connections wait in the backlog for the end.
+
+The kernel gives a device number away again as soon as its mount is gone, while the process may still commit for
+minutes. So the name belongs to the mount and not to the process: it is free once the process sees that the mount is
+gone, and only who connected before that hears this process. A new mount waits for the name before it answers anybody.
+
+Abstract names belong to a network namespace; from another one the process is not found, and an unmount does not wait
+for it. The same holds where somebody else keeps the name, which anybody may bind.
 """
 
 from __future__ import annotations
@@ -16,6 +22,7 @@ import os
 import select
 import socket
 import struct
+import threading
 import time
 from collections.abc import Iterator
 from types import TracebackType
@@ -26,6 +33,9 @@ from btlib.errors import BlocktreeError
 _BACKLOG = 16  #: who unmounts at the same time
 _TEXT_LIMIT = 4096  #: bytes of a last word: what the buffer of a socket takes at once
 _CONNECT_SECONDS = 1.0  #: a listener with room answers at once
+#: How long a mount waits for its name: an older process looks every second whether its mount is gone.
+_NAME_SECONDS = 3.0
+_NAME_PAUSE_SECONDS = 0.02
 _CREDENTIALS = struct.Struct("iII")  #: pid, uid, gid
 
 
@@ -34,9 +44,19 @@ class LastWord:
 
     def __init__(self) -> None:
         self._listener: socket.socket | None = None
+        self._askers: list[socket.socket] = []
+        self._guard = threading.Lock()  # several threads may see at once that the mount is gone
 
-    def listen(self, device: str) -> None:
-        """Be found as the process behind a mount. Where somebody else has the name, nobody is told anything."""
+    def listen(self, device: str, *, seconds: float = _NAME_SECONDS) -> bool:
+        """Be found as the process behind a mount. False where somebody else keeps the name: nobody is told anything."""
+        deadline = time.monotonic() + seconds
+        while not self._bind(device):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_NAME_PAUSE_SECONDS)
+        return True
+
+    def _bind(self, device: str) -> bool:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             listener.bind(_address(device))
@@ -44,8 +64,20 @@ class LastWord:
             listener.setblocking(False)
         except OSError:
             listener.close()
-            return
+            return False
         self._listener = listener
+        return True
+
+    def release(self) -> None:
+        """The mount is gone: its name is free, and who asked until now hears the last word later. From any thread."""
+        with self._guard:
+            listener, self._listener = self._listener, None
+            if listener is None:
+                return
+            with listener, contextlib.suppress(OSError):  # until nobody waits in the backlog
+                listener.shutdown(socket.SHUT_RD)  # who comes later is refused, and not forgotten between two calls
+                while True:
+                    self._askers.append(listener.accept()[0])
 
     def __enter__(self) -> Self:
         return self
@@ -53,12 +85,10 @@ class LastWord:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._listener is None:
-            return
+        self.release()
         text = str(error) if isinstance(error, BlocktreeError) else ""
-        with self._listener as listener, contextlib.suppress(BlockingIOError):
-            while True:
-                _say(listener.accept()[0], text)
+        for asker in self._askers:
+            _say(asker, text)
 
 
 def _say(asker: socket.socket, text: str) -> None:

@@ -68,9 +68,9 @@ def run_mount(
         try:
             descriptor = binding.mount(settings.mountpoint, options)
             try:
-                if (entry := find_mount(settings.mountpoint)) is not None:
-                    word.listen(entry.device)
-                _serve(provider, descriptor, settings, threads, ready, stop)
+                if (entry := find_mount(settings.mountpoint)) is not None and not word.listen(entry.device):
+                    log.warning("who unmounts %s will not wait for its end: its name is taken", settings.mountpoint)
+                _serve(provider, descriptor, settings, threads, ready, stop, word)
             except BaseException:
                 _detach(settings.mountpoint)
                 raise
@@ -81,7 +81,13 @@ def run_mount(
 
 
 def _serve(
-    provider: FsProvider, descriptor: int, settings: Settings, threads: int, ready: Callable[[], None], stop: int
+    provider: FsProvider,
+    descriptor: int,
+    settings: Settings,
+    threads: int,
+    ready: Callable[[], None],
+    stop: int,
+    word: LastWord,
 ) -> None:
     mountpoint = settings.mountpoint
     initialized, ended = threading.Event(), threading.Event()
@@ -95,11 +101,11 @@ def _serve(
     ]
     if settings.shared:
         tasks.append(_task(_forget_changes, provider, session, ended))
-        tasks.append(_task(_wait_for_end, descriptor, ended))
+        tasks.append(_task(_wait_for_end, descriptor, ended, word))
     for task in tasks:
         task.start()
     try:
-        session.serve(threads)
+        session.serve(threads, word.release)
     except _CutOff:
         log.info("the files that were open are cut off")
     finally:
@@ -186,7 +192,7 @@ def _wait_for_signal(stop: int, mountpoint: str, ended: threading.Event) -> None
     _end_soon(ended)
 
 
-def _wait_for_end(descriptor: int, ended: threading.Event) -> None:
+def _wait_for_end(descriptor: int, ended: threading.Event, word: LastWord) -> None:
     """The mount may be gone (`umount -f`, `umount -l`) while each thread waits for a server, so that none hears of it.
 
     Looks now and then: who waits for an error alone is woken by every request.
@@ -195,6 +201,7 @@ def _wait_for_end(descriptor: int, ended: threading.Event) -> None:
     poll.register(descriptor, 0)
     while not ended.wait(END_SECONDS):
         if poll.poll(0):
+            word.release()
             _end_soon(ended)
             return
 

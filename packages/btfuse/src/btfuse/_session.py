@@ -81,16 +81,16 @@ class Session:
         """By opcode; may be replaced while requests are answered."""
         return self._handlers
 
-    def serve(self, threads: int = 1) -> None:
-        """Return when the mount is gone; with several threads, when all of them have seen it."""
+    def serve(self, threads: int = 1, gone: Callable[[], None] = lambda: None) -> None:
+        """Return when the mount is gone; with several threads, when all have seen it. Each of them calls `gone`."""
         others = [
-            threading.Thread(target=self._loop, args=(False,), name=f"btfuse-{number}", daemon=True)
+            threading.Thread(target=self._serve, args=(False, gone), name=f"btfuse-{number}", daemon=True)
             for number in range(1, threads)
         ]
         for thread in others:
             thread.start()
         alone = not others and len(os.sched_getaffinity(0)) > 1  # on one processor the asker could not ask meanwhile
-        self._loop(alone)
+        self._serve(alone, gone)
         for thread in others:
             thread.join()
 
@@ -101,6 +101,10 @@ class Session:
     def notify(self, code: int, body: bytes) -> None:
         """Tell the kernel to forget something. Never from a handler: the kernel may wait for that very handler."""
         self._write(OUT_HEADER.pack(OUT_HEADER.size + len(body), code, 0) + body)
+
+    def _serve(self, alone: bool, gone: Callable[[], None]) -> None:
+        self._loop(alone)
+        gone()
 
     def _loop(self, alone: bool) -> None:
         exchange = Exchange(self._descriptor, _BUFFER_SIZE, alert=alone, reads=self._context.read_table)
