@@ -3,16 +3,17 @@
 
     python3 decrypt.py STORE OUT --credentials FILE [--passphrase-file FILE]
     python3 decrypt.py STORE OUT --key BLOCK:KEY          (both in hexadecimal: a directory's block id and key)
+    python3 decrypt.py STORE OUT --snapshot NAME …        (what a snapshot shows, instead of what is there now)
 
 STORE is the directory with `index.sqlite` and `segments`; nothing in it is changed. OUT is a new directory. It follows
 docs/spec (serde, principal, block, store, domain, filesystem) and shares no code with Blocktree, so it is a second
 reading of those documents, and what one needs when nothing else is left.
 
 Checked: the signature of each head by the writer it names, every hash of the Merkle trees, every seal, the form of
-directories. Not checked: whether that writer had the right to write (chains of capabilities), and rollback. Hard links
-become files of their own; owners, extended attributes and special files are left out. Of what
-cannot be read whole, the part before the damage is kept; each is told on standard error, and the exit code is 6. Other
-failures exit with 1.
+directories; of a snapshot, where credentials tell the domain, that all heads are those that its maker signed. Not
+checked: whether a writer had the right to write (chains of capabilities), and rollback. Hard links become files of
+their own; owners, extended attributes and special files are left out. Of what cannot be read whole, the part before the
+damage is kept; each is told on standard error, and the exit code is 6. Other failures exit with 1.
 """
 
 from __future__ import annotations
@@ -38,10 +39,29 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+FORMATS = (1, 2)  #: of the index; 1 has no snapshots
 HOLE = bytes(32)
 PUBLIC, REMOVED = 1, 2
 FILE, DIRECTORY, SYMLINK = 0, 1, 2
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+
+
+#: Parts of the index, now and as of a snapshot (store, sections 4 and 9). An old head has no row in `heads`.
+HEAD_NOW = "SELECT id, signed, NULL FROM heads WHERE block = :block"
+HEAD_THEN = """
+    SELECT id, signed, NULL FROM heads WHERE block = :block AND born <= :cursor
+    UNION ALL SELECT 0, signed, record FROM old_heads WHERE block = :block AND born <= :cursor AND :cursor < died"""
+HEADS_NOW = "SELECT block, version, removed, signed FROM heads ORDER BY block"
+HEADS_THEN = """
+    SELECT block, version, removed, signed FROM heads WHERE born <= :cursor
+    UNION ALL SELECT block, version, removed, signed FROM old_heads WHERE born <= :cursor AND :cursor < died
+    ORDER BY block"""
+_RUN = """
+    SELECT first, count, segment, offset, size, last FROM {} AND level = :level AND first <= :index
+    ORDER BY first DESC LIMIT 1"""
+RUN_NOW = _RUN.format("runs WHERE id = (SELECT id FROM heads WHERE block = :block)")
+RUN_THEN = _RUN.format("runs WHERE id = (SELECT id FROM heads WHERE block = :block) AND born <= :cursor")
+OLD_RUN = _RUN.format("old_runs WHERE block = :block AND born <= :cursor AND :cursor < died")
 
 
 class Damaged(Exception):
@@ -140,9 +160,10 @@ def read_caps(reader: Reader) -> list[KeySet]:
 
 @dataclass(frozen=True)
 class Header:
-    """A header (block, section 6), with the row number of its block in the index."""
+    """A header (block, section 6), with the row of its block in the index, and the small record of an old one."""
 
     row: int
+    small: bytes | None
     flags: int
     block: bytes
     scope: bytes
@@ -155,7 +176,7 @@ class Header:
     attributes: bytes
 
 
-def read_header(row: int, data: bytes) -> Header:
+def read_header(row: int, small: bytes | None, data: bytes) -> Header:
     reader = Reader(data)
     if reader.number(1) != 1:
         raise Damaged("a header has an unknown format")
@@ -163,7 +184,7 @@ def read_header(row: int, data: bytes) -> Header:
     epoch, bits, count = reader.number(4), reader.number(1), reader.number(8)
     root, writer, _written, attributes = reader.take(32), reader.take(32), reader.number(8), reader.text()
     reader.end()
-    return Header(row, flags, block, scope, version, epoch, bits, count, root, writer, attributes)
+    return Header(row, small, flags, block, scope, version, epoch, bits, count, root, writer, attributes)
 
 
 def commit_root(digest: bytes, index: int, count: int, siblings: bytes) -> bytes:
@@ -182,43 +203,65 @@ def commit_root(digest: bytes, index: int, count: int, siblings: bytes) -> bytes
 
 
 class Store:
-    """The files of an embedded store (store, sections 2 to 4), read only."""
+    """The files of an embedded store (store, sections 2 to 4), read only; as of a snapshot, if one is named."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, snapshot: str | None = None) -> None:
         self.directory = directory
         self.db = sqlite3.connect(f"{(directory / 'index.sqlite').absolute().as_uri()}?mode=ro", uri=True)
         self.writers: dict[bytes, KeySet] = {}
+        self.snapshot = snapshot
+        (found,) = self.db.execute("SELECT format FROM state").fetchone()
+        if found not in FORMATS:
+            raise Damaged(f"the index has format {found}, which is not known here")
+        self.cursor = -1 if snapshot is None else self._cursor_of(snapshot, found)
+        now = snapshot is None
+        self._head, self._heads = (HEAD_NOW, HEADS_NOW) if now else (HEAD_THEN, HEADS_THEN)
+        self._runs = [RUN_NOW] if now else [RUN_THEN, OLD_RUN]
 
-    def record(self, row: int, level: int, index: int) -> bytes | None:
+    def _cursor_of(self, snapshot: str, index_format: int) -> int:
+        rows = self.db.execute("SELECT name, cursor FROM snapshots") if index_format > 1 else ()
+        cursors: dict[str, int] = dict(rows)
+        if snapshot not in cursors:
+            there = ", ".join(repr(name) for name in sorted(cursors)) or "none"
+            raise Damaged(f"there is no snapshot {snapshot!r}; there are: {there}")
+        return cursors[snapshot]
+
+    def record(self, header: Header, level: int, index: int) -> bytes | None:
         if not level and not index:
-            small = self.db.execute("SELECT record FROM smalls WHERE id = ?", (row,)).fetchone()
+            row = self.db.execute("SELECT record FROM smalls WHERE id = ?", (header.row,)).fetchone()
+            small = header.small if row is None else bytes(row[0])
             if small is not None:
-                return bytes(small[0])
-        run = self.db.execute(
-            "SELECT first, count, segment, offset, size, last FROM runs WHERE id = ? AND level = ? AND first <= ? "
-            "ORDER BY first DESC LIMIT 1",
-            (row, level, index),
-        ).fetchone()
-        if run is None or index >= run[0] + run[1]:
-            return None
-        first, count, segment, offset, size, last = run
+                return small
+        values = {"block": header.block, "level": level, "index": index, "cursor": self.cursor}
+        for statement in self._runs:
+            run = self.db.execute(statement, values).fetchone()
+            if run is not None and index < run[0] + run[1]:
+                return self._read(index - run[0], *run[1:])
+        return None
+
+    def _read(self, at: int, count: int, segment: int, offset: int, size: int, last: int) -> bytes | None:
         try:
             with (self.directory / "segments" / f"{segment:08}.seg").open("rb") as file:
-                file.seek(offset + (index - first) * size)
-                return file.read(last if index == first + count - 1 else size)
+                file.seek(offset + at * size)
+                return file.read(last if at == count - 1 else size)
         except FileNotFoundError:
             return None
 
+    def _row(self, block: bytes) -> tuple[int, bytes, bytes | None] | None:
+        found = self.db.execute(self._head, {"block": block, "cursor": self.cursor}).fetchone()
+        return None if found is None else (found[0], bytes(found[1]), found[2])
+
     def head(self, block: bytes) -> Header | None:
-        """The verified newest header of a block."""
-        found = self.db.execute("SELECT id, signed FROM heads WHERE block = ?", (block,)).fetchone()
+        """The verified header of a block."""
+        found = self._row(block)
         if found is None:
             return None
-        signed = Reader(bytes(found[1]))
+        row, content, small = found
+        signed = Reader(content)
         raw, index, count = signed.text(), signed.number(4), signed.number(4)
         siblings, signature = signed.text(), signed.text()
         signed.end()
-        header = read_header(found[0], raw)
+        header = read_header(row, small, raw)
         if header.block != block:
             raise Damaged(f"the head of block {block.hex()} is that of another block")
         root = commit_root(sha(label("header"), raw), index, count, siblings)
@@ -228,10 +271,11 @@ class Store:
     def writer(self, identity: bytes) -> KeySet:
         """Who wrote a head; the record proves itself by its hash (block, section 7)."""
         if identity not in self.writers:
-            row = self.db.execute("SELECT id, signed FROM heads WHERE block = ?", (identity[:16],)).fetchone()
-            if row is None:
+            found = self._row(identity[:16])
+            if found is None:
                 raise Damaged(f"the writer record {identity.hex()} is missing")
-            content = self.content(read_header(row[0], Reader(bytes(row[1])).text()))
+            row, signed, small = found
+            content = self.content(read_header(row, small, Reader(signed).text()))
             if sha(label("writer"), content) != identity:
                 raise Damaged(f"the writer record {identity.hex()} is damaged")
             reader = Reader(content)
@@ -255,7 +299,7 @@ class Store:
     def _below(self, header: Header, level: int, index: int, expected: bytes) -> Iterator[tuple[int, bytes]]:
         if expected == HOLE:
             return
-        stored = self.record(header.row, level, index)
+        stored = self.record(header, level, index)
         place = index.to_bytes(8, "little")
         prefix = label("node") + bytes([level]) + place if level else label("leaf") + place
         if stored is None or sha(prefix, stored) != expected:
@@ -266,11 +310,44 @@ class Store:
         for slot in range(len(stored) // 32):
             yield from self._below(header, level - 1, index * 256 + slot, stored[slot * 32 : slot * 32 + 32])
 
+    def heads(self) -> Iterator[tuple[bytes, int, bool, bytes]]:
+        """Block, version, whether it is removed, and the signed header of each, unverified, in order."""
+        for block, version, removed, signed in self.db.execute(self._heads, {"cursor": self.cursor}):
+            yield bytes(block), version, bool(removed), bytes(signed)
+
     def public_blocks(self) -> Iterator[Header]:
-        for row, signed in self.db.execute("SELECT id, signed FROM heads WHERE removed = 0").fetchall():
-            header = read_header(row, Reader(bytes(signed)).text())
-            if header.flags == PUBLIC:
+        for _, _, removed, signed in self.heads():
+            header = read_header(0, None, Reader(signed).text())
+            if header.flags == PUBLIC and not removed:
                 yield header
+
+
+def doubts(store: Store, root: bytes) -> Iterator[str]:
+    """In which heads the snapshot is not what its maker signed (domain, section 8)."""
+    now = Store(store.directory)
+    domain, header = now.head(derive("domain", root)), now.head(derive("snapshot", root, str(store.snapshot).encode()))
+    if domain is None or header is None:
+        yield f"nobody signed the snapshot {store.snapshot!r}"
+        return
+    reader = Reader(now.content(header))
+    form, name, cursor = reader.number(1), reader.text(), reader.number(8)
+    reader.take(8)  # taken
+    length, count = reader.number(4), reader.length()
+    firsts = [reader.take(16) for _ in range(count)]
+    digests = [reader.take(32) for _ in range(count)]
+    reader.end()
+    if (form, name.decode(), cursor) != (1, store.snapshot, store.cursor) or header.scope != now.content(domain)[-16:]:
+        yield f"nobody signed what the store has as the snapshot {store.snapshot!r}"
+        return
+    heads = [
+        (block, block + version.to_bytes(8, "little") + sha(signed)) for block, version, _, signed in store.heads()
+    ]
+    for at in range(max(count, -(-len(heads) // length))):
+        part = heads[at * length : (at + 1) * length]
+        expected = (firsts[at], digests[at]) if at < count else None
+        found = (part[0][0], sha(label("snapshot heads"), *(line for _, line in part))) if part else None
+        if found != expected:
+            yield f"the snapshot {store.snapshot!r} has other heads than its maker signed, in stretch {at} of {count}"
 
 
 @dataclass(frozen=True)
@@ -477,20 +554,26 @@ def main() -> int:
     which.add_argument("--credentials", type=Path, metavar="FILE")
     which.add_argument("--key", metavar="BLOCK:KEY")
     parser.add_argument("--passphrase-file", type=Path, metavar="FILE")
+    parser.add_argument("--snapshot", metavar="NAME", help="decrypt what this snapshot shows")
     words = parser.parse_args()
     try:
-        store = Store(words.store)
+        store = Store(words.store, words.snapshot)
+        doubted: list[str] = []
         if words.key is not None:
             block, key = map(bytes.fromhex, words.key.split(":"))
             place = Place(DIRECTORY, block, key)
         else:
-            place = find_directory(store, Opener(words.credentials.read_bytes(), passphrase(words.passphrase_file)))
+            opener = Opener(words.credentials.read_bytes(), passphrase(words.passphrase_file))
+            doubted = list(doubts(store, opener.root)) if words.snapshot is not None else []
+            for doubt in doubted:
+                print(f"decrypt.py: {doubt}", file=sys.stderr)
+            place = find_directory(store, opener)
         decryptor = Decryptor(store)
         decryptor.copy(place, words.out)
     except (Damaged, OSError, ValueError, sqlite3.Error) as error:
         print(f"decrypt.py: {error}", file=sys.stderr)
         return 1
-    return 6 if decryptor.failures else 0
+    return 6 if decryptor.failures or doubted else 0
 
 
 if __name__ == "__main__":

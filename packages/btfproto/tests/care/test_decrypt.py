@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import itertools
 import random
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -44,8 +46,8 @@ def write_domain(top: Path, fill: Callable[[LocalFs], None]) -> str:
         store.close()
 
 
-def decrypt(top: Path, out: Path, key: str, code: int = 0) -> str:
-    command = [sys.executable, "-I", str(TOOL), str(top), str(out), "--key", key]
+def decrypt(top: Path, out: Path, key: str, *words: str, code: int = 0) -> str:
+    command = [sys.executable, "-I", str(TOOL), str(top), str(out), "--key", key, *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == code, done.stderr
     return done.stderr
@@ -156,3 +158,61 @@ def test_a_flipped_byte_is_told_and_costs_its_file_only(top: Path, tmp_path: Pat
 def test_another_key_opens_nothing(top: Path, tmp_path: Path) -> None:
     key = write_domain(top, lambda fs: None)
     assert "does not open" in decrypt(top, tmp_path / "out", key[:-2] + ("00" if key[-2:] != "00" else "01"), code=6)
+
+
+def test_snapshots_come_out_as_they_were_and_now_as_it_is(top: Path, tmp_path: Path) -> None:
+    noise = random.Random(9)
+    old, new = bytearray(noise.randbytes(300 * SECTOR)), noise.randbytes(SECTOR)
+
+    def snapshot(fs: LocalFs, name: str) -> None:
+        fs.sync()
+        assert isinstance(fs.store, EmbeddedStore)
+        fs.store.create_snapshot(name, NOW)
+
+    def fill(fs: LocalFs) -> None:
+        inode = write(fs, fs.root, "changed", (0, bytes(old)))
+        write(fs, fs.root, "small", (0, b"small"))
+        write(fs, fs.root, "gone", (0, bytes(old)))
+        write(fs, fs.root, "same", (0, b"same" * SECTOR))
+        snapshot(fs, "first")
+        handle = fs.open(inode, OpenFlags.WRITE)
+        fs.write(handle, 100 * SECTOR, new)
+        fs.unlink(fs.root, "gone")
+        small = fs.open(fs.lookup(fs.root, "small").inode, OpenFlags.WRITE)
+        fs.write(small, 0, b"SMALL")
+        fs.close(small)
+        snapshot(fs, "second")
+        fs.setattr(inode, AttributeChanges(size=SECTOR))
+        fs.close(handle)
+        write(fs, fs.root, "later", (0, b"later"))
+
+    key = write_domain(top, fill)
+    again = bytes(old[: 100 * SECTOR]) + new + bytes(old[101 * SECTOR :])
+    same = b"same" * SECTOR
+    expected = {
+        "first": {"changed": bytes(old), "small": b"small", "gone": bytes(old), "same": same},
+        "second": {"changed": again, "small": b"SMALL", "same": same},
+    }
+    for name, files in expected.items():
+        assert decrypt(top, tmp_path / name, key, "--snapshot", name) == ""
+        assert {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} == files
+    assert decrypt(top, tmp_path / "now", key) == ""
+    found = {path.name: path.read_bytes() for path in (tmp_path / "now").iterdir()}
+    assert found == {"changed": bytes(old[:SECTOR]), "small": b"SMALL", "same": same, "later": b"later"}
+    told = decrypt(top, tmp_path / "none", key, "--snapshot", "third", code=1)
+    assert "no snapshot 'third'; there are: 'first', 'second'" in told
+
+
+def test_a_store_of_the_first_format_has_no_snapshots(top: Path, tmp_path: Path) -> None:
+    key = write_domain(top, lambda fs: None)
+    with closing(sqlite3.connect(top / "index.sqlite")) as db, db:
+        for table in ("snapshots", "old_heads", "old_runs"):
+            db.execute(f"DROP TABLE {table}")
+        for table in ("heads", "runs"):
+            db.execute(f"ALTER TABLE {table} DROP COLUMN born")
+        db.execute("UPDATE state SET format=1")
+    assert decrypt(top, tmp_path / "out", key) == ""
+    assert "there are: none" in decrypt(top, tmp_path / "none", key, "--snapshot", "s", code=1)
+    with closing(sqlite3.connect(top / "index.sqlite")) as db, db:
+        db.execute("UPDATE state SET format=3")
+    assert "format 3" in decrypt(top, tmp_path / "future", key, code=1)
