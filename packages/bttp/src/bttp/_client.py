@@ -19,7 +19,7 @@ from ._limits import Limits
 from ._link import Link
 from ._loops import on_asyncio
 from ._peer import Peer
-from ._policy import Policy, check_server
+from ._policy import Policy, RootPolicy, check_server
 from ._router import Router
 from .errors import UnreachableError
 
@@ -41,9 +41,10 @@ async def connect(
 ) -> AsyncIterator[Link]:
     """A link to the server at `endpoint`, which must belong to the domain of `root` (and may execute at `server`).
 
-    `identity`: as whom to speak; None: anonymously. `router` and `policy`: what the server may call here.
-    `revocations`: the newest of a domain, asked for at each check of the server. The link ends with the context. Raises
-    UnreachableError, AuthenticationError with the reason of whichever side refused, BttpError.
+    `identity`: as whom to speak; None: anonymously. `router`: what the server may call here, on this link; `policy`:
+    where it may, by default where chains from `root` let it execute. `revocations`: the newest of a domain, asked for
+    at each check of the server. The link ends with the context. Raises UnreachableError, AuthenticationError with the
+    reason of whichever side refused, BttpError.
     """
     place = parse_endpoint(endpoint)
     async with connect_to(
@@ -74,6 +75,7 @@ def connect_to(
 ) -> AbstractAsyncContextManager[Link]:
     """As `connect`, to an endpoint that was parsed."""
     admit = server_check(root, server, revocations)
+    policy = client_policy(root, router, policy, revocations)
 
     def make_core(now: float) -> LinkCore:
         return client_core(identity, limits, router, now)
@@ -96,6 +98,16 @@ def server_check(
         return check_server(peer, root, server, now, revocations(root))
 
     return admit
+
+
+def client_policy(
+    root: Principal,
+    router: Router | None,
+    policy: Policy | None,
+    revocations: Callable[[Principal], Revocations],
+) -> Policy | None:
+    """What decides about calls of the server; None where it can call nothing."""
+    return RootPolicy([root], revocations=revocations) if policy is None and router is not None else policy
 
 
 def client_core(

@@ -11,7 +11,7 @@ from btlib.paths import BlockPath
 from btlib.principals import Principal
 from btlib.revocations import NO_REVOCATIONS, Revocations
 
-from .._client import CONNECT_SECONDS, client_core, server_check, too_slow, unreachable
+from .._client import CONNECT_SECONDS, client_core, client_policy, server_check, too_slow, unreachable
 from .._endpoints import Endpoint, UnixEndpoint, parse_endpoint
 from .._limits import Limits
 from .._policy import Policy
@@ -34,8 +34,8 @@ def connect(
 ) -> BlockingLink:
     """A link to the server at `endpoint`, which must belong to the domain of `root` (and may execute at `server`).
 
-    `identity`: as whom to speak; None: anonymously. `router` and `policy`: what the server may call here (handlers run
-    in threads). Close the link, or use it as a context. Raises as `bttp.connect`.
+    `identity`: as whom to speak; None: anonymously. `router` and `policy`: what the server may call here, and where, as
+    of `bttp.connect`; handlers run in threads. Close the link, or use it as a context. Raises as `bttp.connect`.
     """
     return connect_to(
         parse_endpoint(endpoint),
@@ -68,6 +68,7 @@ def connect_to(
     until = time.monotonic() + timeout
     sock = _connect(place, timeout)
     core = client_core(identity, limits, router, time.monotonic())
+    policy = client_policy(root, router, policy, revocations)
     link = BlockingLink(core, sock, server_check(root, server, revocations), router, policy)
     try:
         if not link.wait_opened(until - time.monotonic()):
