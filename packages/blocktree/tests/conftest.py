@@ -16,6 +16,8 @@ import pytest
 from blocktree.__main__ import run
 from btlib.credentials import FileCredentialStore, PassphraseCost
 
+from .serving import free_port, running_server, with_an_apple
+
 PASSPHRASE = "a passphrase for tests"
 CHEAP = PassphraseCost(memory_kib=64, iterations=1, lanes=1)
 COMMAND_SECONDS = 60  #: far more than any command takes; a hanging one shall fail
@@ -73,6 +75,16 @@ class Machine:
         return self.home / "domains" / "home"
 
     @property
+    def principal(self) -> str:
+        """Of this machine in the domain `home`."""
+        return str(FileCredentialStore(self.directory / "credentials").public().principal)
+
+    @property
+    def root(self) -> str:
+        """The root's principal, of the domain that was made here."""
+        return str(FileCredentialStore(self.directory / "root-credentials").public().principal)
+
+    @property
     def store(self) -> Path:
         return self.home / "data" / "domains" / "home" / "store"
 
@@ -128,3 +140,16 @@ def nas(machine_at: Callable[[Path], Machine], made_once: Path, homes: Path) -> 
 def laptop(machine_at: Callable[[Path], Machine], homes: Path) -> Machine:
     """Another machine, which knows no domain."""
     return machine_at(homes / "laptop")
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+def served(nas: Machine, port: int, tmp_path: Path) -> Iterator[Machine]:
+    """The first machine, whose store btfsd serves."""
+    with_an_apple(nas, tmp_path, "home:/notes", "home:/private")
+    with running_server(nas, port, tmp_path / "btfsd.log"):
+        yield nas

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -61,3 +62,9 @@ def inviting(machine: Machine, *words: str | Path, **environment: str) -> Iterat
         finally:
             if process.poll() is None:
                 process.kill()
+
+
+def connect(code: str) -> socket.socket:
+    """A connection to whoever invites by a code."""
+    host, _, port = code.partition("@")[2].rpartition(":")
+    return socket.create_connection((host, int(port)), timeout=20)

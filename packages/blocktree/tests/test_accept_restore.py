@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from .conftest import PASSPHRASE, Machine
-from .test_asking import type_at_terminal
-from .test_server import enrol, free_port, running_server
+from .serving import enrol, free_port, running_server
+from .terminals import type_at_terminal
 
 QUESTION = "the newest there is?"
 

@@ -14,9 +14,9 @@ from btlib import os_keyring
 from keyring.backends import fail
 
 from .conftest import PASSPHRASE, Machine
-from .test_asking import type_at_terminal
+from .serving import enrol, free_port, running_server
+from .terminals import type_at_terminal
 from .test_recover import write_private
-from .test_server import enrol, free_port, running_server
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from .conftest import Machine
+from .serving import free_port, running_server
 from .test_recover import words_of, write_private
 from .test_scrub import filled, flip
-from .test_server import free_port, running_server
 
 __all__ = ["filled"]
 

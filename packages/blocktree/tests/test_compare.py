@@ -9,15 +9,13 @@ from pathlib import Path
 import pytest
 
 from .conftest import Machine
-from .test_server import enrol, free_port, running_server
+from .serving import enrol, free_port, running_server, with_an_apple
 
 
 @pytest.fixture
 def filled(nas: Machine, tmp_path: Path) -> Machine:
-    (tmp_path / "apple.txt").write_text("an apple")
     (tmp_path / "pear.txt").write_text("a pear")
-    nas("mkdir", "home:/notes")
-    nas("cp", tmp_path / "apple.txt", "home:/notes/")
+    with_an_apple(nas, tmp_path, "home:/notes")
     return nas
 
 

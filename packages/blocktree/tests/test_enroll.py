@@ -30,7 +30,7 @@ def principal(laptop: Machine, asked: Path) -> str:
 
 @pytest.fixture
 def root(nas: Machine) -> str:
-    return str(FileCredentialStore(nas.directory / "root-credentials").public().principal)
+    return nas.root
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_both_ends_show_both_fingerprints(
     first = laptop("enroll", "request", "home", "--host", "laptop")
     second = nas("enroll", "sign", "laptop.request", "--yes", "--server", "nas:4433")
     third = laptop("enroll", "accept", "laptop.response", "--yes")
-    principal = str(FileCredentialStore(laptop.directory / "credentials").public().principal)
+    principal = laptop.principal
     assert principal in first.out
     assert principal in second.err
     assert root in second.out

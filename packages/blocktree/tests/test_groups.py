@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from .conftest import Machine
+from .serving import enrol, free_port, running_server, with_an_apple
 from .test_access import explained, joined, rows
-from .test_server import enrol, free_port, running_server
 
 
 @pytest.fixture
@@ -35,9 +35,7 @@ def served(
     nas: Machine, laptop: Machine, tablet: Machine, tmp_path: Path, homes: Path
 ) -> Iterator[tuple[Machine, Machine, Machine]]:
     """Three homes: one with the store, two that are enrolled and reach it."""
-    (tmp_path / "apple.txt").write_text("an apple")
-    nas("mkdir", "home:/photos", "home:/private")
-    nas("cp", tmp_path / "apple.txt", "home:/photos/")
+    with_an_apple(nas, tmp_path, "home:/photos", "home:/private")
     port = free_port()
     with running_server(nas, port, tmp_path / "btfsd.log"):
         for machine in (laptop, tablet):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import Machine
-from .test_server import free_port, running_server
+from .serving import free_port, running_server, with_an_apple
 
 
 @pytest.fixture
@@ -23,9 +23,7 @@ def bob(machine_at: Callable[[Path], Machine], homes: Path) -> Machine:
 @pytest.fixture
 def served(nas: Machine, bob: Machine, tmp_path: Path) -> Iterator[Machine]:
     """A domain with a server; bob's card is in its owner's contact book, and he holds a pass."""
-    (tmp_path / "apple.txt").write_text("an apple")
-    nas("mkdir", "home:/photos", "home:/private")
-    nas("cp", tmp_path / "apple.txt", "home:/photos/")
+    with_an_apple(nas, tmp_path, "home:/photos", "home:/private")
     card, leave = tmp_path / "bob.request", tmp_path / "bob.pass"
     bob("contact", "card", "--name", "bob", "--out", card)
     nas("contact", "add", "bob", card, "--yes")

@@ -11,7 +11,7 @@ from btlib.credentials import FileCredentialStore
 from btlib.words import seed_to_words
 
 from .conftest import PASSPHRASE, Machine
-from .test_asking import type_at_terminal
+from .terminals import type_at_terminal
 from .test_recover import shows, words_of, write_private
 
 NEW = "another passphrase"

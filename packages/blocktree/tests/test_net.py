@@ -14,9 +14,7 @@ from blocktree.session import now
 from btfproto.endpoints import SignedRecord, read_record
 
 from .conftest import COMMAND_SECONDS, Machine
-from .test_server import enrol, free_port, port, running_server, served
-
-__all__ = ["port", "served"]  # fixtures
+from .serving import enrol, free_port, running_server, with_an_apple
 
 
 def endpoint(number: int) -> str:
@@ -111,9 +109,7 @@ def test_the_local_network_is_asked_where_that_is_wanted(served: Machine, monkey
 
 
 def test_commands_find_a_server_that_moved(nas: Machine, laptop: Machine, tmp_path: Path) -> None:
-    (tmp_path / "apple.txt").write_text("an apple")
-    nas("mkdir", "home:/notes")
-    nas("cp", tmp_path / "apple.txt", "home:/notes/")
+    with_an_apple(nas, tmp_path, "home:/notes")
     before, after = free_port(), free_port()
     with running_server(nas, before, tmp_path / "1.log"):
         enrol(nas, laptop, before)
@@ -139,9 +135,7 @@ def test_commands_find_a_server_that_moved(nas: Machine, laptop: Machine, tmp_pa
 
 @pytest.mark.mount
 def test_a_mount_finds_a_server_that_moved(nas: Machine, laptop: Machine, tmp_path: Path) -> None:
-    (tmp_path / "apple.txt").write_text("an apple")
-    nas("mkdir", "home:/notes")
-    nas("cp", tmp_path / "apple.txt", "home:/notes/")
+    with_an_apple(nas, tmp_path, "home:/notes")
     number, dead = free_port(), free_port()
     with running_server(nas, number, tmp_path / "1.log"):
         enrol(nas, laptop, number)
@@ -162,9 +156,7 @@ def test_a_mount_finds_a_server_that_moved(nas: Machine, laptop: Machine, tmp_pa
 
 
 def test_the_frames_of_a_server_and_of_a_command_are_shown(nas: Machine, laptop: Machine, tmp_path: Path) -> None:
-    (tmp_path / "apple.txt").write_text("an apple")
-    nas("mkdir", "home:/notes")
-    nas("cp", tmp_path / "apple.txt", "home:/notes/")
+    with_an_apple(nas, tmp_path, "home:/notes")
     number, server_tap, client_tap = free_port(), tmp_path / "server.tap", tmp_path / "client.tap"
     with running_server(tapped_by(nas, server_tap), number, tmp_path / "1.log"):
         enrol(nas, laptop, number)

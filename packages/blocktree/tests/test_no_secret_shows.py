@@ -24,7 +24,7 @@ from btlib.shares import Share, split_seed
 from btlib.words import seed_to_words
 
 from .conftest import CHEAP, PASSPHRASE, Done, Machine
-from .test_asking import Answer, type_at_terminal
+from .terminals import Answer, type_at_terminal
 from .test_recover import write_private
 from .test_shares import TYPED_BACK, sheets
 

@@ -13,8 +13,8 @@ from btlib.public_keys import Suite
 from btlib.words import seed_to_words
 
 from .conftest import CHEAP, PASSPHRASE, Machine
-from .test_asking import type_at_terminal
-from .test_server import free_port, running_server
+from .serving import free_port, running_server, with_an_apple
+from .terminals import type_at_terminal
 
 
 def write_private(file: Path, text: str) -> Path:
@@ -47,9 +47,7 @@ def words_file(words: list[str], tmp_path: Path) -> Path:
 @pytest.fixture
 def survivor(nas: Machine, words: list[str], tmp_path: Path) -> Path:
     """A copy of the store, with something in it; the machine that made it is gone, except for its words."""
-    (tmp_path / "apple.txt").write_text("an apple")
-    nas("mkdir", "home:/notes")
-    nas("cp", tmp_path / "apple.txt", "home:/notes/")
+    with_an_apple(nas, tmp_path, "home:/notes")
     shutil.copytree(nas.store, tmp_path / "survivor")
     shutil.rmtree(nas.home)
     return tmp_path / "survivor"

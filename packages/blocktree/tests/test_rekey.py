@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from .conftest import Machine
+from .serving import enrol, free_port, running_server, with_an_apple
 from .test_rotate import killed_at
-from .test_server import enrol, free_port, running_server
 
 
 @pytest.fixture
@@ -42,9 +42,7 @@ def test_over_a_server_the_others_read_and_write_on(
 
 
 def test_the_whole_domain_can_be_rekeyed(nas: Machine, tmp_path: Path) -> None:
-    (tmp_path / "apple.txt").write_text("an apple")
-    nas("mkdir", "home:/notes")
-    nas("cp", tmp_path / "apple.txt", "home:/notes/")
+    with_an_apple(nas, tmp_path, "home:/notes")
     assert "3 files and directories at home:/ have new keys" in nas("rekey", "home:").out
     assert nas("cat", "home:/notes/apple.txt").out == "an apple"
     assert "0 files and directories" in nas("rekey", "home:", "--resume").out

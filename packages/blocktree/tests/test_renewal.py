@@ -13,7 +13,7 @@ from btlib.credentials import FileCredentialStore
 from btlib.writecaps import Chain, issue_writecap
 
 from .conftest import CHEAP, PASSPHRASE, Machine
-from .test_server import enrol, free_port, running_server
+from .serving import enrol, free_port, running_server, with_an_apple
 
 YEAR = 365 * 86_400
 
@@ -48,9 +48,7 @@ def age(machine: Machine, root: Machine, span: int) -> None:
 @pytest.fixture
 def served(nas: Machine, laptop: Machine, tmp_path: Path) -> Iterator[Machine]:
     port = free_port()
-    (tmp_path / "apple.txt").write_text("an apple")
-    nas("mkdir", "home:/notes")
-    nas("cp", tmp_path / "apple.txt", "home:/notes/")
+    with_an_apple(nas, tmp_path, "home:/notes")
     with running_server(nas, port, tmp_path / "btfsd.log"):
         enrol(nas, laptop, port)
         nas("grant", "laptop", "home:/notes", "read,write", "--until", "5y")

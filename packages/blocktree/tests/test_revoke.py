@@ -26,23 +26,16 @@ from btlib.identity import Identity
 from btlib.kinds import Kind
 
 from .conftest import PASSPHRASE, Machine
-from .test_server import enrol, free_port, running_server
+from .serving import enrol, free_port, running_server, with_an_apple
 
 ME = Owner(1000, 1000)
 
 
 @pytest.fixture
-def port() -> int:
-    return free_port()
-
-
-@pytest.fixture
 def served(nas: Machine, laptop: Machine, port: int, tmp_path: Path) -> Iterator[Machine]:
     """The first machine, served, with a laptop that may read and write at `/notes`."""
-    (tmp_path / "apple.txt").write_text("an apple")
     (tmp_path / "pear.txt").write_text("a pear")
-    nas("mkdir", "home:/notes", "home:/private")
-    nas("cp", tmp_path / "apple.txt", "home:/notes/")
+    with_an_apple(nas, tmp_path, "home:/notes", "home:/private")
     with running_server(nas, port, tmp_path / "btfsd.log"):
         enrol(nas, laptop, port)
         nas("grant", "laptop", "home:/notes", "read,write")
@@ -55,11 +48,6 @@ def domain_of(machine: Machine) -> Domain:
 
 def identity_of(machine: Machine) -> Identity:
     return domain_of(machine).credentials.unlock(PASSPHRASE)
-
-
-def principal_of(machine: Machine) -> str:
-    (domain,) = json.loads(machine("status", "--json").out)["domains"]
-    return str(domain["principal"])
 
 
 def refusal(act: Callable[[], object]) -> BlocktreeError:
@@ -97,7 +85,7 @@ def test_from_a_moment_in_the_past_what_was_written_since_is_lost_and_counted(
 
 
 def test_what_would_make_the_whole_tree_unreadable_is_not_done(served: Machine) -> None:
-    refused = served("revoke", principal_of(served), "--root", "--yes", "--from", "1h", code=2)
+    refused = served("revoke", served.principal, "--root", "--yes", "--from", "1h", code=2)
     assert "the whole tree would become unreadable" in refused.err
     assert served("cat", "home:/notes/apple.txt").out == "an apple"
 
@@ -247,7 +235,7 @@ def test_a_server_that_tells_each_client_another_list_is_found_out(
 
 
 def test_a_revoked_server_is_not_spoken_with_by_who_knows(served: Machine, laptop: Machine, past: Past) -> None:
-    served("revoke", principal_of(served), "--root", "--yes")
+    served("revoke", served.principal, "--root", "--yes")
     known = Path("data", "domains", "home", "revoked")
     shutil.copy(served.home / known, laptop.home / known)
     past.lure(laptop)
@@ -259,9 +247,9 @@ def test_a_revoked_server_is_not_spoken_with_by_who_knows(served: Machine, lapto
 def test_whom_a_revoked_machine_enrolled_is_out_until_the_root_lets_it_in_anew(
     served: Machine, laptop: Machine
 ) -> None:
-    served("revoke", principal_of(served), "--root", "--yes")
+    served("revoke", served.principal, "--root", "--yes")
     refused = laptop("ls", "home:/notes", code=5)
-    assert f"{principal_of(served)}, the subject of writecap 1, was revoked on" in refused.err
+    assert f"{served.principal}, the subject of writecap 1, was revoked on" in refused.err
 
 
 def test_it_says_what_it_does_and_cannot_do_and_asks(served: Machine) -> None:
@@ -275,13 +263,13 @@ def test_it_says_what_it_does_and_cannot_do_and_asks(served: Machine) -> None:
 
 
 def test_a_machine_cannot_revoke_itself_but_the_root_can(served: Machine) -> None:
-    nas = principal_of(served)
+    nas = served.principal
     refused = served("revoke", nas, "--yes", code=5)
     assert "bt revoke --root" in refused.err
 
 
 def test_a_member_cannot_revoke_another(served: Machine, laptop: Machine) -> None:
-    nas = principal_of(served)
+    nas = served.principal
     refused = laptop("revoke", nas, "--yes", code=5)
     assert "cannot sign this revocation" in refused.err
 

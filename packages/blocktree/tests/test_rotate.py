@@ -13,7 +13,7 @@ from btlib.credentials import FileCredentialStore
 from btlib.words import seed_to_words
 
 from .conftest import PASSPHRASE, Machine
-from .test_server import enrol, free_port, running_server
+from .serving import enrol, free_port, running_server, with_an_apple
 
 KILLED = 9
 MOST_WRITES = 60  #: of one rotation; a loop that never ends shall fail
@@ -77,9 +77,7 @@ def works(machine: Machine, tmp_path: Path, number: int) -> None:
 
 @pytest.fixture
 def filled(nas: Machine, tmp_path: Path) -> Machine:
-    (tmp_path / "apple.txt").write_text("an apple")
-    nas("mkdir", "home:/notes")
-    nas("cp", tmp_path / "apple.txt", "home:/notes/")
+    with_an_apple(nas, tmp_path, "home:/notes")
     return nas
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import Machine
-from .test_server import free_port, running_server
+from .serving import free_port, running_server
 
 SEED = 20_261_124
 

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,60 +13,7 @@ from blocktree.commands import enroll
 from blocktree.session import now
 
 from .conftest import Machine
-
-PATIENCE = 20.0  #: seconds until a server listens, on a busy machine
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def listening(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-@contextmanager
-def running_server(machine: Machine, port: int, log: Path) -> Iterator[None]:
-    """btfsd of a machine, until the block ends."""
-    words = [sys.executable, "-m", "btfsd", "--domain", "home", "--listen", f"127.0.0.1:{port}"]
-    with log.open("wb") as messages:
-        process = subprocess.Popen(words, env=machine.environment(), stdout=messages, stderr=messages)
-    try:
-        end = time.monotonic() + PATIENCE
-        while not listening(port):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < end, log.read_text()
-            time.sleep(0.02)
-        yield
-    finally:
-        process.send_signal(signal.SIGTERM)
-        status = process.wait(timeout=PATIENCE)
-    assert status == 0, log.read_text()
-
-
-@pytest.fixture
-def port() -> int:
-    return free_port()
-
-
-@pytest.fixture
-def served(nas: Machine, port: int, tmp_path: Path) -> Iterator[Machine]:
-    """The first machine, whose store btfsd serves."""
-    (tmp_path / "apple.txt").write_text("an apple")
-    nas("mkdir", "home:/notes", "home:/private")
-    nas("cp", tmp_path / "apple.txt", "home:/notes/")
-    with running_server(nas, port, tmp_path / "btfsd.log"):
-        yield nas
-
-
-def enrol(first: Machine, machine: Machine, port: int, *options: str) -> None:
-    file = machine.home.parent / f"{machine.home.name}.request"
-    machine("enroll", "request", "home", "--host", machine.home.name, "--out", file, *options)
-    first("enroll", "sign", file, "--yes", "--server", f"127.0.0.1:{port}")
-    machine("enroll", "accept", file.with_suffix(".response"), "--yes")
+from .serving import enrol, running_server
 
 
 def test_the_machine_with_the_store_works_on_while_it_is_served(served: Machine, tmp_path: Path) -> None:

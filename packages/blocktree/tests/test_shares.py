@@ -10,7 +10,7 @@ from btlib.credentials import FileCredentialStore
 from btlib.shares import Share, combine_shares, split_seed
 
 from .conftest import CHEAP, PASSPHRASE, Machine
-from .test_asking import Answer, type_at_terminal
+from .terminals import Answer, type_at_terminal
 from .test_recover import shows, write_private
 
 

@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 
 from .conftest import Machine
-from .test_server import enrol, free_port, running_server
+from .serving import enrol, free_port, running_server
 
 SIZE = 300_000
 

@@ -11,8 +11,8 @@ from btlib.public_keys import Suite
 from btlib.shares import split_seed
 
 from .conftest import CHEAP, PASSPHRASE, Machine
+from .serving import enrol, free_port, running_server, with_an_apple
 from .test_recover import words_of, write_private
-from .test_server import enrol, free_port, running_server
 
 CLASSIC, P256, HYBRID = (suite.text for suite in (Suite.ED25519_X25519, Suite.P256, Suite.HYBRID_PQ))
 
@@ -30,9 +30,7 @@ def test_a_machine_of_another_suite_reads_and_writes_over_a_server(
 ) -> None:
     nas, laptop, port = machine_at(homes / "nas"), machine_at(homes / "laptop"), free_port()
     make_domain(nas, domain)
-    (tmp_path / "apple.txt").write_text("an apple")
-    nas("mkdir", "home:/notes")
-    nas("cp", tmp_path / "apple.txt", "home:/notes/")
+    with_an_apple(nas, tmp_path, "home:/notes")
     with running_server(nas, port, tmp_path / "btfsd.log"):
         enrol(nas, laptop, port, "--suite", member)
         nas("grant", "laptop", "home:/notes", "read,write")

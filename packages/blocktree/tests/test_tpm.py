@@ -15,8 +15,8 @@ from btlib.testing.swtpm import SoftwareTpm
 
 from .conftest import CHEAP, PASSPHRASE, Machine
 from .inviting import inviting
-from .test_asking import type_at_terminal
-from .test_server import enrol, free_port, running_server
+from .serving import enrol, free_port, running_server
+from .terminals import type_at_terminal
 
 pytest.importorskip("tpm2_pytss", reason="the extra btlib[tpm] is not installed", exc_type=ImportError)
 if not SoftwareTpm.available():
