@@ -119,9 +119,10 @@ class Tree:
         resume: bool = False,
         lazily: bool = False,
         keys_of: Callable[[Principal], PublicKeys | None] = PEOPLE.get,
+        place: tuple[str, ...] = ("photos",),
     ) -> Rekeyed:
         fs = self.open(self.world.machine)
-        top, above = self.key_of(fs, "photos"), self.key_of(fs)
+        top, above = self.key_of(fs, *place), self.key_of(fs, *place[:-1]) if place else None
         fs.shutdown()
         root = self.world.root.principal
         self.store.check = CommitChecker(self.store, DomainReader(self.store, root), root, lambda: NOW)

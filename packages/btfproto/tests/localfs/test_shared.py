@@ -42,6 +42,16 @@ class SleepyStore:
             raise StoreError(Kind.UNREACHABLE, "asleep")
 
 
+class AskedStore(SleepyStore):
+    """Counts how often it is asked what others did."""
+
+    asked = 0
+
+    def watch(self, cursor: int, holder: bytes, timeout: float) -> Events:
+        self.asked += not timeout  # else it is the watcher
+        return super().watch(cursor, holder, timeout)
+
+
 @pytest.fixture
 def two(open_fs: OpenFs) -> tuple[LocalFs, LocalFs]:
     return open_fs(options=SHARED), open_fs(options=SHARED)
@@ -65,6 +75,23 @@ def test_what_one_synced_the_other_sees(two: tuple[LocalFs, LocalFs]) -> None:
     assert other.getattr(inode).size == 30_000
     assert read_file(other, inode) == b"second" * 5000
     assert read_tree(other, other.root) == read_tree(one, one.root)
+
+
+def test_who_holds_the_lease_asks_nothing_before_making_files(open_fs: OpenFs, world: World) -> None:
+    store = AskedStore(world.store)
+    fs, other = open_fs(options=SHARED, store=store), open_fs(options=SHARED)
+    write_file(fs, fs.root, "first", b"takes the lease")
+    before = store.asked
+    for number in range(10):
+        with pytest.raises(FsError, match="no"):
+            fs.lookup(fs.root, f"file{number}")
+        write_file(fs, fs.root, f"file{number}", b"content")
+    assert store.asked == before
+    fs.sync()
+    write_file(other, other.root, "theirs", b"takes the lease over")
+    other.sync()
+    assert fs.lookup(fs.root, "theirs").size == len(b"takes the lease over")
+    assert store.asked > before
 
 
 def test_the_lease_is_given_back_with_everything_committed(two: tuple[LocalFs, LocalFs]) -> None:

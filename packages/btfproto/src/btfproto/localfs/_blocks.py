@@ -9,6 +9,7 @@ makes it the committed version, `revert` forgets it. Not thread-safe.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from btlib.block import HOLE, SECTOR_BITS, Header, SectorCipher, SectorTree
 
@@ -33,6 +34,13 @@ class Plan:
         self.holes: list[RecordHole] = []
         self.nodes: dict[tuple[int, int], bytes | None] = {}
         self.gained = 0  #: sectors that were holes and are none any more, minus those that became holes
+
+
+class RenewedKey(NamedTuple):
+    """A key that takes another's place in the next version of a block, all of which is sealed under it."""
+
+    key: bytes
+    key_epoch: int
 
 
 class SectorRequest:
@@ -102,6 +110,7 @@ class StoredBlock:
         "chain",
         "key",
         "key_epoch",
+        "renewed",
         "root",
         "scope",
         "sector_count",
@@ -118,6 +127,7 @@ class StoredBlock:
         self.version = 0
         self.root = HOLE
         self.sector_count = 0
+        self.renewed: RenewedKey | None = None  #: what its next version is sealed under, where that is another key
         self.small: bytes | None = None  #: the stored sector 0, where it came along with the head
         self._cipher: SectorCipher | None = None
         self._tree: SectorTree | None = None
@@ -137,6 +147,11 @@ class StoredBlock:
         if self._cipher is None:
             self._cipher = SectorCipher(self.key, self.block, self.key_epoch)
         return self._cipher
+
+    @property
+    def next_key(self) -> bytes:
+        """What has to stand in an entry that is committed together with its next version."""
+        return self.key if self.renewed is None else self.renewed.key
 
     def rest(self) -> None:
         """Give back what is quickly made again: a cipher takes 4 kB."""
@@ -210,8 +225,11 @@ class StoredBlock:
         self._staged = plan
         return plan
 
-    def settle(self, plan: Plan, version: int, chain: bytes) -> None:
-        """The staged version was committed."""
+    def settle(self, plan: Plan, version: int, chain: bytes, renewed: RenewedKey | None) -> None:
+        """The staged version was committed, `renewed`: under this key."""
+        if renewed is not None:
+            self.key, self.key_epoch = renewed.key, renewed.key_epoch
+            self._cipher = self.renewed = None
         self.version, self.chain = version, chain
         self.root, self.sector_count = plan.root, plan.sector_count
         self._staged = self.small = None

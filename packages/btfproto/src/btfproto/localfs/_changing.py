@@ -22,11 +22,17 @@ class LeaseNeededError(Exception):
         self.scope = scope
 
 
+class RoomNeededError(Exception):
+    """Inside a call: what it adds does not fit beside what is uncommitted. Nothing was changed yet."""
+
+
 class Changeable(Protocol):
     reloads: int
+    live_group: int
 
     def heard_since(self, reloads: int) -> bool: ...
     def make_room(self) -> None: ...
+    def commit_through(self, group: int, spill: bool = False) -> None: ...
     def acquire(self, scope: bytes) -> None: ...
 
 
@@ -45,6 +51,8 @@ def changing(call: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P]
                 return call(fs, *args, **kwargs)
             except LeaseNeededError as needed:
                 fs.acquire(needed.scope)
+            except RoomNeededError:
+                fs.commit_through(fs.live_group, spill=True)
             except FsError as error:  # without the lease, others may have changed what was just being read
                 if error.kind is not Kind.INTEGRITY or not fs.heard_since(heard):
                     raise

@@ -10,24 +10,29 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
-from btlib.errors import BlocktreeError
+from btlib.errors import BlocktreeError, IntegrityError
 from btlib.kinds import Kind
 
+from ..domain import unverified_header
 from ..errors import FsError
 from ..provider import Inode as InodeNumber
 from ..revocations import RevocationView
-from ..store import Change, Events, Found, HeadAnswer, Unchanged
+from ..store import Change, Events, Found, Head, HeadAnswer, Unchanged
 from ._blocks import StoredBlock
 from ._inode import Inode, number_of
 from ._metadata import Metadata
+from ._names import name_bytes
+from ._nodes import entry_block, entry_key
 
 HOLDER_SIZE = 16
 STALE_TRIES = 16  #: how often others may change what is just being read before the caller is told
 
 R = TypeVar("R")
 RELOAD_BATCH = 1024  #: heads asked for at once
+DEEPEST = 1 << 32
 
 
 class Coherence(Metadata):
@@ -139,6 +144,7 @@ class Coherence(Metadata):
 
     def _reload_all(self, inodes: list[Inode], force: bool = False) -> None:
         """Ask for newer heads; `force`: what is known of these is wrong even where the head is the same."""
+        inodes = sorted(inodes, key=_depth)
         for start in range(0, len(inodes), RELOAD_BATCH):
             batch = inodes[start : start + RELOAD_BATCH]
             answers = self.read_heads([(i.store.block, 0 if force else i.store.version) for i in batch])
@@ -164,14 +170,28 @@ class Coherence(Metadata):
             self._lose(inode, FsError(Kind.STALE, f"{inode.path} was removed by another client"))
             return
         above = inode.parent.store.scope if inode.parent is not None else self.volume.scope
-        fresh = self.make_inode(StoredBlock(old.block, old.key, above), inode.kind, inode.parent, inode.name)
-        fresh.store.version = old.version  # it must not go back in time
         try:
+            key = self._key_now(inode, answer.head)
+            fresh = self.make_inode(StoredBlock(old.block, key, above), inode.kind, inode.parent, inode.name)
+            fresh.store.version = old.version  # it must not go back in time
             self.adopt(fresh, answer)
         except FsError as error:
             self._lose(inode, error)
             return
         inode.take_over(fresh)
+        if key != old.key:
+            self.renamed_by_others(inode)
+
+    def _key_now(self, inode: Inode, head: Head) -> bytes:
+        """The key that its entry has, where its epoch is another one; its directory was reloaded before."""
+        old, parent = inode.store, inode.parent
+        if parent is None or parent.directory is None or not parent.links:
+            return old.key
+        with suppress(IntegrityError):  # else it is told by who verifies the head
+            if unverified_header(head).key_epoch == old.key_epoch:
+                return old.key
+        record = parent.directory.find(name_bytes(inode.name), inode.name)
+        return entry_key(record) if record is not None and entry_block(record) == old.block else old.key
 
     def _lose(self, inode: Inode, error: FsError) -> None:
         """An object that is not there any more: it has to be found anew."""
@@ -179,3 +199,13 @@ class Coherence(Metadata):
         inode.links = 0
         if inode is not self.attached:
             self.table.pop(inode.number, None)
+
+
+def _depth(inode: Inode) -> int:
+    """In which order to reload: directories before what they name, from the top down."""
+    if inode.directory is None:
+        return DEEPEST
+    depth, above = 0, inode.parent
+    while above is not None:
+        depth, above = depth + 1, above.parent
+    return depth

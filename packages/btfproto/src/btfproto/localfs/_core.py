@@ -113,6 +113,7 @@ class Core:
         while not number_of(block) or number_of(block) in self.table:
             block = take(BLOCK_ID_SIZE)
         store = StoredBlock(block, take(KEY_SIZE), parent.store.scope)
+        store.key_epoch = parent.store.key_epoch  # so that it does not look as if its key were older than that
         inode = self.make_inode(store, kind, parent, name)
         inode.mode = mode & 0o7777
         inode.uid, inode.gid = owner.uid, owner.gid

@@ -14,12 +14,13 @@ from ._content import SECTOR_SHIFT, Buffer, Content
 from ._handles import OpenFile
 from ._heads import refused
 from ._inode import Inode
-from ._reading import Reading, not_a_file
+from ._reading import not_a_file
+from ._renewing import Renewing
 
 LOST = (Kind.FENCED, Kind.CONFLICT, Kind.STALE)  #: changes with these are not in memory any more; others wait
 
 
-class Files(Reading):
+class Files(Renewing):
     """See `FsProvider` for what each call promises."""
 
     def open(self, inode: int, flags: OpenFlags) -> Handle:
@@ -82,6 +83,7 @@ class Files(Reading):
             end = offset + len(view)
             if offset < 0 or end > MAX_SIZE:
                 raise _too_large(inode, end)
+            self.renew_key(inode, inode.size)
             content = inode.content
             if content is None:
                 content = inode.content = Content()
@@ -100,6 +102,7 @@ class Files(Reading):
         """Set the size of a regular file. Under the lock."""
         if not 0 <= size <= MAX_SIZE:
             raise _too_large(inode, size)
+        self.renew_key(inode, size)
         if size < inode.size:
             content = inode.content = inode.content or Content()
             before = content.live.size
@@ -132,6 +135,7 @@ class Files(Reading):
     def _punch(self, inode: Inode, start: int, end: int) -> None:
         if start >= end:
             return
+        self.renew_key(inode, inode.size)
         content = inode.content = inode.content or Content()
         before = content.live.size
         content.punch(start, end, inode.size, lambda index: self.below(inode, index))

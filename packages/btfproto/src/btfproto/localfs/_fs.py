@@ -78,9 +78,10 @@ class LocalFs(Rescuing):
     def lookup(self, parent: int, name: str) -> Attributes:
         if not self.options.shared:
             return super().lookup(parent, name)
-        if self._may_be_old(parent):
-            self.refresh(self.options.fresh_seconds)
         call = partial(super().lookup, parent, name)
+        if not self._may_be_old(parent):  # then nobody else could have made it: a create asks nothing of the server
+            return self.retrying(call, Kind.STALE, Kind.INTEGRITY)
+        self.refresh(self.options.fresh_seconds)
         return self.retrying(call, Kind.NOT_FOUND, Kind.STALE, Kind.INTEGRITY)
 
     def readdir(self, inode: int, cookie: int, limit: int, plus: bool = False) -> list[Entry]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from btlib.block import HOLE, NONCE_SIZE, REMOVED, SECTOR_BITS, Header, encode_signed_header, sign_commit
+from btlib.block import HOLE, NONCE_SIZE, REMOVED, SECTOR_BITS, Header, SectorCipher, encode_signed_header, sign_commit
 
 from ..provider import FileKind
 from ..store import BlockChange, Commit
@@ -33,12 +33,24 @@ EMPTY_PLAN = Plan(HOLE, 0)
 class Member:
     """One inode's part in a group."""
 
-    __slots__ = ("attributes", "inode", "layer", "nodes", "plan", "removed", "sector_count", "version", "writer")
+    __slots__ = (
+        "attributes",
+        "inode",
+        "layer",
+        "nodes",
+        "plan",
+        "removed",
+        "renewed",
+        "sector_count",
+        "version",
+        "writer",
+    )
 
     def __init__(self, inode: Inode, removed: bool) -> None:
         inode.frozen = True
         self.inode = inode
         self.removed = removed
+        self.renewed = inode.store.renewed
         self.version = inode.store.version + 1
         self.attributes: SealedAttributes | None = None
         self.layer: Layer | None = None
@@ -139,7 +151,8 @@ def _tombstone(member: Member, now: int) -> Header:
 
 def _seal_member(core: Core, member: Member, entropy: Entropy, now: int) -> Header:
     store = member.inode.store
-    cipher, take = store.cipher, entropy.take
+    renewed, take = member.renewed, entropy.take
+    cipher = store.cipher if renewed is None else SectorCipher(renewed.key, store.block, renewed.key_epoch)
     leaves: dict[int, bytes] = {}
     plain: dict[int, bytes | bytearray] = {}
     for index, content in _plain_sectors(member):
@@ -165,7 +178,7 @@ def _seal_member(core: Core, member: Member, entropy: Entropy, now: int) -> Head
         block=store.block,
         scope=store.scope,
         version=member.version,
-        key_epoch=store.key_epoch,
+        key_epoch=store.key_epoch if renewed is None else renewed.key_epoch,
         sector_bits=SECTOR_BITS,
         sector_count=plan.sector_count,
         root=plan.root,
@@ -197,7 +210,7 @@ def settle(core: Core, group: Group) -> None:
             store.version = member.version
             core.table.pop(inode.number, None)
             continue
-        store.settle(member.plan, member.version, member.writer)
+        store.settle(member.plan, member.version, member.writer, member.renewed)
         assert member.attributes is not None
         inode.stored, inode.shown = member.attributes.stored, None
         inode.error = None

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
+from contextlib import suppress
 from functools import partial
 from typing import Protocol, runtime_checkable
 
@@ -20,6 +21,7 @@ from btlib.labels import Label
 
 from ..errors import FsError
 from ..provider import Handle, Lock, LockKind
+from ._group import Group
 from ._handles import OpenFile
 from ._inode import Inode
 from ._locks import FileLocks
@@ -120,6 +122,37 @@ class Locking(Namespace):
         except BlocktreeError as error:
             log.debug("locks were not released: %s", error.message)
 
+    def lock_renamed(self, group: Group) -> list[tuple[bytes, Lock]]:
+        """A file's name among locks follows from its key. Whoever sees the new one must find the locks under it."""
+        service, renamed = self._service, list[tuple[bytes, Lock]]()
+        if service is None or not self._locks:
+            return renamed
+        for member in group.members:
+            if member.renewed is None:
+                continue
+            store = member.inode.store
+            with self.mutex:
+                locks = self._locks.get(member.inode.number)
+                held = [] if locks is None else locks.all()
+            renamed += [(_name(member.inode), lock) for lock in held]
+            self._lock_anew(service, _name_under(store.block, member.renewed.key), held)
+        return renamed
+
+    def _lock_anew(self, service: LockService, file: bytes, held: list[Lock]) -> None:
+        """Nobody else knows this name yet. What fails is done later by `keep_locks`."""
+        with suppress(FsError), self._locking:
+            for lock in held:
+                self._asked(service.set_file_lock, file, lock)
+
+    def unlock_renamed(self, renamed: list[tuple[bytes, Lock]]) -> None:
+        self._owed += [(file, _unlocking(lock)) for file, lock in renamed]
+        self._again = self._again or bool(renamed)  # somebody may have locked more, under the old name, meanwhile
+
+    def renamed_by_others(self, inode: Inode) -> None:
+        """Another client's commit gave it a new key. Under the lock."""
+        if inode.number in self._locks:
+            self._again, self._kept = True, 0.0
+
     def _lock_here(self, handle: Handle, lock: Lock) -> None:
         with self.mutex:
             opened = self.handles.get(handle)
@@ -194,7 +227,11 @@ class _Ask(Protocol):
 
 def _name(inode: Inode) -> bytes:
     """What a file is called where its locks are kept: who cannot read it cannot tell."""
-    return hashlib.blake2b(Label.LOCK_NAME.value + inode.store.block, key=inode.store.key, digest_size=16).digest()
+    return _name_under(inode.store.block, inode.store.key)
+
+
+def _name_under(block: bytes, key: bytes) -> bytes:
+    return hashlib.blake2b(Label.LOCK_NAME.value + block, key=key, digest_size=16).digest()
 
 
 def _unlocking(lock: Lock) -> Lock:

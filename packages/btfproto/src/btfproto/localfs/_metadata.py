@@ -84,6 +84,7 @@ class Metadata(Files):
                 raise FsError(Kind.EXISTS, f"{found.path} has the extended attribute {name} already")
             if replace and name not in found.xattrs:
                 raise _no_attribute(found, name)
+            self.renew_key(found, found.size)
             others = {key: held for key, held in found.xattrs.items() if key != name}
             if _xattr_size(others) + len(name.encode()) + len(value) > MAX_XATTR_BYTES:
                 raise FsError(Kind.NO_SPACE, f"{found.path}: extended attributes have {MAX_XATTR_BYTES} bytes together")

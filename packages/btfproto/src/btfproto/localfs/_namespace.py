@@ -144,7 +144,7 @@ class Namespace(Committer):
                 raise FsError(Kind.NOT_FOUND, f"{target.path} was removed")
             if target.links >= MAX_LINKS:
                 raise FsError(Kind.TOO_MANY_LINKS, f"{target.path} has {target.links} names")
-            tree.insert(raw, name, target.kind, target.store.block, target.store.key)
+            tree.insert(raw, name, target.kind, target.store.block, target.store.next_key)
             target.links += 1
             self._touch_changed(target)
             self._touch(directory, target.changed)

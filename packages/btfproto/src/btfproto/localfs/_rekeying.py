@@ -5,8 +5,9 @@ same commit, its entry in the directory above and the readcaps that were granted
 new key ever stands in a directory that the revoked one can still read. Each commit leaves a whole tree. What was begun
 is gone on with (`resume`): a block waits as long as its epoch is below that of the top.
 
-Lazily, only directories are re-keyed: what is made from then on, anywhere below, has keys of its own that the revoked
-one cannot find, and names are hidden from it. Files that exist wait, with their old keys, until it is gone on with.
+Lazily, only directories are re-keyed, and files for which readcaps were granted: what is made from then on, anywhere
+below, has keys of its own that the revoked one cannot find, and names are hidden from it. Files that exist wait, with
+their old keys, until they are written (`Renewing`) or it is gone on with.
 
 Nobody else should write there meanwhile: who does makes a commit fail (CONFLICT), and it is gone on with. What stays as
 it was is reported: files that are too long for a commit, and files with several names.
@@ -146,7 +147,7 @@ def _rekey_children(work: Rekeying, key: ReadKey) -> list[ReadKey]:
         for (name, record), head in zip(some, heads, strict=True):
             child = ReadKey(block=entry_block(record), key_epoch=0, key=entry_key(record), path=key.path.child(name))
             is_directory = entry_kind(record) == FileKind.DIRECTORY
-            if work.lazily and not is_directory:
+            if work.lazily and not is_directory and child.block not in work.holders:
                 work.done.waiting += _epoch(head) < work.done.epoch
                 continue
             fresh = _rekey_child(work, batch, name, child, head)
