@@ -1,4 +1,9 @@
-"""Links to other runtimes, and which paths each of them leads to. A `bttp.Link` is a carrier; so is a simulated one."""
+"""Links to other runtimes, and which paths each of them leads to. A `bttp.Link` is a carrier; so is a simulated one.
+
+A link leads to a path only if its peer's chains let it execute there: whoever else answers at an address, be it a
+member of the domain, gets no message meant for that path. They are looked at when the link is attached, and when it is
+made again; a link ends by itself when its peer leaves the domain.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from btlib.paths import BlockPath
-from bttp import Link, NotSentError, ReconnectingLink
+from btlib.writecaps import Rights
+from bttp import Link, NotSentError, Peer, ReconnectingLink
+
+from .errors import WrongPeerError
 
 
 class Carrier(Protocol):
@@ -31,9 +39,12 @@ class Carrier(Protocol):
 class RenewedCarrier:
     """A link that is made again whenever it is lost. It never closes; while there is none, nothing is sent."""
 
-    def __init__(self, lasting: ReconnectingLink) -> None:
+    def __init__(self, lasting: ReconnectingLink, path: BlockPath, clock: Callable[[], float]) -> None:
         self.lasting = lasting
         self.closed = False
+        self._path = path
+        self._clock = clock
+        self._good: Link | None = None  # the one whose peer may execute at the path
 
     async def call(self, path: BlockPath | str, body: bytes = b"", *, timeout: float | None = None) -> memoryview:
         return await self._link().call(path, body, timeout=timeout)
@@ -48,19 +59,26 @@ class RenewedCarrier:
         # Not `lasting.call`, which waits: who asks several providers wants the next one instead.
         if (link := self.lasting.link) is None:
             raise NotSentError("there is no link at the moment; it is being made again")
+        if link is not self._good:
+            check_peer(link.peer, self._path, self._clock())
+            self._good = link
         return link
 
 
 class Carriers:
     """The longest prefix with a living link wins."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """`clock`: unix seconds, for chains."""
+        self._clock = clock
         self._by_prefix: dict[str, Carrier] = {}
         self.version = 0  #: changes with what `find` may find; whoever remembers an answer looks at this
 
     def attach(self, link: Carrier | ReconnectingLink, path: BlockPath) -> None:
-        """Reach what lies at or below `path` by this link, until it closes."""
-        carrier = RenewedCarrier(link) if isinstance(link, ReconnectingLink) else link
+        """Reach what lies at or below `path` by this link, until it closes. Raises WrongPeerError."""
+        carrier = RenewedCarrier(link, path, self._clock) if isinstance(link, ReconnectingLink) else link
+        if isinstance(carrier, Link):
+            check_peer(carrier.peer, path, self._clock())
         prefix = str(path)
         self._by_prefix[prefix] = carrier
         self.version += 1
@@ -85,3 +103,14 @@ class Carriers:
                 return carrier
             place = place.rpartition("/")[0]
         return None
+
+
+def check_peer(peer: Peer, path: BlockPath, now: float) -> None:
+    """Raises WrongPeerError."""
+    decision = peer.decide(Rights.EXECUTE, path, int(now))
+    if not decision.allowed:
+        raise WrongPeerError(
+            f"the link leads to {peer}, who may not execute at {path}: {decision.reason}",
+            kind=decision.kind,
+            hint="attach it to the path where its peer serves, or grant the peer EXECUTE there",
+        )

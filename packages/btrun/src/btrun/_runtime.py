@@ -11,6 +11,7 @@ waits is a dead letter or a failed call. If the top supervisor gives up, the con
 from __future__ import annotations
 
 import random as _random
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
@@ -78,7 +79,7 @@ class Runtime(Supervisor):
         self.block_path = path
         self.call_timeout = call_timeout
         self.random = random
-        self.carriers = Carriers()
+        self.carriers = Carriers(time.time)
         self.abandoned = False
         self.dead_letters = DeadLetters()
         self.tracers = Tracers()
@@ -272,6 +273,9 @@ class Runtime(Supervisor):
 
         With `bttp.reconnecting`, references work again when the link is there again. While it is not, calls raise
         NoLinkError, which says that nothing was sent.
+
+        The link's peer must be allowed to execute at `path`: WrongPeerError, here, or from calls over a reconnecting
+        link. That looks at its chains; `bttp.connect(server=path, revocations=…)` also knows who was revoked.
         """
         self.carriers.attach(link, path)
 

@@ -119,11 +119,14 @@ class BlockingRuntime:
         timeout: float | None = LINK_SECONDS,
     ) -> Iterator[None]:
         """Reach the actors below `path` over a link to the first endpoint that answers; it is made again when it is
-        lost. Waits until it is there. Raises DeadlineError, AuthenticationError."""
+        lost. Waits until it is there. Raises DeadlineError, AuthenticationError.
+
+        `server`: at which path whoever answers must be allowed to execute; by default at `path`.
+        """
 
         @asynccontextmanager
         async def attached() -> AsyncIterator[None]:
-            async with bttp.reconnecting(endpoints, identity, root=root, server=server) as link:
+            async with bttp.reconnecting(endpoints, identity, root=root, server=server or path) as link:
                 await link.ready(timeout)
                 self._runtime.attach(link, path)
                 yield

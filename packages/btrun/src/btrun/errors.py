@@ -89,6 +89,12 @@ class NoLinkError(UnavailableError):
     untouched = True
 
 
+class WrongPeerError(NoLinkError):
+    """Whoever answers at the other end of a link may not execute at this path. Nothing was sent."""
+
+    default_kind: ClassVar[Kind] = Kind.FORBIDDEN
+
+
 class NotHereError(UnavailableError):
     """The service is active in another runtime. Nothing happened here; ask there."""
 
