@@ -92,13 +92,13 @@ SHELLS: dict[str, list[str]] = {
         "_private_files.py",  # files that only their owner may read
         "agent/__main__.py",
         "agent/_client.py",
-        "agent/_hardening.py",
         "agent/_place.py",
         "agent/_process.py",
         "agent/_server.py",
         "agent/_wire.py",
         "credentials/_file.py",
         "credentials/_kept.py",
+        "hardening.py",  # limits of this process
         "home/*",
         "key_pairs.py",  # new keys need randomness
         "process_keys.py",  # keys of a moment

@@ -12,6 +12,7 @@ import msgspec
 import typer
 from btlib.errors import BlocktreeError
 from btlib.exits import ExitCode, exit_code
+from btlib.hardening import forbid_dumps
 from bttp.tapping import tap_from_environment
 
 from . import __version__
@@ -77,6 +78,7 @@ def serve(
     settings = load_configuration(config, os.environ, options).settings
     start_logging(settings.log.level, as_json=settings.log.json, environ=os.environ)
     tap_from_environment(os.environ)
+    forbid_dumps()
     run_daemon(settings, unlock(settings, os.environ), os.environ)
 
 

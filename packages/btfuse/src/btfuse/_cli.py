@@ -11,6 +11,7 @@ from pathlib import Path
 
 from btlib.errors import BlocktreeError
 from btlib.exits import ExitCode, exit_code
+from btlib.hardening import forbid_dumps
 from btlib.kinds import Kind
 
 from ._arguments import Arguments, parse_arguments
@@ -76,6 +77,7 @@ def _check_device() -> None:
 
 def _mount(asked: Arguments, binding: Binding, ready: Callable[[], None]) -> None:
     options = asked.options
+    forbid_dumps()
     opened = open_source(asked.source, options, os.environ)
     sys.setswitchinterval(_SWITCH_SECONDS)
     settings = Settings(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import resource
 import signal
 import socket
 import stat
@@ -17,7 +15,6 @@ from pathlib import Path
 import pytest
 from btlib import Credentials, FileCredentialStore, Label, Suite
 from btlib.agent import AgentClient, AgentKeys, Times, agent_socket, identity_from_agent, start_agent
-from btlib.agent._hardening import harden
 from btlib.agent._messages import GetStatus, Status, decode_reply, encode_request
 from btlib.agent._wire import receive
 from btlib.errors import CredentialError, SealError
@@ -262,27 +259,6 @@ def test_memory_is_locked_where_it_may_be_and_the_status_says_so(setting: Settin
     pid = setting.unlocked()
     locked = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmLck:"))
     assert (int(locked.split()[1]) > 10_000) == setting.client.status().memory_locked
-
-
-PR_GET_DUMPABLE = 3  # <sys/prctl.h>
-
-
-def test_a_hardened_process_makes_no_core_and_cannot_be_debugged_by_its_user() -> None:
-    reader, writer = os.pipe()
-    child = os.fork()
-    if not child:
-        try:
-            libc = ctypes.CDLL(None)
-            before = libc.prctl(PR_GET_DUMPABLE, 0, 0, 0, 0)
-            harden()
-            after = libc.prctl(PR_GET_DUMPABLE, 0, 0, 0, 0)
-            os.write(writer, repr((before, after, resource.getrlimit(resource.RLIMIT_CORE))).encode())
-        finally:
-            os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as said:
-        os.waitpid(child, 0)
-        assert said.read() == b"(1, 0, (0, 0))"
 
 
 def test_the_agent_is_hardened(setting: Setting) -> None:

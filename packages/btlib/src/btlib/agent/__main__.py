@@ -12,7 +12,7 @@ import socket
 import sys
 from pathlib import Path
 
-from ._hardening import harden
+from ..hardening import forbid_dumps, lock_memory
 from ._keeper import Keeper
 from ._server import End, serve
 from ._times import Times
@@ -25,7 +25,8 @@ def main(words: list[str]) -> None:
     idle, longest, descriptor, ready = words
     if ready != ANSWERED and os.fork():
         os._exit(0)  # so that whoever started us has no child to wait for
-    memory_locked = harden()
+    forbid_dumps()
+    memory_locked = lock_memory()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     listener = socket.socket(fileno=int(descriptor))
     listener.set_inheritable(True)
