@@ -102,3 +102,13 @@ def test_a_declaration_that_cannot_work_says_why(laptop: Machine, ping: Path) ->
 def test_handles_of_a_file_that_is_no_module_are_refused(laptop: Machine, ping: Path) -> None:
     done = laptop("protocol", "handles", f"{ping}:Ping", code=2)
     assert "name it as a module: MODULE:NAME" in done.err
+
+
+@pytest.mark.parametrize(
+    ("text", "told"), [("from .messages import Go\n", "; name it as a module"), ("class Ping(\n", "was never closed")]
+)
+def test_a_file_that_cannot_be_imported_is_no_defect_of_bt(laptop: Machine, ping: Path, text: str, told: str) -> None:
+    ping.write_text(text)
+    done = laptop("protocol", "show", f"{ping}:Ping", code=1)
+    assert f"{ping} cannot be imported" in done.err
+    assert told in done.err

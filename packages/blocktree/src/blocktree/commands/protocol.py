@@ -125,7 +125,7 @@ def load(declaration: str) -> type[Protocol]:
 def _module(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except ModuleNotFoundError as error:
+    except (ImportError, SyntaxError) as error:
         raise CommandError(f"the module {name} cannot be imported: {error}", kind=Kind.NOT_FOUND) from error
 
 
@@ -140,6 +140,13 @@ def _module_of_file(file: Path) -> ModuleType:
     sys.modules[file.stem] = module
     try:
         spec.loader.exec_module(module)
+    except (ImportError, SyntaxError) as error:
+        relative = "relative import" in str(error)
+        raise CommandError(
+            f"{file} cannot be imported: {error}",
+            kind=Kind.NOT_FOUND,
+            hint="name it as a module of its package, as in bank.transfer:Transfer" if relative else None,
+        ) from error
     finally:
         if before is None:
             del sys.modules[file.stem]
