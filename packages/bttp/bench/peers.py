@@ -204,6 +204,9 @@ async def serve_nats() -> AsyncIterator[tuple[int, str]]:
         if message.reply:
             await message.respond(answer(message.data))
 
+    async def not_yet(_error: Exception) -> None:
+        """The server is still starting; the client tries again, and would print a traceback."""
+
     certificate, key = make_certificate()
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -216,7 +219,7 @@ async def serve_nats() -> AsyncIterator[tuple[int, str]]:
         process = await asyncio.create_subprocess_exec(*command, stdout=quiet, stderr=quiet)
         try:
             known = b64encode(certificate).decode()
-            connection = await nats.connect(f"tls://127.0.0.1:{port}", tls=_trusts(known), allow_reconnect=True)
+            connection = await nats.connect(f"tls://127.0.0.1:{port}", tls=_trusts(known), error_cb=not_yet)
             await connection.subscribe("bench", cb=echo, pending_msgs_limit=-1, pending_bytes_limit=-1)
             await connection.flush()
             yield port, known
