@@ -1,8 +1,9 @@
 """No command lets a secret out: not into arguments or environments of programs, files, tracebacks, logs or its words.
 
-Canaries are the passphrases and whatever is made of the root's seed. Every program runs with an audit hook (a
-`sitecustomize` that it imports) that writes down each program started, with its environment, and keeps a copy of each
-file that is removed, so that temporary ones are searched too. BLOCKTREE_DEBUG makes every failure a traceback.
+Canaries are the passphrases, whatever is made of the root's seed, codes of invitations, and seeds and names of groups.
+Every program runs with an audit hook (a `sitecustomize` that it imports) that writes down each program started, with
+its environment, and keeps a copy of each file that is removed, so that temporary ones are searched too. BLOCKTREE_DEBUG
+makes every failure a traceback.
 """
 
 from __future__ import annotations
@@ -11,19 +12,25 @@ import base64
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from blocktree.groups import known_groups
+from blocktree.session import open_store
 from btlib._ed25519 import Ed25519X25519Private
 from btlib.credentials import FileCredentialStore
+from btlib.home import Home
 from btlib.key_pairs import KeyPair
 from btlib.public_keys import Suite
 from btlib.shares import Share, split_seed
 from btlib.words import seed_to_words
 
 from .conftest import CHEAP, PASSPHRASE, Done, Machine
+from .inviting import inviting
+from .serving import free_port, running_server
 from .terminals import Answer, type_at_terminal
 from .test_recover import write_private
 from .test_shares import TYPED_BACK, sheets
@@ -78,6 +85,14 @@ class Watched(Machine):
         """Every file that is there or was removed, but those that the user keeps."""
         for place in (self.home, self.top / "tmp", self.top / "kept"):
             yield from (file for file in place.rglob("*") if file.is_file())
+
+
+@dataclass(frozen=True)
+class Keeper(Machine):
+    """The same home, for a server that is given the passphrase."""
+
+    def environment(self, more: dict[str, str] | None = None) -> dict[str, str]:
+        return super().environment(more) | {"BLOCKTREE_PASSPHRASE": CANARY}
 
 
 @dataclass(frozen=True)
@@ -234,6 +249,59 @@ def keyring(case: Case) -> str:
     return both(case.machine.process("key", "remember", *case.passphrase, code=1, PYTHON_KEYRING_BACKEND=FAILING))
 
 
+def invite(case: Case) -> str:
+    said = both(case.machine.process("invite", "--listen", "127.0.0.1:0", *case.wrong(), code=3))
+    with inviting(case.machine, "--server", "nas:1", *case.passphrase) as invitation:
+        said += both(case.other.process("join", invitation.wrong_code(), *case.passphrase, code=3))
+        said += both(invitation.end(code=3))
+    return said + let_in(case, "nas:1")
+
+
+def let_in(case: Case, server: str) -> str:
+    """The other machine joins, as `laptop`."""
+    with inviting(case.machine, "--server", server, "--host", "laptop", *case.passphrase) as invitation:
+        said = both(case.other.process("join", invitation.code, *case.passphrase))
+        return said + both(invitation.end())
+
+
+def rotate_by_request(case: Case) -> str:
+    port, log = free_port(), case.top / "btfsd.log"
+    asked, answer = case.top / "laptop.rotation", case.top / "laptop.response"
+    with running_server(Keeper(case.machine.home, case.machine.call), port, log):
+        said = let_in(case, f"127.0.0.1:{port}")
+        said += both(case.other.process("key", "rotate", "--out", asked, *case.wrong(), code=3))
+        said += both(case.other.process("key", "rotate", "--out", asked, *case.passphrase))
+        said += both(case.machine.process("key", "sign-rotation", asked, *case.wrong(), code=3))
+        said += both(case.machine.process("key", "sign-rotation", asked, "--out", answer, *case.passphrase))
+        said += both(case.other.process("key", "rotate", "--response", answer, "--grace", "now", *case.passphrase))
+    return said + log.read_text()
+
+
+def contact(case: Case) -> str:
+    card, later = case.top / "bob.request", case.top / "later.request"
+    said = both(case.other.process("init", "mine", "--no-input", "--host", "bobs", *case.passphrase))
+    said += both(case.other.process("contact", "card", "--name", "bob", "--out", card, *case.wrong(), code=3))
+    said += both(case.other.process("contact", "card", "--name", "bob", "--out", card, *case.passphrase))
+    said += both(case.machine.process("contact", "add", "bob", card, "--yes"))
+    said += both(case.other.process("init", "second", "--no-input", "--host", "bobs", *case.passphrase))
+    card_of = ["contact", "card", "--name", "bob", "--domain", "second", "--out", str(later)]
+    said += both(case.other.process(*card_of, *case.passphrase))
+    said += both(case.machine.process("contact", "add", "bob", later, "--yes", code=5))
+    said += both(case.machine.process("contact", "show", "bob")) + both(case.machine.process("contact", "list"))
+    return said
+
+
+def group(case: Case) -> str:
+    said = contact(case)
+    said += both(case.machine.process("group", "create", GROUP, *case.wrong(), code=3))
+    for words in (["create", GROUP], ["add", GROUP, "bob"], ["remove", GROUP, "bob", "--yes"], ["rotate", GROUP]):
+        said += both(case.machine.process("group", *words, *case.passphrase))
+    for words in (["list"], ["show", GROUP]):
+        said += both(case.machine.process("group", *words, "--json", *case.passphrase))
+    return said + both(case.machine.process("contact", "remove", "bob"))
+
+
+GROUP = "unlisted-friends"  #: the name is a secret of its members
 FAILING = "keyring.backends.fail.Keyring"
 SCENARIOS: list[Callable[[Case], str]] = [
     init,
@@ -243,6 +311,10 @@ SCENARIOS: list[Callable[[Case], str]] = [
     verify_shares,
     recover,
     rotate,
+    rotate_by_request,
+    invite,
+    contact,
+    group,
     agent,
     keyring,
 ]
@@ -264,6 +336,37 @@ def test_a_passphrase_that_is_typed_shows_nowhere(case: Case) -> None:
     code, screen = type_at_terminal(case.machine, ["key", "passphrase"], new)
     assert code == 0, screen
     check(case, screen)
+
+
+def test_a_code_that_is_typed_is_in_no_file_and_no_environment(case: Case) -> None:
+    with inviting(case.machine, "--server", "nas:1", *case.passphrase) as invitation:
+        answers: list[tuple[str, Answer]] = [
+            ("The code that bt invite shows:", invitation.code),
+            ("New passphrase of this machine in home:", CANARY),
+            ("The same again:", CANARY),
+        ]
+        code, screen = type_at_terminal(case.other, ["join"], answers)
+        done = invitation.end()
+    assert code == 0, screen
+    check(case, screen, both(done))
+    secret = tuple(invitation.code.partition("@")[0].split("-")[1:])
+    assert "-".join(secret) in done.out
+    assert "-".join(secret) not in done.err
+    check(replace(case, raw=("-".join(secret), " ".join(secret))))
+
+
+def test_what_a_group_keeps_from_servers_is_in_no_file(case: Case) -> None:
+    said = group(case)
+    domain = Home.find({"BLOCKTREE_HOME": str(case.machine.home)}).domain("home")
+    identity = domain.credentials.unlock(CANARY)
+    with closing(open_store(domain, identity)) as store:
+        (found,) = known_groups(domain, store, identity)
+    managed = found.require_managed()
+    assert managed.former_seed is not None
+    assert managed.name in said
+    seeds = (*forms_of(managed.seed), *forms_of(managed.former_seed))
+    check(replace(case, raw=seeds), said)
+    check(replace(case, raw=(managed.name,)))
 
 
 def test_words_and_shares_that_are_shown_go_to_the_terminal_alone(case: Case) -> None:
