@@ -161,6 +161,7 @@ SHELLS: dict[str, list[str]] = {
         "_bell.py",  # wakes waiters
         "_dial.py",  # connects again
         "_places.py",  # the clock, the environment
+        "_staleness.py",  # the log
         "_race.py",  # threads that dial
         "_revocation_memory.py",  # a file of what was revoked
         "care/_archive.py",  # reads a backup

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -132,10 +133,11 @@ MakeMachine = Callable[[], Machine]
 
 
 @pytest.fixture
-def machine(template: Path, tmp_path: Path) -> Iterator[Machine]:
+def machine(template: Path) -> Iterator[Machine]:
     # A short path: it has to fit into the address of a Unix socket.
-    top = tmp_path / "h"
-    shutil.copytree(template, top)
-    machine = Machine(top)
-    yield machine
-    machine.close()
+    with tempfile.TemporaryDirectory(prefix="btfsd-") as short:
+        top = Path(short) / "h"
+        shutil.copytree(template, top)
+        machine = Machine(top)
+        yield machine
+        machine.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import threading
 from pathlib import Path
@@ -208,10 +209,11 @@ def test_a_table_may_be_changed_while_it_is_read(stored: StoredFile) -> None:
     changing = threading.Thread(target=change)
     changing.start()
     try:
-        for number in range(20_000):
+        for number in itertools.count():
+            if number >= 20_000 and table.served():  # on a busy machine the other thread may have long turns
+                break
             index = number * 7 % (COUNT - 1)
             assert table.serve(FILE, index * SECTOR, SECTOR) in (None, stored.plains[index])
     finally:
         over.set()
         changing.join(10)
-    assert table.served() > 0
