@@ -36,6 +36,7 @@ class Net:
     stores: StoreServer
     server: BlockingServer
     empty: MemoryStore  #: another store, with nothing in it, served without checks
+    unchecked: StoreServer  #: what serves it
     writable: bool = True
     until: int | None = None
     held: threading.Event | None = None  #: what attaching waits for
@@ -122,14 +123,13 @@ def make_net() -> Iterator[MakeNet]:
             stack.callback(files.close)
             stores = StoreServer(store, check)
             router, empty = Router(), MemoryStore()
-            StoreServer(empty, accept_everything, check_peer=accept_everything).add_to(
-                router, world.path(*SERVER, "empty")
-            )
+            unchecked = StoreServer(empty, accept_everything, check_peer=accept_everything)
+            unchecked.add_to(router, world.path(*SERVER, "empty"))
             files.add_to(router, world.path(*SERVER, "fs"))
             stores.add_to(router, world.path(*SERVER, "store"))
             policy = RootPolicy([world.root.principal])
             server = stack.enter_context(serve(["127.0.0.1:0"], world.machine, router, policy=policy))
-            net = Net(world, stack, store, fs, files, stores, server, empty)
+            net = Net(world, stack, store, fs, files, stores, server, empty, unchecked)
             return net
 
         yield make

@@ -215,6 +215,25 @@ class TestWatches:
             thread.join()
         assert found == [1] * 40
 
+    def test_who_commits_under_its_own_lease_is_told_with_what_others_do(self, net: Net) -> None:
+        mine, other = net.empty_client(), net.empty_client()
+        held = mine.lease(Acquire(KEY, ME, 60_000))
+        assert isinstance(held, LeaseHeld)
+        cursor = mine.watch(0, ME, 0).cursor
+        found: list[list[bytes]] = []
+        waiting = threading.Thread(
+            target=lambda: found.append([change.block for change in mine.watch(cursor, ME, 30).changes])
+        )
+        waiting.start()
+        while net.unchecked.figures()["watches"] == 0:
+            time.sleep(0.001)
+        for name in ("a", "b"):
+            committed = mine.commit(commit_of(change(block_id(name), 0), fences=[(KEY, held.fence)]))
+            assert isinstance(committed, Committed)
+        must_commit(other, change(block_id("c"), 0))
+        waiting.join()
+        assert found == [[block_id("a"), block_id("b"), block_id("c")]]
+
     def test_more_watches_than_a_link_may_have_are_refused(self, net: Net) -> None:
         client = net.empty_client()
         cursor = client.watch(0, ME, 0).cursor

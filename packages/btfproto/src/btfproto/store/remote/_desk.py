@@ -70,6 +70,13 @@ class LeaseDesk:
                     return Fenced(key, taken.fence)
         return None
 
+    def holder_of(self, fences: Sequence[tuple[bytes, int]]) -> bytes | None:
+        """Who holds all these leases; None where they are nobody's, or not of one."""
+        with self._lock:
+            taken = [self._taken.get(key) for key, _ in fences]
+        holders = {None if one is None else one.holder for one in taken}
+        return holders.pop() if len(holders) == 1 else None
+
     def __len__(self) -> int:
         return len(self._taken)
 

@@ -46,19 +46,19 @@ class ObservedStore:
     def __init__(self, store: Store, lock_holders: LockHolders = NoLockHolders()) -> None:  # noqa: B008 - no state
         self._store = store
         self._lock = threading.Lock()
-        self._listeners: tuple[Listener, ...] = ()
+        self._listeners: tuple[tuple[Listener, bytes | None], ...] = ()
         self._pasts: dict[str, Past] = {}
         self.locks = LockTable(remembered=lock_holders)  #: of files, for clients of any kind
 
-    def listen(self, listener: Listener) -> None:
-        """Call `listener` from now on, from any thread."""
+    def listen(self, listener: Listener, holder: bytes | None = None) -> None:
+        """Call `listener` from now on, from any thread; not for what this holder commits under its leases."""
         with self._lock:
-            self._listeners = (*self._listeners, listener)
+            self._listeners = (*self._listeners, (listener, holder))
 
     def unlisten(self, listener: Listener) -> None:
         """Stop calling it."""
         with self._lock:
-            self._listeners = tuple(known for known in self._listeners if known != listener)
+            self._listeners = tuple(known for known in self._listeners if known[0] != listener)
 
     def read_heads(self, wants: Sequence[HeadWant]) -> list[HeadAnswer]:
         return self._store.read_heads(wants)
@@ -66,9 +66,10 @@ class ObservedStore:
     def read_records(self, block: bytes, refs: Sequence[RecordRef]) -> Records:
         return self._store.read_records(block, refs)
 
-    def commit(self, commit: Commit) -> CommitAnswer:
+    def commit(self, commit: Commit, holder: bytes | None = None) -> CommitAnswer:
+        """`holder`: under whose leases, where that is known. It knows of its own commits."""
         answer = self._store.commit(commit)
-        self.tell()
+        self.tell(holder)
         return answer
 
     def scan(self, after: bytes | None, limit: int) -> list[HeadSummary]:
@@ -127,7 +128,8 @@ class ObservedStore:
         self._store.close()
         self.tell()
 
-    def tell(self) -> None:
-        """Wake the listeners, although nothing happened."""
-        for listener in self._listeners:
-            listener()
+    def tell(self, holder: bytes | None = None) -> None:
+        """Wake the listeners, but for those of a holder; also where nothing happened."""
+        for listener, known in self._listeners:
+            if holder is None or known != holder:
+                listener()

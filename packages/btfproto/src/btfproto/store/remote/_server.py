@@ -198,13 +198,16 @@ class StoreServer:
         except BlocktreeError as error:
             log.warning("refused a commit of %s: %s", request.peer, error.message)
             raise
-        return self.store.commit(commit)
+        return self.store.commit(commit, self._desk.holder_of(commit.fences))
 
     async def _watch(self, message: stores.Watch, holder: bytes) -> Events:
-        """Asks the store without waiting, and sleeps until somebody committed or asked for a lease."""
+        """Asks the store without waiting, and sleeps until somebody committed or asked for a lease.
+
+        What the holder commits under its own leases ends no sleep: a busy writer would be told of each commit.
+        """
         deadline = self._clock() + min(message.milliseconds, stores.MAX_WATCH_MILLISECONDS) / 1000
         bell = Bell()
-        self.store.listen(bell.ring)
+        self.store.listen(bell.ring, holder)
         try:
             while True:
                 events = self.store.watch(message.cursor, holder, 0.0)
