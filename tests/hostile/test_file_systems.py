@@ -6,11 +6,13 @@ from collections.abc import Callable
 
 import pytest
 from btfproto.localfs._entropy import Entropy
-from btfproto.store import Commit
+from btfproto.store import Commit, Store
 from btfproto.testing import attacks
 from btfproto.testing.attacks import ATTACKS, BTFPROTO
 from btfproto.testing.domains import World
 from btlib.errors import BlocktreeError
+from btlib.identity import Identity
+from btlib.paths import BlockPath
 from btlib.revocations import Revocations
 
 
@@ -35,9 +37,18 @@ class Gullible(attacks.Btfproto):
     ) -> Callable[[Commit], None]:
         return lambda commit: None
 
+    def key(self, store: Store, who: Identity, path: BlockPath, now: int, seen: Revocations) -> bytes:
+        try:
+            return super().key(store, who, path, now, seen)
+        except BlocktreeError:
+            return b"any key"
+
+    def forks(self, world: World, store: Store, view: bytes) -> bool:
+        return False
+
 
 class Fearful(attacks.Btfproto):
-    """A server that applies none."""
+    """A server that applies none, and a client that opens nothing and suspects everybody."""
 
     def judge(
         self, world: World, now: Callable[[], int], revocations: Callable[[], Revocations]
@@ -47,13 +58,20 @@ class Fearful(attacks.Btfproto):
 
         return refuse
 
+    def key(self, store: Store, who: Identity, path: BlockPath, now: int, seen: Revocations) -> bytes:
+        raise BlocktreeError("no")
 
-COMMITS = [name for name, attack in ATTACKS.items() if attack.run.__module__.endswith("_attacks_commits")]
+    def forks(self, world: World, store: Store, view: bytes) -> bool:
+        return True
 
 
-@pytest.mark.parametrize("name", COMMITS)
-def test_an_attack_on_a_server_would_be_noticed(name: str) -> None:
+JUDGED = ("_attacks_commits", "_attacks_forks", "_attacks_groups")
+DECISIONS = [name for name, attack in ATTACKS.items() if attack.run.__module__.endswith(JUDGED)]
+
+
+@pytest.mark.parametrize("name", DECISIONS)
+def test_an_attack_on_who_decides_would_be_noticed(name: str) -> None:
     with pytest.raises(AssertionError):
         ATTACKS[name].run(Gullible())
-    with pytest.raises(BlocktreeError):
+    with pytest.raises((AssertionError, BlocktreeError)):
         ATTACKS[name].run(Fearful())

@@ -249,6 +249,17 @@ def aborted(process: int) -> set[Path]:
     return set(where.glob("core*")) - before
 
 
+@pytest.fixture
+def cores() -> Iterator[None]:
+    """Whoever is started now may leave a core dump, as far as this process may say."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    if not hard:
+        pytest.skip("the limit for core dumps is 0 here")
+    resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
+
+
 def state(process: int) -> str:
     """As in /proc/PID/stat; a zombie has written what it had to."""
     try:
@@ -263,6 +274,7 @@ def check_private(process: int) -> None:
     assert Path(f"/proc/{process}/mem").stat().st_uid == 0
 
 
+@pytest.mark.usefixtures("cores")
 def test_a_server_that_crashes_leaves_no_core(place: Place) -> None:
     port = free_port()
     words = ["--domain", "home", "--listen", f"127.0.0.1:{port}"]
@@ -276,6 +288,7 @@ def test_a_server_that_crashes_leaves_no_core(place: Place) -> None:
 
 @pytest.mark.mount
 @pytest.mark.parametrize("foreground", [True, False])
+@pytest.mark.usefixtures("cores")
 def test_a_mount_that_crashes_leaves_no_core(place: Place, foreground: bool) -> None:
     require_fuse()
     words = ["--passphrase-file", place.private("passphrase", PASSPHRASE), "home:/", str(place.top / "mount")]
@@ -312,6 +325,7 @@ def mounting(place: Place) -> list[int]:
     return found
 
 
+@pytest.mark.usefixtures("cores")
 def test_an_agent_that_crashes_leaves_no_core(place: Place) -> None:
     started = place.run(
         "blocktree", "agent", "start", "home", "--passphrase-file", place.private("passphrase", PASSPHRASE)
@@ -326,9 +340,8 @@ def test_an_agent_that_crashes_leaves_no_core(place: Place) -> None:
             os.kill(agent, signal.SIGTERM)
 
 
+@pytest.mark.usefixtures("cores")
 def test_a_core_would_be_found(place: Place) -> None:
-    if not resource.getrlimit(resource.RLIMIT_CORE)[0]:
-        pytest.skip("this system's limit for core dumps is 0")
     program = "import time; print('here', flush=True); time.sleep(60)"
     command = [sys.executable, "-S", "-c", program]
     with (

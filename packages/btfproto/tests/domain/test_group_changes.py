@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from btfproto.testing.domains import DAY, NOW
+from btfproto.testing.groups import ALICE, BOB, CAROL, NOTHING, Friends
 from btlib import Identity, Rights
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-
-from .friends import ALICE, BOB, CAROL, NOTHING, Friends
 
 PEOPLE = (ALICE, BOB, CAROL)
 

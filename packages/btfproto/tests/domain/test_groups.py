@@ -19,10 +19,9 @@ from btfproto.domain import (
 from btfproto.errors import FsError
 from btfproto.store import MemoryStore
 from btfproto.testing.domains import DAY, NOW
+from btfproto.testing.groups import ALICE, BOB, CAROL, Friends
 from btlib import Kind, Rights, Suite
 from btlib.groups import open_as_manager
-
-from .friends import ALICE, BOB, CAROL, Friends
 
 
 @pytest.fixture
@@ -73,6 +72,7 @@ class TestReading:
         public = friends.explained(ALICE)
         assert (public.read.allowed, public.read.via, public.read.until) == (True, group, NOW + 10 * DAY)
         assert public.write.allowed
+        assert public.write.chain is not None
         assert [cap.issuer.principal for cap in public.write.chain.caps][-1] == group
         friends.remove(ALICE)
         gone = friends.explained(ALICE)

@@ -7,8 +7,6 @@ from btfproto.domain import (
     NOTHING_SEEN,
     Comparison,
     DomainReader,
-    Draft,
-    Grants,
     SeenList,
     compare_view,
     grants_block,
@@ -18,32 +16,15 @@ from btfproto.domain import (
     take_view,
 )
 from btfproto.errors import FsError
-from btfproto.store import Commit, CommitAnswer, MemoryStore
+from btfproto.testing._attacks_forks import write
+from btfproto.testing.attacks import ForkingStore
 from btfproto.testing.domains import DAY, NOW, World, person
-from btlib import CapabilityError, Chain, Identity, Kind, Revocations
+from btlib import CapabilityError, Identity, Kind, Revocations
 from btlib.errors import SignatureError
 from btlib.revocations import NO_REVOCATIONS
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-
-
-class ForkingStore(MemoryStore):
-    """A store that can begin to show somebody else another tree, which is the same until then."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.commits: list[Commit] = []
-
-    def commit(self, commit: Commit) -> CommitAnswer:
-        self.commits.append(commit)
-        return super().commit(commit)
-
-    def fork(self) -> ForkingStore:
-        other = ForkingStore()
-        for commit in self.commits:
-            other.commit(commit)
-        return other
 
 
 @pytest.fixture
@@ -54,16 +35,6 @@ def store() -> ForkingStore:
 @pytest.fixture
 def world(store: ForkingStore) -> World:
     return World.make(store)
-
-
-def write(world: World, store: ForkingStore, number: int, client: int = 0) -> None:
-    """The next version of somebody's record, by one of two clients."""
-    reader = DomainReader(store, world.root.principal)
-    who, scope = person(100 + number).principal, world.created.scope
-    header, old = reader.grants(scope, who)
-    draft = Draft(world.root.signer, Chain(), now=NOW + client)
-    draft.put_public(grants_block(scope, who), scope, old if header else Grants(principal=who), previous=header)
-    store.commit(draft.commit(world.random(16)))
 
 
 def view(world: World, store: ForkingStore, who: Identity, seen: SeenList = NOTHING_SEEN) -> bytes:

@@ -1,21 +1,24 @@
-"""What is attacked: `Implementation`, a reader of file systems and a judge of commits; and an evil store."""
+"""What is attacked: `Implementation`, a reader of domains and file systems and a judge of commits; and evil stores."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
 from btlib.errors import BlocktreeError
+from btlib.identity import Identity
 from btlib.kinds import Kind
+from btlib.paths import BlockPath
 from btlib.revocations import Revocations
 from btlib.testing.attacks import Attack
 
-from ..domain import DomainReader, open_volume
+from ..domain import NOTHING_SEEN, DomainReader, SeenList, compare_view, open_volume, read_view, shown_heads, take_view
 from ..localfs import FsOptions, LocalFs, MemoryPins, Pins, empty_directory_attributes
 from ..provider import FsProvider, Owner
-from ..store import Commit, HeadAnswer, HeadWant, RecordRef, Records, Store
+from ..store import Commit, CommitAnswer, HeadAnswer, HeadWant, MemoryStore, RecordRef, Records, Store
 from ..store.check import CommitChecker
 from .domains import NOW, World
 
@@ -35,6 +38,24 @@ class Implementation(Protocol):
         """What a server without keys asks before it applies a commit: raises a BlocktreeError where it does not."""
         ...
 
+    def key(self, store: Store, who: Identity, path: BlockPath, now: int, seen: Revocations) -> bytes:
+        """The key of a directory, as `who` opens it by its own grants and its groups'. Raises a BlocktreeError.
+
+        `seen` is the newest revocation list that it knows, whatever the store shows.
+        """
+        ...
+
+    def take_view(self, world: World, store: Store, who: Identity) -> bytes:
+        """What the store shows to `who` now, revocation list included, signed for others to compare."""
+        ...
+
+    def forks(self, world: World, store: Store, view: bytes) -> bool:
+        """Whether a view, taken before, and what this store shows now cannot both be honest.
+
+        Raises a BlocktreeError where it is nobody's word: forged, of a stranger, of another domain.
+        """
+        ...
+
 
 class Btfproto:
     """This package."""
@@ -50,6 +71,29 @@ class Btfproto:
     def judge(self, world: World, now: Callable[[], int], revocations: Callable[[], Revocations]) -> Judge:
         root = world.root.principal
         return CommitChecker(world.store, DomainReader(world.store, root), root, now, revocations)
+
+    def key(self, store: Store, who: Identity, path: BlockPath, now: int, seen: Revocations) -> bytes:
+        return open_volume(store, who, path, now, revocations=_Known(seen)).key
+
+    def take_view(self, world: World, store: Store, who: Identity) -> bytes:
+        reader = DomainReader(store, world.root.principal)
+        return take_view(reader, who, _seen(reader), now=NOW)
+
+    def forks(self, world: World, store: Store, view: bytes) -> bool:
+        reader = DomainReader(store, world.root.principal)
+        terms = read_view(view, world.root.principal, reader.revocations, now=NOW)
+        return not compare_view(terms, shown_heads(reader), _seen(reader)).agrees
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A `RevocationSource` that learns nothing more."""
+
+    current: Revocations
+
+
+def _seen(reader: DomainReader) -> SeenList:
+    return reader.revocation_list() or NOTHING_SEEN
 
 
 BTFPROTO = Btfproto()
@@ -137,3 +181,22 @@ class EvilStore:
             return honest
         records = [None if record is None else bytes(record) for record in honest.records]
         return Records(honest.version, list(self.lie(refs, records)))
+
+
+class ForkingStore(MemoryStore):
+    """A store that can begin to show somebody else another tree, which is the same until then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.commits: list[Commit] = []
+
+    def commit(self, commit: Commit) -> CommitAnswer:
+        self.commits.append(commit)
+        return super().commit(commit)
+
+    def fork(self) -> ForkingStore:
+        """Another one with all that is in this one now."""
+        other = ForkingStore()
+        for commit in self.commits:
+            other.commit(commit)
+        return other

@@ -6,13 +6,20 @@
     def test_mine(name: str) -> None:
         ATTACKS[name].run(Mine())
 
-A store lies to a reader, a writer has no right to what it commits. An attack raises AssertionError where it succeeds,
+A store lies to a reader or answers each differently, a writer has no right to what it commits, somebody is in a group
+no more. An attack raises AssertionError where it succeeds,
 and also where the honest thing beside it is refused. Worlds are made from numbers, and their clock stands still.
 """
 
 from __future__ import annotations
 
-from . import _attacks_commits, _attacks_stores, _attacks_trees  # noqa: F401 (they fill ATTACKS)
-from ._attack import ATTACKS, BTFPROTO, Btfproto, Implementation
+from . import (  # noqa: F401 (they fill ATTACKS)
+    _attacks_commits,
+    _attacks_forks,
+    _attacks_groups,
+    _attacks_stores,
+    _attacks_trees,
+)
+from ._attack import ATTACKS, BTFPROTO, Btfproto, ForkingStore, Implementation
 
-__all__ = ["ATTACKS", "BTFPROTO", "Btfproto", "Implementation"]
+__all__ = ["ATTACKS", "BTFPROTO", "Btfproto", "ForkingStore", "Implementation"]

@@ -1,10 +1,23 @@
-"""A domain with a group in it, and what its people may do: for the tests of groups."""
+"""A small domain with a group in it, for tests of groups: `/photos`, a group of the machine's, and a clock.
+
+friends = Friends()
+friends.give(Rights.WRITE)
+friends.add(ALICE, BOB)
+friends.remove(BOB)
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from btlib.block import Header
+from btlib.groups import ManagedGroup
+from btlib.identity import Identity
+from btlib.public_keys import PublicKeys, Suite
+from btlib.readcaps import ReadKey
+from btlib.verification import verify_chain
+from btlib.writecaps import Chain, Rights
 
-from btfproto.domain import (
+from ..domain import (
+    AccessExplanation,
     Content,
     DomainReader,
     Draft,
@@ -15,11 +28,9 @@ from btfproto.domain import (
     open_volume,
     read_held,
 )
-from btfproto.errors import FsError
-from btfproto.store import Store
-from btfproto.testing.domains import DAY, NOW, World, opaque_attributes, person
-from btlib import Chain, Identity, PublicKeys, ReadKey, Rights, Suite, verify_chain
-from btlib.groups import ManagedGroup
+from ..errors import FsError
+from ..store import Store
+from .domains import DAY, NOW, World, opaque_attributes, person
 
 NOTHING = Rights(0)
 ALICE, BOB, CAROL = person(60), person(61), person(62)
@@ -36,8 +47,8 @@ class Friends:
         )
         draft = Draft(self.world.root.signer, Chain(), now=NOW)
         attributes = opaque_attributes(self.photos.block, self.photos.key, NOW)
-        content: Any = {"block": self.photos.block, "scope": self.world.created.scope, "attributes": attributes}
-        draft.put(content=Content(), **content)
+        scope = self.world.created.scope
+        draft.put(block=self.photos.block, scope=scope, content=Content(), attributes=attributes)
         self.world.store.commit(draft.commit(self.world.random(16)))
         self.first = self.keeper().create("friends", Suite.ED25519_X25519)
 
@@ -105,8 +116,14 @@ class Friends:
             revocations=self.reader().revocations,
         ).allowed
 
-    def explained(self, who: Identity) -> Any:
+    def photos_header(self) -> Header:
+        """Of `/photos`, as it stands in the store."""
         reader = self.reader()
-        scope = reader.verify(reader.head(self.photos.block)).scope  # type: ignore[arg-type]
+        head = reader.head(self.photos.block)
+        assert head is not None
+        return reader.verify(head)
+
+    def explained(self, who: Identity) -> AccessExplanation:
+        reader, scope = self.reader(), self.photos_header().scope
         place = Place(path=self.photos.path, block=self.photos.block, key_epoch=0, scope=scope)
         return explain_granted(reader, [place], self.photos.path, who.principal, self.now)
