@@ -181,6 +181,7 @@ SHELLS: dict[str, list[str]] = {
         "localfs/_new_directory.py",
         "localfs/_pins.py",  # a file of pins
         "localfs/_reading.py",  # the thread that reads ahead
+        "localfs/_renewing.py",  # a warning about a file that keeps its old key
         "localfs/_rescuing.py",  # the thread that keeps what could not be saved
         "opening.py",
         "past.py",  # randomness for a request id; the lock

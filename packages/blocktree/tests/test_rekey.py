@@ -112,6 +112,16 @@ def test_a_revocation_gives_directories_new_keys_and_files_follow(shared: Machin
     assert shared("cat", "home:/notes/2026/4.txt").out == "an apple"
 
 
+def test_a_file_that_is_written_meanwhile_has_its_new_key_already(shared: Machine, tmp_path: Path) -> None:
+    shared("revoke", "laptop", "--yes")
+    pear = tmp_path / "pear"
+    pear.write_text("a pear")
+    shared("cp", pear, "home:/notes/2026/4.txt")
+    shared("cp", pear, "home:/notes/new.txt")
+    assert "4 files and directories at home:/notes have new keys" in epochs(shared)[1]
+    assert shared("cat", "home:/notes/2026/4.txt").out == "a pear"
+
+
 def test_with_keep_keys_no_key_is_changed(shared: Machine) -> None:
     done = shared("revoke", "laptop", "home:/notes", "--keep-keys", "--yes", "--json").document
     assert done["rekeyed"] == []

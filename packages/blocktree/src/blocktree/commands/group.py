@@ -11,6 +11,7 @@ import typer
 from btfproto.domain import GroupChanged
 from btfproto.localfs import Rekeyed
 from btfproto.store import Store
+from btlib.errors import BlocktreeError
 from btlib.groups import Membership
 from btlib.home import Domain
 from btlib.identity import Identity
@@ -131,7 +132,7 @@ def remove(
     group: Group,
     who: Who,
     rekey_now: Annotated[
-        bool, typer.Option("--now", help="Then give new keys to all that the group could read: see bt rekey.")
+        bool, typer.Option("--now", help="Then give new keys to all that the group could read, files too, and wait.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     root: WithRoot = False,
@@ -141,7 +142,8 @@ def remove(
 ) -> None:
     """Put somebody out of a group. The group gets new keys, and its old ones count for nothing any more.
 
-    Who stays loses nothing. An interrupted removal is completed by bt group rotate.
+    Who stays loses nothing. Directories that the group may read get new keys at once, each file when it is written, and
+    the rest by bt rekey --resume when it suits, or with --now. An interrupted removal is completed by bt group rotate.
 
     Examples:
 
@@ -163,7 +165,7 @@ def remove(
             confirm(f"Put {', '.join(who)} out of {managed.name}?", otherwise="--yes")
         done = keeper(domain, store, identity).remove(managed, set(gone))
         _let_the_second_pass(done)
-    rekeyed, places = _rekey(session, domain, done, wanted=rekey_now)
+    rekeyed, places = _rekey(session, domain, done, lazily=not rekey_now)
     _show_change(domain, done, gone, words, rekeyed, places, as_json=json)
 
 
@@ -262,8 +264,8 @@ def _not_undone(rekeyed: bool) -> list[str]:
     kept = (
         "What is stored now is sealed anew: the keys it holds open only what it, or somebody for it, copied before."
         if rekeyed
-        else "It keeps the keys it holds, too: until they are changed (bt rekey), it can open whatever the group could "
-        "read, old and new, if it gets hold of the stored bytes."
+        else "Directories that the group could read get new keys now, and files when they are written; one that exists "
+        "it can open as it is, if it gets hold of the stored bytes, until bt rekey --resume has been there."
     )
     return [
         "What it wrote stays; from now on it writes nothing through the group. This cannot be undone: the group gets "
@@ -279,17 +281,23 @@ def _let_the_second_pass(done: GroupChanged) -> None:
 
 
 def _rekey(
-    session: Session, domain: Domain, done: GroupChanged, *, wanted: bool
+    session: Session, domain: Domain, done: GroupChanged, *, lazily: bool
 ) -> tuple[list[tuple[BlockPath, Rekeyed]], list[BlockPath]]:
-    """New keys for what the group could read, or where they would be needed."""
-    places = readable_places(session, domain, done.group.membership.principal)
-    if not wanted:
-        return [], places
-    rekeyed = []
-    for place in places:
-        with choose_meter(None, as_json=False) as meter:
-            rekeyed.append((place, rekey_place(session, domain, place, meter)))
-    return rekeyed, []
+    """New keys for what the group could read; and where that could not be done.
+
+    Lazily, a place that cannot be re-keyed from here is told, and no failure: the removal stands.
+    """
+    rekeyed, left = [], []
+    for place in readable_places(session, domain, done.group.membership.principal):
+        with choose_meter(False if lazily else None, as_json=False) as meter:
+            try:
+                rekeyed.append((place, rekey_place(session, domain, place, meter, lazily=lazily)))
+            except BlocktreeError as error:
+                if not lazily:
+                    raise
+                remark(visible(f"Not all of /{'/'.join(place.names)} has new keys: {error.message}"))
+                left.append(place)
+    return rekeyed, left
 
 
 def _show_change(
@@ -314,12 +322,16 @@ def _show_change(
                 "refused": list(done.refused),
                 "not_undone": words,
                 "to_rekey": shown,
-                "rekeyed": [{"path": str(place), "blocks": one.blocks} for place, one in rekeyed],
+                "rekeyed": [
+                    {"path": str(place), "blocks": one.blocks, "waiting": one.waiting} for place, one in rekeyed
+                ],
             }
         )
         return
     for who in gone:
         say(f"{who} is out of {done.group.name}.")
+        if one.waiting:
+            say(f"{one.waiting} files there get theirs when they are written, or by bt rekey --resume.")
     say(f"{done.group.name} is {done.group.membership.principal} now; {done.issued} writecaps were issued anew.")
     for place, one in rekeyed:
         say(f"{one.blocks} files and directories at /{'/'.join(place.names)} have new keys.")

@@ -29,7 +29,7 @@ from ..rekey_notes import RekeyNote, drop_note, keep_note, note_of, notes
 from ..session import Session, known_revocations, now, open_store
 from .scrub import Progress, choose_meter
 
-LATER = "Files that existed keep their keys until bt rekey {place} --resume, and so does what is written into them."
+LATER = "A file that existed keeps its key until it is written, or until bt rekey {place} --resume."
 
 
 def rekey(
@@ -45,7 +45,8 @@ def rekey(
         bool, typer.Option("--resume", help="Go on with what was interrupted or left for later: only old keys.")
     ] = False,
     lazily: Annotated[
-        bool, typer.Option("--lazy", help="Only directories now, so that all that is made later is safe; files later.")
+        bool,
+        typer.Option("--lazy", help="Only directories now, so that all that is written later is safe; files later."),
     ] = False,
     progress: Progress = None,
     json: Json = False,

@@ -105,8 +105,8 @@ def revoke(
     Servers refuse it at once, on open connections too; everybody else when they hear of it. What it wrote before that
     moment stays readable, what it writes later is refused. What it has read it keeps.
 
-    Directories that it could read get new keys at once: what is made there later it cannot find. Files that exist are
-    sealed anew by bt rekey --resume when it suits, or with --now. Killed in the middle, the same command goes on.
+    Directories that it could read get new keys at once, and a file when it is written: what is new there it cannot
+    read. The rest is sealed anew by bt rekey --resume when it suits, or with --now. If killed, the same goes on.
 
     Examples:
 
@@ -262,8 +262,8 @@ NOT_UNDONE = {
     "now": "What it has read it keeps. What is stored now is sealed anew: the keys it holds open only what it, or "
     "somebody for it, copied before.",
     "lazily": "What it has read it keeps. Directories that it could read get new keys now, so it cannot find what is "
-    "made there later; a file that exists it can open, if it gets hold of the stored bytes, until bt rekey --resume "
-    "has been there.",
+    "made there later, and a file gets one when it is written (not one of more than 24 MiB, or with several names); "
+    "what stays as it is it can open, if it gets hold of the stored bytes, until bt rekey --resume has been there.",
     "kept": "What it has read it keeps, and the keys it holds: until they are changed (bt rekey), it can open "
     "whatever it could read, old and new, if it gets hold of the stored bytes.",
 }
