@@ -10,12 +10,13 @@ from pathlib import Path
 
 from btfproto.testing import attacks as of_file_systems
 from btlib.testing import attacks as of_capabilities
+from btlib.testing import pairing as of_pairing
 from bttp.testing import attacks as of_links
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "docs" / "threat-model.md"
 
-ATTACKS = {*of_capabilities.ATTACKS, *of_links.ATTACKS, *of_file_systems.ATTACKS}
+ATTACKS = {*of_capabilities.ATTACKS, *of_pairing.ATTACKS, *of_links.ATTACKS, *of_file_systems.ATTACKS}
 
 #: Words that stand where no test can: nothing stops it, or what is claimed is that we do not.
 BY_DESIGN = ("*by design*", "*not ")
