@@ -30,6 +30,7 @@ from .domain import (
     all_digests,
     commit_draft,
     open_volume,
+    read_held,
     snapshot_block,
     stretch_length,
     stretches_of,
@@ -146,11 +147,11 @@ class SnapshotKeeper:
         return record
 
     def _chain(self, now: int) -> Chain:
+        """Of those that came with the identity, and those that it was granted since."""
         root = BlockPath(self._path.root, ())
         try:
-            return self._identity.chain_for(
-                root.root, Rights.WRITE, now, path=root, revocations=self._revocations.current
-            )
+            identity = read_held(self._reader, self._identity, now=now).identity
+            return identity.chain_for(root.root, Rights.WRITE, now, path=root, revocations=self._revocations.current)
         except CapabilityError as error:
             raise FsError(
                 error.kind, f"snapshots are for who may write in the whole domain: {error.message}", error.hint

@@ -95,7 +95,8 @@ class Services:
 
     def _serve_store(self) -> StoreServer:
         check = CommitChecker(self._store, self._reader, self._host.domain.root, time.time, self._revoked, self._skewed)
-        snapshots = SnapshotPolicy(self._host.domain.root, self._host.identity.principal, self._revoked)
+        root, own = self._host.domain.root, self._host.identity.principal
+        snapshots = SnapshotPolicy(root, own, self._revoked, self._granted)
         return StoreServer(self._store, check, check_peer=snapshots.check)
 
     def _serve_files(self) -> tuple[FsServer, VolumeAttacher]:
@@ -125,11 +126,15 @@ class Services:
     def _revoked(self) -> Revocations:
         return self._view.current
 
+    def _granted(self, principal: Principal) -> Sequence[Chain]:
+        """What the root scope's records grant somebody. Raises FsError, IntegrityError, StoreError."""
+        return self._reader.grants(self._reader.domain().scope, principal)[1].chains
+
     def _recorded(self, principal: Principal, shown: Sequence[Chain]) -> tuple[Chain, ...]:
         """What the root scope's records grant somebody; a membership that ran out is renewed there first. A record that
         does not verify grants nothing."""
         try:
-            chains = self._reader.grants(self._reader.domain().scope, principal)[1].chains
+            chains = tuple(self._granted(principal))
             if self._settings.membership.renew:
                 chains = (*chains, *self._renewed(principal, shown, chains))
         except BlocktreeError as error:
