@@ -17,7 +17,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from random import Random
 
-from tests.faults import rounds
+from tests.faults import rounds, snapshotting
 from tests.faults.checker import Verdict
 from tests.faults.full_disk import SIZE, fill_and_go_on
 from tests.faults.image import Image, image
@@ -30,6 +30,8 @@ KILLS: dict[str, Callable[[Rig, Random, str], Verdict]] = {
     "kill-server": rounds.kill_server,
     "kill-thin-client": rounds.kill_thin_client,
     "kill-thin-server": rounds.kill_thin_server,
+    "kill-snapshots-alone": snapshotting.kill_snapshots_alone,
+    "kill-snapshots-client": snapshotting.kill_snapshots_client,
     "outage": rounds.outage,
 }
 CUTS: dict[str, Callable[[Rig, Random, str, Image], Verdict]] = {
@@ -40,6 +42,7 @@ KINDS = [*KILLS, *CUTS, "full-disk", "memory"]
 #: Alone more often: there a kill hits the store itself.
 KILL_ORDER = [
     *["kill-alone", "kill-client", "kill-thin-server", "kill-alone", "kill-server", "kill-thin-client"] * 3,
+    *["kill-snapshots-alone", "kill-snapshots-client"] * 2,
     "outage",
 ]
 ROUNDS_OF_A_STORE = 10  #: then a new one is made: a store should be old, but its scrubbing should not take all the time

@@ -13,7 +13,7 @@ from random import Random
 import pytest
 from btfproto.errors import StoreError
 
-from tests.faults import rounds
+from tests.faults import rounds, snapshotting
 from tests.faults.checker import Verdict
 from tests.faults.full_disk import SIZE, fill_and_go_on
 from tests.faults.image import Image, image
@@ -51,6 +51,8 @@ def loop_device() -> None:
         rounds.kill_server,
         rounds.kill_thin_client,
         rounds.kill_thin_server,
+        snapshotting.kill_snapshots_alone,
+        snapshotting.kill_snapshots_client,
     ],
 )
 def test_a_kill_loses_nothing_that_was_acknowledged(round_of: Callable[[Rig, Random, str], Verdict]) -> None:
