@@ -202,6 +202,15 @@ COMMANDS += ["enroll request", "enroll sign", "enroll accept", "access explain"]
 COMMANDS += ["access list", "access log", "revoke", "rekey"]
 
 
+@pytest.mark.parametrize(
+    "words", ["", "snapshot", "enroll", "access", "group", "contact", "guest", "key", "agent", "net", "protocol"]
+)
+def test_a_list_of_commands_says_what_each_does_in_a_whole_sentence(nas: Machine, words: str) -> None:
+    _, _, listed = nas(*words.split(), "--help", COLUMNS="80").out.partition("Commands:\n")
+    assert listed
+    assert [line for line in listed.splitlines() if line.endswith("...")] == []
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example_and_json(nas: Machine, command: str) -> None:
     text = nas(*command.split(), "--help").out

@@ -62,6 +62,7 @@ SuiteName = Annotated[
     str | None,
     typer.Option(
         "--suite",
+        metavar="SUITE",
         help="Algorithms of the new keys: ed25519-x25519 (the default), p256 (the default in a TPM), "
         "or hybrid-pq (post-quantum).",
     ),
@@ -91,8 +92,41 @@ TreePath = Annotated[
 ]
 TreePaths = Annotated[
     list[str],
-    typer.Argument(metavar=f"{TREE_PATH}…", help="Paths in one domain.", autocompletion=complete_tree_path),
+    typer.Argument(metavar=TREE_PATH, help="Paths in one domain.", autocompletion=complete_tree_path),
 ]
 Petname = Annotated[
     str, typer.Argument(metavar="PETNAME", help="Your own short name for the domain.", autocompletion=complete_petname)
 ]
+DomainName = Annotated[
+    str | None,
+    typer.Option(
+        "--domain",
+        metavar="PETNAME",
+        help="Which domain, where there are several.",
+        autocompletion=complete_petname,
+    ),
+]
+OwnHost = Annotated[
+    str | None, typer.Option("--host", metavar="NAME", help="This machine's name in the domain; else its host name.")
+]
+OwnServer = Annotated[
+    str | None, typer.Option("--server", metavar="HOST:PORT", help="Reach the domain's btfsd here instead.")
+]
+TheirServer = Annotated[
+    str | None,
+    typer.Option("--server", metavar="HOST:PORT", help="Where the new machine will reach the domain's btfsd."),
+]
+Until = Annotated[str, typer.Option("--until", metavar="DATE", help="How long: a date, or 90d, 2w, 1y.")]
+Fingerprint = Annotated[
+    str | None,
+    typer.Option(
+        "--fingerprint",
+        metavar="bt1…",
+        help="The fingerprint that it must have; answers the question for a script.",
+    ),
+]
+RootPrincipal = Annotated[
+    str | None,
+    typer.Option("--root", metavar="bt1…", help="The root that it must be of; answers the question for a script."),
+]
+Compared = Annotated[bool, typer.Option("--yes", help="The fingerprint was compared already; do not ask.")]

@@ -49,7 +49,7 @@ def accept_restore(
     json: Json = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Believe a store again that went back in time, after it was restored from a backup.
+    """Believe a store again that was restored from a backup.
 
     This machine remembers the newest state of all that it saw, and refuses an older one, since that is what a bad
     server would show. This command says what went back, asks, and then takes what the store shows as the newest

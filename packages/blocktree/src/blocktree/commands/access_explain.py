@@ -34,7 +34,7 @@ def explain(
     json: Json = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Say what somebody may do at a path, and why, or at which step it fails.
+    """Say what somebody may do at a path, and why. Where it may not, at which step it fails.
 
     Examples:
 

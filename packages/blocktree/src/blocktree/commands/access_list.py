@@ -43,7 +43,7 @@ class Row:
 
 
 def list_access(path: TreePath, json: Json = False, passphrase_file: PassphraseFile = None) -> None:
-    """List who can do what at a path, through which chain, and until when.
+    """List who can do what at a path. Also through which chain, and until when.
 
     It goes by the public records of the domain. Who could but for an expired or revoked right, or a changed key, is
     listed with the reason.

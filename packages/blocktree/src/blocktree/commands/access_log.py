@@ -39,7 +39,7 @@ def log(
     json: Json = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Show the grants and revocations of a domain, and who came into groups and left; the oldest first.
+    """Show the grants and revocations of a domain. Also who came into groups and left; the oldest first.
 
     With a path below the root, only writecaps at or below it and their revocations are shown. The serials are what
     bt revoke takes.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +25,7 @@ _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 def build() -> typer.Typer:
     """The group of commands."""
-    app = typer.Typer(help="Hold unlocked keys for a session, in memory and nowhere else.", no_args_is_help=True)
+    app = typer.Typer(help="Hold unlocked keys for a session, in memory alone.", no_args_is_help=True)
     app.command()(start)
     app.command()(status)
     app.command()(lock)
@@ -36,7 +37,7 @@ def start(
     petnames: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[PETNAME]…",
+            metavar="PETNAME",
             help="The domains; all that there are if none is named.",
             autocompletion=complete_petname,
         ),
@@ -50,7 +51,7 @@ def start(
     json: Json = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Start the agent if none runs, and have it hold the keys of this machine in some domains.
+    """Start the agent, and have it hold this machine's keys. One that runs already is used.
 
     From then on bt, btfuse and btfsd of this user ask it before they ask for a passphrase. Keys never leave it: it
     signs and opens for them. Of an agent that runs already the times stay as they are.
@@ -95,14 +96,7 @@ def lock(json: Json = False) -> None:
 
     Example: bt agent lock
     """
-    client = AgentClient(agent_socket(os.environ))
-    running = client.listens()
-    if running:
-        client.lock()
-    if json:
-        give({"locked": running})
-    else:
-        say("The agent holds no keys now." if running else "No agent runs.")
+    _have_it(AgentClient.lock, "locked", "The agent holds no keys now.", as_json=json)
 
 
 def stop(json: Json = False) -> None:
@@ -110,14 +104,19 @@ def stop(json: Json = False) -> None:
 
     Example: bt agent stop
     """
+    _have_it(AgentClient.stop, "stopped", "The agent has ended.", as_json=json)
+
+
+def _have_it(act: Callable[[AgentClient], None], word: str, done: str, *, as_json: bool) -> None:
+    """Have the agent do something, if one runs."""
     client = AgentClient(agent_socket(os.environ))
     running = client.listens()
     if running:
-        client.stop()
-    if json:
-        give({"stopped": running})
+        act(client)
+    if as_json:
+        give({word: running})
     else:
-        say("The agent has ended." if running else "No agent runs.")
+        say(done if running else "No agent runs.")
 
 
 def _unlock(client: AgentClient, domains: list[Domain], passphrase_file: Path | None) -> None:

@@ -87,7 +87,7 @@ def backup(
     progress: Progress = None,
     json: Json = False,
 ) -> None:
-    """Copy a whole store, also while it is in use, and check the copy.
+    """Copy a whole store, and check the copy. The store may be in use.
 
     The copy is the store as of one moment. Into a directory that has an earlier backup, only what is new is copied;
     an interrupted backup goes on where it was. No passphrase is needed, and what is copied stays encrypted: to have
@@ -136,7 +136,7 @@ def restore(
     progress: Progress = None,
     json: Json = False,
 ) -> None:
-    """Make a store from a backup, and check it before it takes its place.
+    """Make a store from a backup. It is checked before it takes its place.
 
     An interrupted restore goes on where it was. A machine that saw a newer state of the domain refuses the restored
     one until bt accept-restore; where all machines are lost, bt recover --store takes the restored directory.

@@ -36,7 +36,7 @@ def compare(
         typer.Argument(metavar="PETNAME", help="The domain.", autocompletion=complete_petname),
     ],
     views: Annotated[
-        list[Path] | None, typer.Argument(metavar="[VIEW…]", help="Files that other machines wrote with --write.")
+        list[Path] | None, typer.Argument(metavar="VIEW", help="Files that other machines wrote with --write.")
     ] = None,
     write: Annotated[
         Path | None, typer.Option("--write", metavar="FILE", help="Write what the store shows this machine now.")
@@ -44,7 +44,7 @@ def compare(
     json: Json = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Find out whether the store shows this machine what it showed another: a server can answer each differently.
+    """Compare what the store shows this machine and others. A server can answer each differently.
 
     Each writes a view, and gives it to the other by a way that is not this store; each compares. A view is signed and
     names no file: block ids, versions and hashes. The exit code is 6 where they do not fit.

@@ -12,7 +12,7 @@ from ..contacts import add_contact, contact, contacts, remove_contact
 from ..enrolment import make_request
 from ..errors import CommandError
 from ..files.local import local_errors
-from ..options import Json, PassphraseFile
+from ..options import Compared, DomainName, Fingerprint, Json, PassphraseFile
 from ..output import Json as Document
 from ..output import give, iso_time, remark, say, visible
 from ..principals import SUFFIX, Member, read_member
@@ -24,7 +24,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Your own name for it:
 def build() -> typer.Typer:
     """The group of commands."""
     app = typer.Typer(
-        help="Names for principals, of any domain, which bt grant, revoke, access and group take.", no_args_is_help=True
+        help="Names for principals of any domain. bt grant, revoke, access and group take them.", no_args_is_help=True
     )
     app.command()(add)
     app.command("list")(list_contacts)
@@ -37,11 +37,8 @@ def build() -> typer.Typer:
 def add(
     name: Name,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Its card (bt contact card), or its request file.")],
-    fingerprint: Annotated[
-        str | None,
-        typer.Option(metavar="bt1…", help="The fingerprint that it must have; answers the question for a script."),
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="The fingerprint was compared already; do not ask.")] = False,
+    fingerprint: Fingerprint = None,
+    yes: Compared = False,
     new_key: Annotated[
         bool, typer.Option("--new-key", help="Its key has changed, and the new fingerprint was compared.")
     ] = False,
@@ -97,12 +94,13 @@ def show(name: Name, json: Json = False) -> None:
     Example: bt contact show bob
     """
     found = contact(Session().home, name)
-    if json:
-        give(_document(found))
-        return
     terms = found.request.terms
-    say(visible(f"{found.host} is {found.request.principal}"))
-    say(visible(f"It calls itself {terms.host}; keys {terms.public.suite.text}, card of {iso_time(terms.created)}."))
+    _tell(
+        found,
+        f"{found.host} is {found.request.principal}",
+        f"It calls itself {terms.host}; keys {terms.public.suite.text}, card of {iso_time(terms.created)}.",
+        as_json=json,
+    )
 
 
 def remove(name: Name, json: Json = False) -> None:
@@ -111,10 +109,7 @@ def remove(name: Name, json: Json = False) -> None:
     Example: bt contact remove bob
     """
     gone = remove_contact(Session().home, name)
-    if json:
-        give(_document(gone))
-        return
-    say(f"{name} is forgotten. What it was granted stays: bt revoke {gone.request.principal}")
+    _tell(gone, f"{name} is forgotten. What it was granted stays: bt revoke {gone.request.principal}", as_json=json)
 
 
 def card(
@@ -122,14 +117,12 @@ def card(
         str | None,
         typer.Option("--name", metavar="NAME", help="What to call yourself on it; else as this machine."),
     ] = None,
-    domain_name: Annotated[
-        str | None, typer.Option("--domain", metavar="PETNAME", help="With the keys of which domain.")
-    ] = None,
+    domain_name: DomainName = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Where to write it.")] = None,
     json: Json = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Write a card with this machine's public keys, for the contact book of somebody in any domain.
+    """Write a card with this machine's public keys. It is for the contact book of somebody in any domain.
 
     Example: bt contact card --out bob.request
     """
@@ -145,6 +138,14 @@ def card(
         return
     say(f"Wrote {file}. The fingerprint, to be compared by voice:")
     say(f"  {identity.principal}")
+
+
+def _tell(one: Member, *lines: str, as_json: bool) -> None:
+    if as_json:
+        give(_document(one))
+        return
+    for line in lines:
+        say(visible(line))
 
 
 def _document(one: Member) -> Document:

@@ -24,6 +24,7 @@ from ..files.local import LocalSource, LocalTarget, local_item
 from ..files.remote import TreeSource, TreeTarget, tree_item
 from ..files.tree import Tree
 from ..options import Json, PassphraseFile, complete_tree_path
+from ..output import Json as Document
 from ..output import complain, describe, give, human_size, remark, visible
 from ..progress import Bar, Meter, Silence
 from ..session import Session, own
@@ -218,22 +219,33 @@ def end_with_failure(report: Report) -> None:
         raise typer.Exit(exit_code(report.failures[0][1].kind))
 
 
+def counts(report: Report, seconds: float) -> dict[str, Document]:
+    """What was copied, for programs."""
+    return {
+        "files": report.files,
+        "directories": report.directories,
+        "links": report.links,
+        "bytes": report.bytes,
+        "seconds": round(seconds, 3),
+        "skipped": [*report.skipped],
+    }
+
+
+def remark_speed(report: Report, seconds: float) -> None:
+    rate = human_size(int(report.bytes / max(seconds, 0.001)))
+    remark(f"copied {report.files} files, {human_size(report.bytes)}, in {seconds:.1f} s ({rate}/s)")
+
+
 def _show(report: Report, seconds: float, *, as_json: bool) -> None:
     """Say what was done; end with the code of the first failure, if any."""
     show_left_out(report)
     if as_json:
         give(
             {
-                "files": report.files,
-                "directories": report.directories,
-                "links": report.links,
-                "bytes": report.bytes,
-                "seconds": round(seconds, 3),
-                "skipped": report.skipped,
+                **counts(report, seconds),
                 "failures": [{"path": path, **describe(error)} for path, error in report.failures],
             }
         )
     else:
-        rate = human_size(int(report.bytes / max(seconds, 0.001)))
-        remark(f"copied {report.files} files, {human_size(report.bytes)}, in {seconds:.1f} s ({rate}/s)")
+        remark_speed(report, seconds)
     end_with_failure(report)

@@ -22,7 +22,23 @@ from ..errors import CommandError
 from ..files.local import local_errors
 from ..key_places import KeyPlace
 from ..membership import answer, asking, become_member, find_place, own_name
-from ..options import Json, PassphraseFile, Pcrs, Petname, SuiteName, Tcti, Tpm
+from ..options import (
+    Compared,
+    DomainName,
+    Fingerprint,
+    Json,
+    OwnHost,
+    OwnServer,
+    PassphraseFile,
+    Pcrs,
+    Petname,
+    RootPrincipal,
+    SuiteName,
+    Tcti,
+    TheirServer,
+    Tpm,
+    Until,
+)
 from ..output import give, remark, say
 from ..principals import SUFFIX, find_member, read_text, remember
 from ..session import Session, now
@@ -31,16 +47,15 @@ RESPONSE_SUFFIX = ".response"
 DEFAULT_TIME = "1y"
 
 Out = Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Where to write the file.")]
-Fingerprint = Annotated[
-    str | None,
-    typer.Option(metavar="bt1…", help="The fingerprint that it must have; answers the question for a script."),
-]
-Yes = Annotated[bool, typer.Option("--yes", help="The fingerprint was compared already; do not ask.")]
 
 
 def build() -> typer.Typer:
     """The group of commands."""
-    app = typer.Typer(help="Make another machine a member of a domain: request, sign, accept.", no_args_is_help=True)
+    app = typer.Typer(
+        help="Make another machine a member by two files. "
+        "Where the two machines reach each other, bt invite and bt join are less work.",
+        no_args_is_help=True,
+    )
     app.command()(request)
     app.command()(sign)
     app.command()(accept)
@@ -49,7 +64,7 @@ def build() -> typer.Typer:
 
 def request(
     petname: Petname = "home",
-    host: Annotated[str | None, typer.Option(metavar="NAME", help="The name wished for; else the host name.")] = None,
+    host: OwnHost = None,
     out: Out = None,
     suite: SuiteName = None,
     tpm: Tpm = False,
@@ -58,7 +73,9 @@ def request(
     json: Json = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """First, on the new machine: make its keys, and a file that asks for membership.
+    """First, on the new machine: make its keys, and ask.
+
+    It writes a file that asks for membership.
 
     Examples:
 
@@ -87,23 +104,21 @@ def sign(
             metavar="REQUEST", help="The file that `bt enroll request` wrote; to renew, a machine enrolled here."
         ),
     ],
-    domain_name: Annotated[
-        str | None, typer.Option("--domain", metavar="PETNAME", help="Which domain, where there are several.")
-    ] = None,
+    domain_name: DomainName = None,
     host: Annotated[
         str | None, typer.Option(metavar="NAME", help="Enrol it under this name instead of the wished one.")
     ] = None,
-    server: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Where the new machine will reach the domain's btfsd.")
-    ] = None,
-    until: Annotated[str, typer.Option(metavar="DATE", help="How long: a date, or 90d, 2w, 1y.")] = DEFAULT_TIME,
+    server: TheirServer = None,
+    until: Until = DEFAULT_TIME,
     fingerprint: Fingerprint = None,
-    yes: Yes = False,
+    yes: Compared = False,
     out: Out = None,
     json: Json = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Then, on a machine of the domain: look at the fingerprint and sign.
+    """Then, on a machine of the domain: compare, and sign.
+
+    It asks whether the fingerprint is the one that the new machine showed.
 
     Before a machine's time is over, sign again; it keeps its keys and what it was granted.
 
@@ -151,18 +166,15 @@ def sign(
 
 def accept(
     file: Annotated[Path, typer.Argument(metavar="RESPONSE", help="The file that `bt enroll sign` wrote.")],
-    root: Annotated[
-        str | None,
-        typer.Option(metavar="bt1…", help="The root that it must be of; answers the question for a script."),
-    ] = None,
-    server: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Reach the domain's btfsd here instead.")
-    ] = None,
-    yes: Yes = False,
+    root: RootPrincipal = None,
+    server: OwnServer = None,
+    yes: Compared = False,
     json: Json = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Last, on the new machine again: look at the root's fingerprint and join.
+    """Last, on the new machine: compare, and join.
+
+    It asks whether the root's fingerprint is the one that the other machine showed.
 
     Example: bt enroll accept laptop.response
     """

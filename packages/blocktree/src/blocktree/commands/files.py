@@ -104,7 +104,7 @@ def rm(
     json: Json = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Remove files, symbolic links and, with -r, whole directories.
+    """Remove files and links; with -r whole directories too.
 
     Example: bt rm -r home:/photos/2019
     """

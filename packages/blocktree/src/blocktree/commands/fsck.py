@@ -17,8 +17,9 @@ from ..files.copying import Copier, Report
 from ..files.salvage import Lost, SalvageSource, SparseTarget, salvage_item
 from ..options import Json, PassphraseFile
 from ..output import Json as Document
-from ..output import give, human_size, remark, say, visible
+from ..output import give, remark, say, visible
 from ..session import Session
+from .copying import counts, remark_speed
 from .scrub import OptionalTreePath, Progress, choose_meter, opened_store, read_only_tree, resolve_domain
 
 
@@ -31,7 +32,7 @@ def fsck(
     json: Json = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Copy out of a damaged store whatever can be read, and list what cannot.
+    """Copy out of a damaged store whatever can be read. What cannot is listed.
 
     Lost parts of files are zeros in the copy, so the rest keeps its place. The store is not changed; an older state
     than one seen before is read too. Exit code 6 where something is lost.
@@ -70,12 +71,7 @@ def _show(report: Report, lost: list[Lost], seconds: float, *, as_json: bool) ->
     if as_json:
         give(
             {
-                "files": report.files,
-                "directories": report.directories,
-                "links": report.links,
-                "bytes": report.bytes,
-                "seconds": round(seconds, 3),
-                "skipped": report.skipped,
+                **counts(report, seconds),
                 "lost": [_document(one) for one in lost],
             }
         )
@@ -85,8 +81,7 @@ def _show(report: Report, lost: list[Lost], seconds: float, *, as_json: bool) ->
         say(visible(f"lost: {one.path}{part}: {one.why}"))
     for path in report.skipped:
         remark(f"bt: {visible(path)}: skipped, since it is no file, directory or symbolic link")
-    rate = human_size(int(report.bytes / max(seconds, 0.001)))
-    remark(f"copied {report.files} files, {human_size(report.bytes)}, in {seconds:.1f} s ({rate}/s)")
+    remark_speed(report, seconds)
     remark(f"lost, whole or in part: {len(lost)}" if lost else "everything could be read")
 
 

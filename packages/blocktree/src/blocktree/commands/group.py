@@ -24,7 +24,7 @@ from ..asking import confirm
 from ..dates import parse_until
 from ..errors import CommandError
 from ..groups import KnownGroup, find_somebody, find_subject, keeper, known_groups, require_group
-from ..options import Json, PassphraseFile
+from ..options import DomainName, Json, PassphraseFile, Until
 from ..output import Json as Document
 from ..output import give, human_time, iso_time, remark, say, visible
 from ..places import readable_places
@@ -35,12 +35,9 @@ from .scrub import choose_meter
 
 DEFAULT_TIME = "1y"
 
-DomainName = Annotated[
-    str | None, typer.Option("--domain", metavar="PETNAME", help="Which domain, where there are several.")
-]
 Group = Annotated[str, typer.Argument(metavar="GROUP", help="Its name, or its principal.")]
 Who = Annotated[
-    list[str], typer.Argument(metavar="PRINCIPAL…", help="bt1…, a contact, a machine enrolled here, a request file.")
+    list[str], typer.Argument(metavar="PRINCIPAL", help="bt1…, a contact, a machine enrolled here, a request file.")
 ]
 WithRoot = Annotated[bool, typer.Option("--root", help="With the root's keys instead of this machine's.")]
 
@@ -85,7 +82,7 @@ def create(
 def add(
     group: Group,
     who: Who,
-    until: Annotated[str, typer.Option(metavar="DATE", help="How long: a date, or 90d, 2w, 1y.")] = DEFAULT_TIME,
+    until: Until = DEFAULT_TIME,
     manager: Annotated[bool, typer.Option("--manager", help="Let them change the group instead.")] = False,
     root: WithRoot = False,
     domain_name: DomainName = None,
@@ -176,7 +173,7 @@ def rotate(
     json: Json = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Give a group new keys, or complete a change of its keys that was interrupted. Nobody loses anything.
+    """Give a group new keys, or complete such a change. Nobody loses anything.
 
     Example: bt group rotate family
     """
@@ -330,11 +327,11 @@ def _show_change(
         return
     for who in gone:
         say(f"{who} is out of {done.group.name}.")
-        if one.waiting:
-            say(f"{one.waiting} files there get theirs when they are written, or by bt rekey --resume.")
     say(f"{done.group.name} is {done.group.membership.principal} now; {done.issued} writecaps were issued anew.")
     for place, one in rekeyed:
         say(f"{one.blocks} files and directories at /{'/'.join(place.names)} have new keys.")
+        if one.waiting:
+            say(f"{one.waiting} files there get theirs when they are written, or by bt rekey --resume.")
     for reason in done.refused:
         remark(visible(f"Not given anew, since this machine may not: {reason}"))
     for place_shown in shown:

@@ -29,7 +29,7 @@ from ..errors import CommandError
 from ..files.local import local_errors
 from ..groups import find_subject
 from ..membership import become_member, find_place
-from ..options import Json, PassphraseFile
+from ..options import Compared, DomainName, Json, OwnServer, PassphraseFile, RootPrincipal, Until
 from ..output import give, iso_time, remark, say
 from ..principals import name_of, read_text
 from ..session import Session, now
@@ -40,7 +40,7 @@ DEFAULT_TIME = "1y"
 
 def build() -> typer.Typer:
     """The group of commands."""
-    app = typer.Typer(help="Let somebody of another domain in, with the keys that he has there.", no_args_is_help=True)
+    app = typer.Typer(help="Let somebody of another domain in, with his own keys.", no_args_is_help=True)
     app.command("pass")(make_pass)
     app.command()(accept)
     return app
@@ -50,18 +50,16 @@ def make_pass(
     principal: Annotated[
         str, typer.Argument(metavar="PRINCIPAL", help="A contact, or the file of a card (bt contact card).")
     ],
-    domain_name: Annotated[
-        str | None, typer.Option("--domain", metavar="PETNAME", help="To which domain, where there are several.")
-    ] = None,
+    domain_name: DomainName = None,
     server: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Where the guest will reach the domain's btfsd.")
     ] = None,
-    until: Annotated[str, typer.Option(metavar="DATE", help="How long: a date, or 90d, 2w, 1y.")] = DEFAULT_TIME,
+    until: Until = DEFAULT_TIME,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Where to write the pass.")] = None,
     json: Json = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """On a machine of the domain: write a pass, with which a guest may talk to its servers. It is no secret.
+    """On a machine of the domain: write a pass for a guest. With it he may talk to its servers. It is no secret.
 
     It gives no access to files; bt grant does.
 
@@ -106,17 +104,13 @@ def accept(
     own: Annotated[
         str | None, typer.Option("--as", metavar="PETNAME", help="With the keys of which domain of yours.")
     ] = None,
-    root: Annotated[
-        str | None, typer.Option(metavar="bt1…", help="The root that it must be of; answers the question for a script.")
-    ] = None,
-    server: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Reach the domain's btfsd here instead.")
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="The fingerprint was compared already; do not ask.")] = False,
+    root: RootPrincipal = None,
+    server: OwnServer = None,
+    yes: Compared = False,
     json: Json = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """On the guest's machine: use that domain too, with the keys of an own one. Nothing of the own one changes.
+    """On the guest's machine: use that domain too. It takes the keys of a domain of his own, in which nothing changes.
 
     Example: bt guest accept bob.pass friends
     """

@@ -28,7 +28,7 @@ from ..asking import at_terminal, new_passphrase
 from ..errors import CommandError
 from ..files.copying import Report
 from ..key_places import KeyPlace, place_text
-from ..options import Json, PassphraseFile, Pcrs, Petname, SuiteName, Tcti, Tpm
+from ..options import Json, OwnHost, PassphraseFile, Pcrs, Petname, SuiteName, Tcti, Tpm
 from ..output import give, human_size, remark, say
 from ..recovery_words import ask_back, numbered_lines
 from ..session import Session, now, own
@@ -39,9 +39,7 @@ STORE = Path("store")
 
 def init(
     petname: Petname = "home",
-    host: Annotated[
-        str | None, typer.Option(metavar="NAME", help="This machine's name in the domain; else its host name.")
-    ] = None,
+    host: OwnHost = None,
     store: Annotated[
         Path | None, typer.Option(metavar="DIRECTORY", help="Where the encrypted bytes go; else into the home.")
     ] = None,

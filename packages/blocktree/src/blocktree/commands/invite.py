@@ -29,7 +29,7 @@ from ..errors import CommandError
 from ..hosting import Gift, Hosting
 from ..inviting import EVERYWHERE, let_one_in, listening, reached_at
 from ..knocking import SERVICE, announced_name
-from ..options import Json, PassphraseFile, complete_petname, complete_tree_path
+from ..options import Json, PassphraseFile, TheirServer, Until, complete_petname, complete_tree_path
 from ..output import give, iso_time, remark, say
 from ..session import Session, now
 from .grant import DEFAULT_TIME, parse_rights
@@ -63,10 +63,8 @@ def invite(
     host: Annotated[
         str | None, typer.Option(metavar="NAME", help="Enrol it under this name instead of the one it wishes for.")
     ] = None,
-    server: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Where the new machine will reach the domain's btfsd.")
-    ] = None,
-    until: Annotated[str, typer.Option(metavar="DATE", help="How long: a date, or 90d, 2w, 1y.")] = DEFAULT_TIME,
+    server: TheirServer = None,
+    until: Until = DEFAULT_TIME,
     minutes: Annotated[
         int, typer.Option(min=1, max=MOST_MINUTES, metavar="N", help="How long the code can be used.")
     ] = DEFAULT_MINUTES,
@@ -87,7 +85,7 @@ def invite(
     json: Json = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Let another machine join: shows a code of four words for `bt join` there, and waits for it.
+    """Let another machine join: shows a code, and waits. The code has four words, for `bt join` there.
 
     The code works once: a wrong guess uses it up. With --json the code is shown beside the result.
 

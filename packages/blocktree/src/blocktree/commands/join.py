@@ -17,7 +17,7 @@ from ..errors import CommandError
 from ..key_places import KeyPlace
 from ..knocking import INVITE_ANEW, knock, places
 from ..membership import Asking, asking, become_member, find_place, own_name
-from ..options import Json, PassphraseFile, Pcrs, SuiteName, Tcti, Tpm, complete_petname
+from ..options import Json, OwnHost, OwnServer, PassphraseFile, Pcrs, SuiteName, Tcti, Tpm, complete_petname
 from ..output import give, remark, say, visible
 from ..reporting import Report, read_report
 from ..session import Session, now
@@ -33,10 +33,8 @@ def join(
             "--as", metavar="PETNAME", help="Your own short name for the domain.", autocompletion=complete_petname
         ),
     ] = "home",
-    host: Annotated[str | None, typer.Option(metavar="NAME", help="The name wished for; else the host name.")] = None,
-    server: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Reach the domain's btfsd here instead.")
-    ] = None,
+    host: OwnHost = None,
+    server: OwnServer = None,
     suite: SuiteName = None,
     tpm: Tpm = False,
     tcti: Tcti = None,
@@ -44,7 +42,7 @@ def join(
     json: Json = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Join a domain by a code that `bt invite` shows on a machine of it.
+    """Join a domain by the code that bt invite shows there.
 
     A code without an @ is looked for in the local network. It is one guess: a wrong one uses the code up, and both ends
     say so. On a machine that others use too, leave CODE out and type it: arguments can be seen by all.

@@ -52,7 +52,7 @@ def verify_backup(
     share_files: ShareFiles = None,
     json: Json = False,
 ) -> None:
-    """Check that recovery words or shares on paper are those of a domain.
+    """Check that words or shares on paper are a domain's.
 
     They are typed, or read from files, and compared with the root that this machine knows. No word is shown, no
     passphrase is needed, and nothing is changed. Of shares as many are needed as for recovering.
@@ -79,7 +79,7 @@ def verify_backup(
 
 
 def show_words(petname: OnlyDomain = None, json: Json = False) -> None:
-    """Show the recovery words of a domain again, to write them down.
+    """Show the recovery words of a domain, to write down.
 
     Only at a terminal, only where the file root-credentials lies, and only after its passphrase was typed: neither a
     file nor the environment counts. The words go to the terminal, also with --json.
@@ -106,7 +106,7 @@ def make_shares(
     ] = 3,
     json: Json = False,
 ) -> None:
-    """Split the root's keys into N shares to write down, any M of which bring the domain back; fewer say nothing.
+    """Split the root's keys into shares to write down. Any M of N bring the domain back; fewer say nothing.
 
     For people or places that shall not each have the whole. Only at a terminal, only where the file root-credentials
     lies, and only after its passphrase was typed. A few words of each share are asked back; nothing is stored. Shares
@@ -169,7 +169,7 @@ def change_passphrase(
     json: Json = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Change the passphrase of this machine's keys, or with --root of the root's.
+    """Change the passphrase of keys. Those of this machine, or with --root the root's.
 
     The keys stay the same. A copy of the file that was made before still opens with the old passphrase.
 
@@ -197,7 +197,7 @@ def change_passphrase(
 
 
 def remember(petname: OnlyDomain = None, json: Json = False, passphrase_file: PassphraseFile = None) -> None:
-    """Put the passphrase of this machine's keys into the keyring of the desktop session.
+    """Put the passphrase of this machine's keys in the keyring. It is that of the desktop session.
 
     From then on bt, btfuse and btfsd take it from there before they ask. Whoever is logged in as you then has it too.
     Needs the Python package keyring, and a keyring that works: see keyring diagnose.
@@ -215,7 +215,7 @@ def remember(petname: OnlyDomain = None, json: Json = False, passphrase_file: Pa
 
 
 def forget(petname: OnlyDomain = None, json: Json = False) -> None:
-    """Take the passphrase of this machine's keys out of the keyring again.
+    """Take that passphrase out of the keyring again.
 
     Example: bt key forget home
     """

@@ -25,6 +25,7 @@ from ..errors import CommandError
 from ..files.local import local_errors
 from ..key_places import KeyPlace
 from ..options import (
+    DomainName,
     Json,
     PassphraseFile,
     Pcrs,
@@ -82,7 +83,7 @@ def rotate(
     json: Json = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Replace this machine's keys by new ones that have all that the old ones had; then the old ones are revoked.
+    """Replace this machine's keys by new ones. They have all that the old ones had, which are revoked then.
 
     Where the root's keys lie, it is done in one go. Elsewhere it writes a request, which an owner signs. Interrupted,
     the same command goes on; access is never lost. With --root, the keys that act for the root are replaced: from then
@@ -222,9 +223,7 @@ def _answered(domain: Domain, file: Path, new: Principal) -> tuple[Chain, ...]:
 
 def sign_rotation(
     file: Annotated[Path, typer.Argument(metavar="REQUEST", help="The file that bt key rotate wrote.")],
-    domain_name: Annotated[
-        str | None, typer.Option("--domain", metavar="PETNAME", help="Which domain, where there are several.")
-    ] = None,
+    domain_name: DomainName = None,
     root: Annotated[bool, typer.Option("--root", help="Sign with the root's keys instead of this machine's.")] = False,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Where to write the answer.")] = None,
     json: Json = False,

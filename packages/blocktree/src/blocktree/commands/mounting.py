@@ -55,8 +55,10 @@ def mount(
         say(f"{path} is mounted on {mountpoint}.")
 
 
-def umount(mountpoint: Mountpoint, json: Json = False) -> None:
-    """Unmount; returns when everything is committed and the mount's process has ended.
+def umount(
+    mountpoint: Annotated[Path, typer.Argument(metavar="MOUNTPOINT", help="Where it is mounted.")], json: Json = False
+) -> None:
+    """Unmount; returns when everything is committed. The mount's process has ended then.
 
     Example: bt umount ~/tree
     """

@@ -47,7 +47,7 @@ CaptureFile = Annotated[Path, typer.Argument(metavar="FILE", help="What BLOCKTRE
 
 
 def build() -> typer.Typer:
-    app = typer.Typer(help="Where paths are served, and what goes over links of one's own.", no_args_is_help=True)
+    app = typer.Typer(help="Where paths are served, and what goes over links.", no_args_is_help=True)
     app.command("resolve")(resolve_path)
     app.command("tap")(tap)
     return app
@@ -63,7 +63,7 @@ def resolve_path(
     json: Json = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Show who serves PATH, at which endpoints, by which signed record and until when; and which records are no good.
+    """Show who serves PATH, and at which endpoints. Also by which signed record and until when, and which are no good.
 
     The longest prefix of PATH that has a good record wins. Whoever answers at an endpoint still has to prove to be that
     server.
@@ -200,7 +200,7 @@ def tap(
     count: Count = None,
     json: Json = False,
 ) -> None:
-    """Print the frames of links, as an end of them wrote them down: time (UTC), process and link, direction, frame.
+    """Print the frames of links, as an end wrote them down. A line has time (UTC), process and link, direction, frame.
 
     Links are encrypted, so only a program at one end can show them. Start it with BLOCKTREE_TAP=FILE: btfsd, btfuse and
     bt write the frames of all their links there, into a file of yours alone. Proofs of identity are never written, and

@@ -31,7 +31,7 @@ DECLARATION = "MODULE:NAME"
 Declaration = Annotated[str, typer.Argument(metavar=DECLARATION, help="A protocol's class; FILE.py:NAME too.")]
 OldDeclaration = Annotated[str, typer.Argument(metavar="OLD", help="The protocol as it was, MODULE:NAME.")]
 NewDeclaration = Annotated[str, typer.Argument(metavar="NEW", help="The protocol as it is now, MODULE:NAME.")]
-RoleName = Annotated[str | None, typer.Option("--role", help="Only what this role sees and does.")]
+RoleName = Annotated[str | None, typer.Option("--role", metavar="ROLE", help="Only what this role sees and does.")]
 
 
 def build() -> typer.Typer:
@@ -61,7 +61,7 @@ def diagram(declaration: Declaration, role: RoleName = None, json: Json = False)
 
 
 def diff(old: OldDeclaration, new: NewDeclaration, json: Json = False) -> None:
-    """Say what a change of a protocol breaks, and for whom; exits with 1 if it breaks anything.
+    """Say what a change of a protocol breaks, and for whom. It exits with 1 if it breaks anything.
 
     Example: bt protocol diff released/transfer.py:Transfer bank.transfer:Transfer
     """
@@ -86,7 +86,7 @@ def handles(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit with 1 if the file differs.")] = False,
     json: Json = False,
 ) -> None:
-    """Write the typed handles of a protocol beside its module, as MODULE_handles.py.
+    """Write the typed handles of a protocol. They lie beside its module, as MODULE_handles.py.
 
     Example: bt protocol handles bank.transfer:Transfer
     """

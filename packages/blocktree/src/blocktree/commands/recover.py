@@ -25,7 +25,7 @@ from btlib.principals import Principal
 from ..asking import new_passphrase
 from ..errors import CommandError
 from ..key_places import KeyPlace
-from ..options import Json, PassphraseFile, Pcrs, Petname, ShareFiles, Shares, Tcti, Tpm, WordsFile
+from ..options import Json, OwnHost, PassphraseFile, Pcrs, Petname, ShareFiles, Shares, Tcti, Tpm, WordsFile
 from ..output import give, say
 from ..recovery_shares import take_backup
 from ..recovery_words import roots_of
@@ -125,9 +125,7 @@ def recover(
     server_host: Annotated[
         str | None, typer.Option(metavar="NAME", help="The server's machine name in the domain.")
     ] = None,
-    host: Annotated[
-        str | None, typer.Option(metavar="NAME", help="This machine's name in the domain; else its host name.")
-    ] = None,
+    host: OwnHost = None,
     words_file: WordsFile = None,
     shares: Shares = False,
     share_files: ShareFiles = None,
@@ -137,10 +135,11 @@ def recover(
     json: Json = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Come back into a domain with its 24 recovery words or its shares, on a machine that knows nothing of it.
+    """Come back into a domain with its words or its shares.
 
-    They are asked for; a store of the domain has to be left, here or at a server. This machine gets new keys and
-    all rights, as after bt init. Nothing is taken from the machines that were lost.
+    For a machine that knows nothing of it. The 24 recovery words, or the shares, are asked for; a store of the domain
+    has to be left, here or at a server. This machine gets new keys and all rights, as after bt init. Nothing is taken
+    from the machines that were lost.
 
     Examples:
 

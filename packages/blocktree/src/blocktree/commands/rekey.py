@@ -36,7 +36,7 @@ def rekey(
     path: Annotated[
         str | None,
         typer.Argument(
-            metavar="[PETNAME:/PATH]",
+            metavar="PETNAME:/PATH",
             help="The directory; with --resume not needed: all that was left.",
             autocompletion=complete_tree_path,
         ),
@@ -52,7 +52,7 @@ def rekey(
     json: Json = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Give a directory and all below new keys, so that who was revoked cannot read what is written from now on.
+    """Give a directory and all below new keys. Who was revoked cannot read what is written from then on.
 
     Everything is sealed anew: as much is written as lies there. Who was granted reading there, and was not revoked,
     gets the new keys. Nobody should write there meanwhile, and mounts of this directory have to be mounted again.

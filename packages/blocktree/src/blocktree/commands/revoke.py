@@ -83,7 +83,7 @@ def revoke(
     path: Annotated[
         str | None,
         typer.Argument(
-            metavar="[PETNAME:[/PATH]]",
+            metavar="PETNAME:[/PATH]",
             help="Only what was granted there and below. PETNAME: alone means everything in that domain.",
             autocompletion=complete_petname,
         ),

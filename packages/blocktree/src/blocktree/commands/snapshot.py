@@ -68,7 +68,7 @@ def create(
 
 
 def show(path: OptionalTreePath = None, json: Json = False, passphrase_file: PassphraseFile = None) -> None:
-    """List the snapshots, oldest first, each with what deleting it alone would give back.
+    """List the snapshots, oldest first. Each with what deleting it alone would give back.
 
     Example: bt snapshot list home:
     """

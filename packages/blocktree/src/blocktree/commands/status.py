@@ -35,7 +35,7 @@ def status(
     json: Json = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Show the domains of this machine, their stores and servers, and the mounts.
+    """Show domains, stores, servers and mounts of this machine.
 
     Example: bt status --check
     """

@@ -39,7 +39,7 @@ def import_tree(
     json: Json = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Bring a whole directory, or what a tar file has, into a domain, and compare both afterwards.
+    """Bring a directory or a tar file into a domain. Both are compared afterwards.
 
     Kept are names, contents, modes, owners, times of change, links of both kinds, holes, pipes and devices, and
     extended attributes of users. What is there already with the same size and time is not brought again, so an
@@ -73,7 +73,7 @@ def export_tree(
     json: Json = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Bring a directory of a domain with all below out of it, and compare both afterwards.
+    """Bring a directory out of a domain, with all below. Both are compared afterwards.
 
     Kept is what bt import keeps; owners, and devices, in a directory only for root. What is there already with the same
     size and time is not brought again, so an interrupted export goes on; other files of the same names are replaced,

@@ -28,7 +28,7 @@ PERMISSIONS = 0o777  #: the bits taken over from a tree
 WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 OWN_DIRECTORY = 0o700  #: what a directory gets while it is being filled
 
-_KINDS = {
+KINDS = {
     stat.S_IFREG: FileKind.FILE,
     stat.S_IFDIR: FileKind.DIRECTORY,
     stat.S_IFLNK: FileKind.SYMLINK,
@@ -138,7 +138,7 @@ def _item(path: Path, name: str, status: os.stat_result) -> Item[Path]:
     return Item(
         path=str(path),
         name=name,
-        kind=_KINDS[stat.S_IFMT(status.st_mode)],
+        kind=KINDS[stat.S_IFMT(status.st_mode)],
         mode=stat.S_IMODE(status.st_mode),
         size=status.st_size,
         modified=status.st_mtime_ns,

@@ -19,19 +19,10 @@ from btfproto.provider import FileKind
 from btlib.errors import BlocktreeError
 from btlib.kinds import Kind
 
-from ..local import OWN_DIRECTORY, local_errors, write_all
+from ..local import KINDS, OWN_DIRECTORY, local_errors, write_all
 from ..tree import PIECE
 from .records import XATTRS, Content, Names, NoContent, Record, Stretch
 
-KINDS = {
-    stat.S_IFREG: FileKind.FILE,
-    stat.S_IFDIR: FileKind.DIRECTORY,
-    stat.S_IFLNK: FileKind.SYMLINK,
-    stat.S_IFIFO: FileKind.FIFO,
-    stat.S_IFSOCK: FileKind.SOCKET,
-    stat.S_IFCHR: FileKind.CHARACTER_DEVICE,
-    stat.S_IFBLK: FileKind.BLOCK_DEVICE,
-}
 DEVICES = {FileKind.CHARACTER_DEVICE: stat.S_IFCHR, FileKind.BLOCK_DEVICE: stat.S_IFBLK}
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 READ_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
