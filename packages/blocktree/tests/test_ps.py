@@ -100,6 +100,12 @@ def test_actors_are_listed_with_what_they_did(nas: Machine, program: Program) ->
     assert ps(nas, program, "--blocked") == ""
 
 
+def test_a_name_that_nobody_has_is_an_error_and_no_empty_list(nas: Machine, program: Program) -> None:
+    for words in ((), ("--json",)):
+        assert "app/nobody does not exist" in ps(nas, program, "nobody", *words, code=4)
+    assert ps(nas, program, "nobody", "--dead-letters") == ""
+
+
 def test_programs_get_a_document(nas: Machine, program: Program) -> None:
     found = nas("ps", "home:/hosts/nas/app", "--at", program.endpoint, "--json").document
     actors = found["actors"]

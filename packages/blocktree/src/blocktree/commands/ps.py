@@ -16,6 +16,7 @@ import typer
 from btfproto.errors import FsError
 from btfproto.opening import connect_at
 from btlib.paths import BlockPath
+from btrun.errors import NoSuchActorError
 from btrun.inspection import ActorView, BlockedCall, Inspection, ServiceView
 from btrun.inspector import Handled, How, Inspector
 from msgspec.structs import asdict
@@ -66,7 +67,7 @@ def ps(
     json: Json = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """List the actors and services of the runtime at PATH: state, mailbox, messages handled, restarts.
+    """List the actors and services of the runtime at PATH. Each with state, mailbox, messages handled, restarts.
 
     It needs the right to execute at PATH/.bt/inspect (the right at PATH is enough).
 
@@ -123,6 +124,8 @@ def _place(path: BlockPath) -> BlockPath:
 
 def _list(inspector: Inspector, name: str, *, blocked: bool, dead_letters: bool, json: bool) -> None:
     found = inspector.look(name)
+    if name and not (blocked or dead_letters or found.actors or found.services or found.letters):
+        raise NoSuchActorError(f"{inspector.path}/{name} does not exist", hint="bt ps PATH lists what does")
     if json:
         give(_document(inspector.path, found))
     elif blocked:
