@@ -1,5 +1,5 @@
 """What a runtime around the services costs (`btfsd-services`): the actors of btfsd behind doors, against the same
-services as bare handlers of a router.
+services (with all that they do for revocations, snapshots, observers) as bare handlers of a router.
 
 Both servers are processes of their own with a store of their own, over loopback TCP; one client asks them in turn. The
 figures are microseconds an operation as the client sees it, and of the server's processors, which a busy machine
@@ -25,21 +25,16 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
-from btfproto.domain import DomainReader
-from btfproto.localfs import FsOptions
-from btfproto.opening import make_domain, open_end_to_end, open_thin, store_at
+from btfproto.opening import FILES_SERVICE, STORE_SERVICE, make_domain, open_end_to_end, open_thin, store_at
 from btfproto.provider import FsProvider, OpenFlags, Owner
-from btfproto.remote import FsServer, VolumeAttacher
-from btfproto.store import EmbeddedStore, HeadWant
-from btfproto.store.check import CommitChecker
-from btfproto.store.remote import StoreServer
+from btfproto.store import HeadWant
 from btfsd import Host, Settings, serving
+from btfsd._services import Services
 from btlib import Credentials
 from btlib.home import DomainSettings, Home
-from btlib.revocations import NO_REVOCATIONS
 from bttp import Router
 from bttp.blocking import serve
 
@@ -191,21 +186,18 @@ def run(rounds: int) -> list[Result]:
 
 @contextmanager
 def serve_bare(host: Host) -> Iterator[str]:
-    """The services as handlers of a router, as a program without a runtime would have them."""
-    root, path = host.domain.root, host.path
+    """The very services that btfsd runs, as handlers of a router: all but the runtime is the same."""
     with ExitStack() as stack:
-        store = EmbeddedStore(host.store, program="bench")
-        stack.callback(store.close)
-        check = CommitChecker(store, DomainReader(store, root), root, time.time, lambda: NO_REVOCATIONS)
-        stores = StoreServer(store, check)
-        attacher = VolumeAttacher(stores.store, host.identity, options=FsOptions(shared=True))
-        stack.callback(attacher.close)
-        files = FsServer(attacher)
-        stack.callback(files.close)
+        services = stack.enter_context(closing(Services(host, Settings())))
+        stores, (files, attacher) = services._serve_store(), services._serve_files()
+        for each in (stores, attacher, files):
+            stack.callback(each.close)
         router = Router()
-        stores.add_to(router, path.child("store"))
-        files.add_to(router, path.child("fs"))
-        yield stack.enter_context(serve([LISTEN], host.identity, router, roots=[root])).endpoints[0]
+        stores.add_to(router, host.path.child(STORE_SERVICE))
+        files.add_to(router, host.path.child(FILES_SERVICE))
+        server = stack.enter_context(serve([LISTEN], host.identity, router, policy=services.policy))
+        services.on_revocation(server.recheck)
+        yield server.endpoints[0]
 
 
 @contextmanager
