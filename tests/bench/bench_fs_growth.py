@@ -12,6 +12,7 @@ inverse. 1 is flat. Each figure includes making durable what it changed.
                    good order and after kill -9
     fsync          of the last of 1, 1,000 and 100,000 files that were just changed, each number in a mount of its own.
                    Memory is bounded, so most of many changes are committed before anybody asks
+    snapshot       of a tree of 1,000, 100,000 and 1,000,000 files, in which nothing waits to be committed
 
 BENCH_FS_LARGEST (default 1,000,000) leaves out the counts above it: filling a directory takes minutes. BENCH_FS_JOBS
 (comma-separated) restricts to some lines. Needs root and /dev/fuse.
@@ -218,9 +219,34 @@ def _sync_among(directory: Path, count: int) -> float:
     return (time.perf_counter() - begun) * 1e3
 
 
+# snapshot
+
+
+def _snapshot(directory: Path, largest: int, rounds: int) -> list[Result]:
+    measurements = {}
+    with contextlib.ExitStack() as stack:
+        for count in _up_to(largest, FILES):
+            own = directory / str(count)
+            own.mkdir()
+            mountpoint = own / "mnt"
+            stack.enter_context(mounted("btfuse", btfuse(made_domain(own), mountpoint), mountpoint))
+            _fill(mountpoint / "full", count)
+            measurements[f"{count:,} files"] = partial(_snapshot_once, mountpoint / ".snapshots" / "one")
+        return _growth("snapshot", "ms", measurements, rounds)
+
+
+def _snapshot_once(snapshot: Path) -> float:
+    begun = time.perf_counter()
+    snapshot.mkdir()
+    taken = time.perf_counter() - begun
+    snapshot.rmdir()
+    return taken * 1e3
+
+
 LINES: dict[str, Callable[[Path, int, int], list[Result]]] = {
     "create": _create,
     "write": _write,
     "mount": _mount,
     "fsync": _fsync,
+    "snapshot": _snapshot,
 }

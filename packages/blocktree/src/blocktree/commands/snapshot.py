@@ -53,8 +53,8 @@ def create(
 ) -> None:
     """Make a snapshot of everything that is committed.
 
-    That takes as long as listing the blocks of the store: some seconds for a million. For who may write in the whole
-    domain.
+    That takes as long as listing the blocks of the store: one or two seconds for 100,000 files. For who may write in
+    the whole domain.
 
     Example: bt snapshot create before-upgrade home:
     """
