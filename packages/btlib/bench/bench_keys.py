@@ -1,7 +1,8 @@
-"""Keys and capabilities, for each suite: signing, verifying chains of three links, opening readcaps.
+"""Keys and capabilities, for each suite: signing, verifying chains of three links, opening readcaps, groups.
 
 The peer is the primitives alone: the suite's own code over `cryptography`, given the same bytes and loaded keys. Above
-them are encoding, narrowing, scopes, time, and the sentence of the decision.
+them are encoding, narrowing, scopes, time, and the sentence of the decision. The peer of a readcap through a group is
+the same readcap, sealed to the member itself.
 """
 
 from __future__ import annotations
@@ -9,11 +10,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 
-from btlib import BlockPath, Chain, Label, Rights, Suite, issue_writecap, open_readcap, seal_readcap, verify_chain
+from btlib import (
+    BlockPath,
+    Chain,
+    KeyPair,
+    Label,
+    Rights,
+    Suite,
+    issue_writecap,
+    open_readcap,
+    seal_readcap,
+    verify_chain,
+)
+from btlib.groups import Membership, NewMember, create_membership, open_as_manager, open_as_member, with_members
 from btlib.public_keys import suite_code
 from btlib.testing import make_keys, serial_of
 from btlib.verification import VerifiedLinks
-from btserde import encode
+from btserde import decode, encode
 
 from tests.bench.harness import Measurement, Result, compare, timed
 
@@ -22,12 +35,18 @@ NAME = "keys"
 NAMES_OF_HOLDERS = ("root", "alice", "laptop", "btfsd")
 END = 2**40
 NOON = 1_000_000
+MEMBERS = 100  #: of a group
 
 
 def run(rounds: int) -> list[Result]:
     results: list[Result] = []
     for suite in Suite:
-        results += [*_signing(suite, rounds), *_chains(suite, rounds), *_readcaps(suite, rounds)]
+        results += [
+            *_signing(suite, rounds),
+            *_chains(suite, rounds),
+            *_readcaps(suite, rounds),
+            *_groups(suite, rounds),
+        ]
     return results
 
 
@@ -122,4 +141,44 @@ def _readcaps(suite: Suite, rounds: int) -> list[Result]:
     return [
         *_compare(suite, "readcap, open", _rate(open_readcap, keys, readcap), bare_open, rounds),
         *_compare(suite, "readcap, seal", _rate(seal), bare_seal, rounds),
+    ]
+
+
+def _membership(suite: Suite) -> Membership:
+    """A group with its hundred members, each with keys of its own."""
+    boss, seed = make_keys("boss", suite), bytes(32)
+    empty = create_membership(KeyPair.from_seed(suite, seed), seed, "family", bytes(16), [boss.public])
+    members = [
+        NewMember(keys=make_keys(f"member {number}", suite).public, since=0, until=END, by=boss.public.principal)
+        for number in range(MEMBERS)
+    ]
+    return with_members(open_as_manager(boss, empty), members)
+
+
+def _groups(suite: Suite, rounds: int) -> list[Result]:
+    membership = _membership(suite)
+    encoded, terms = encode(membership), membership.terms
+    message = Label.MEMBERSHIP.value + terms.encoded
+
+    def verify() -> None:
+        decode(encoded, Membership).check()
+
+    bare = _rate(suite_code(suite).verify, terms.keys.signing, message, membership.signature)
+    member = make_keys("member 50", suite)
+    path = BlockPath(member.public.principal, ("photos", "2026"))
+    ours, direct = (
+        seal_readcap(keys, block=bytes(16), key_epoch=1, key=bytes(32), path=path)
+        for keys in (terms.keys, member.public)
+    )
+    joined = open_as_member(member, membership).openers[0]
+
+    def enter_and_open() -> None:
+        open_readcap(open_as_member(member, membership).openers[0], ours)
+
+    alone = {"direct": _rate(open_readcap, member, direct)}
+    known, first = _rate(open_readcap, joined, ours), _rate(enter_and_open)
+    return [
+        *_compare(suite, f"membership of {MEMBERS}, decoded", _rate(verify), bare, rounds),
+        *compare(f"{suite.text}: readcap of a group, open", "/s", known, alone, rounds, better="higher"),
+        *compare(f"{suite.text}: group and readcap, open", "/s", first, alone, rounds, better="higher"),
     ]

@@ -138,6 +138,29 @@ class TestChangingKeys:
         assert (friends.may_read(ALICE), friends.may_write(ALICE)) == (True, True)
         assert (friends.may_read(BOB), friends.may_write(BOB)) == (False, False)
 
+    @pytest.mark.parametrize("commits", range(8))
+    def test_an_interrupted_rotation_costs_nobody_anything_and_the_same_again_completes_it(self, commits: int) -> None:
+        store = Interrupted()
+        friends = Friends(store)
+        friends.give(Rights.WRITE)
+        friends.add(ALICE, BOB)
+        before = friends.group.membership.principal
+        store.left = commits
+        friends.now += 2
+        with contextlib.suppress(InterruptedError):
+            friends.keeper().remove(friends.group, set())
+        store.left = None
+        friends.now += 2
+        for who in (ALICE, BOB):  # from whatever it left
+            assert (friends.may_read(who), friends.may_write(who)) == (True, True)
+        if friends.keeper().complete(friends.group).revoked is None and friends.group.membership.principal == before:
+            friends.keeper().remove(friends.group, set())
+        friends.now += 2
+        assert friends.group.membership.principal != before
+        assert friends.reader().revocations.revoked(before, friends.now) is not None
+        for who in (ALICE, BOB):
+            assert (friends.may_read(who), friends.may_write(who)) == (True, True)
+
     def test_the_root_manages_every_group_and_another_manager_may(self, friends: Friends) -> None:
         friends.give(Rights.WRITE)
         assert [group.name for group in friends.keeper(friends.world.root).managed()] == ["friends"]
