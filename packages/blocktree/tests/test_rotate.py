@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -67,6 +69,33 @@ def killed_at(machine: Machine, last: int, *words: str | Path) -> bool:
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     assert code in (0, KILLED), code
     return code == KILLED
+
+
+MORTAL = """
+import os, sys
+from itertools import count
+from pathlib import Path
+from btfproto.store.remote import StoreClient
+from blocktree.__main__ import run
+calls, last = count(), int(sys.argv[1])
+def mortal(function):
+    def call(*words, **named):
+        if next(calls) == last:
+            os._exit(9)
+        return function(*words, **named)
+    return call
+for owner, name in ((os, "link"), (Path, "replace"), (Path, "rename"), (Path, "unlink"), (StoreClient, "commit")):
+    setattr(owner, name, mortal(getattr(owner, name)))
+sys.exit(run(sys.argv[2:]))
+"""
+
+
+def killed_over_a_link_at(machine: Machine, last: int, *words: str | Path) -> bool:
+    """The same for a command that talks to a server: what makes links has a thread, which does not survive a fork."""
+    command = [sys.executable, "-c", MORTAL, str(last), *map(str, words)]
+    done = subprocess.run(command, env=machine.environment(), capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode in (0, KILLED), done
+    return done.returncode == KILLED
 
 
 def works(machine: Machine, tmp_path: Path, number: int) -> None:
@@ -174,6 +203,35 @@ def test_a_machine_without_the_root_asks_an_owner(filled: Machine, laptop: Machi
         filled("revoke", before, "--yes")
         works(laptop, tmp_path, 4)
         filled("grant", "laptop", "home:/notes", "read")  # the name goes with the new keys
+
+
+def test_killed_again_and_again_while_an_owner_is_asked_a_person_has_access_all_the_time(
+    filled: Machine, laptop: Machine, tmp_path: Path
+) -> None:
+    port = free_port()
+    asked, answer = tmp_path / "laptop.rotation", tmp_path / "laptop.response"
+    with running_server(filled, port, tmp_path / "btfsd.log"):
+        enrol(filled, laptop, port)
+        filled("grant", "laptop", "home:/notes", "read,write")
+        before = principal(laptop)
+        steps = (
+            (laptop, ("key", "rotate", "--out", asked)),
+            (filled, ("key", "sign-rotation", asked)),
+            (laptop, ("key", "rotate", "--response", answer)),
+            (filled, ("revoke", before, "--yes", "--keep-keys")),
+        )
+        killed = []
+        for who, command in steps:
+            for last in range(MOST_WRITES):
+                if not killed_over_a_link_at(who, last, *command):
+                    killed.append(last)
+                    break
+                works(laptop, tmp_path, last)
+            else:
+                pytest.fail(f"{command} never ends")
+            works(laptop, tmp_path, 0)
+        assert sum(killed) > 5  # it was killed at several places
+        assert principal(laptop) != before
 
 
 def test_new_keys_that_could_do_less_are_not_taken_into_use(filled: Machine, laptop: Machine, tmp_path: Path) -> None:
