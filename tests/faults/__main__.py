@@ -41,8 +41,9 @@ CUTS: dict[str, Callable[[Rig, Random, str, Image], Verdict]] = {
 KINDS = [*KILLS, *CUTS, "full-disk", "memory"]
 #: Alone more often: there a kill hits the store itself.
 KILL_ORDER = [
-    *["kill-alone", "kill-client", "kill-thin-server", "kill-alone", "kill-server", "kill-thin-client"] * 3,
-    *["kill-snapshots-alone", "kill-snapshots-client"] * 2,
+    *["kill-alone", "kill-client", "kill-thin-server", "kill-alone", "kill-server", "kill-thin-client"],
+    *["kill-alone", "kill-client", "kill-thin-server", "kill-alone", "kill-server", "kill-thin-client"],
+    *["kill-snapshots-alone", "kill-snapshots-client"],
     "outage",
 ]
 ROUNDS_OF_A_STORE = 10  #: then a new one is made: a store should be old, but its scrubbing should not take all the time

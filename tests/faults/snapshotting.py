@@ -34,13 +34,15 @@ class Keeping:
     trees: dict[str, dict[str, Seen]] = field(default_factory=dict)  #: what each that must be there showed
     in_doubt: set[str] = field(default_factory=set)
     changes: int = 0  #: that returned
+    killed: bool = False  #: from here on errors are expected
+    failure: OSError | None = None  #: before
 
     def run(self) -> None:
         try:
             while True:
                 self._step()
-        except OSError:  # the mount was killed
-            return
+        except OSError as error:
+            self.failure = None if self.killed else error
 
     def _step(self) -> None:
         if len(self.trees) > LEAST and self.random.random() < DELETED:
@@ -82,6 +84,7 @@ def _keep_until(rig: Rig, random: Random, seed: str, *options: str) -> Keeping:
         end = time.monotonic() + 10 * LONGEST_WORK
         while keeping.changes <= LEAST and thread.is_alive() and time.monotonic() < end:
             time.sleep(0.001)
+        keeping.killed = True
         rig.kill_mount()
 
     thread.start()
@@ -89,6 +92,9 @@ def _keep_until(rig: Rig, random: Random, seed: str, *options: str) -> Keeping:
         work(rig, random, seed, kill, *options)
     finally:
         thread.join()
+    require(
+        keeping.failure is None, f"no change or look fails before the kill: {keeping.failure!r}; {rig.log('btfuse')}"
+    )
     require(keeping.changes > LEAST, f"snapshots are made within some seconds: {keeping.changes}")
     return keeping
 

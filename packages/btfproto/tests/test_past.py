@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from btfproto.domain import DomainReader, SnapshotRecord, open_volume, snapshot_block, stretches_of
+from btfproto.domain import DomainReader, SnapshotRecord, all_digests, open_volume, snapshot_block, stretches_of
 from btfproto.domain._snapshots import STRETCH, stretch_length
 from btfproto.errors import FsError, StoreError
-from btfproto.localfs import FsOptions, LocalFs, MemoryPins, empty_directory_attributes
-from btfproto.past import SnapshotKeeper
+from btfproto.localfs import FsOptions, LocalFs, MemoryPins, Pins, empty_directory_attributes
+from btfproto.past import MarkedPins, SnapshotKeeper
 from btfproto.provider import OpenFlags, Owner
 from btfproto.revocations import RevocationView
 from btfproto.store import (
@@ -38,7 +38,7 @@ class Domain:
         now = int(time.time())
         self.store = store
         self.world = World.make(store, now=now, directory_attributes=empty_directory_attributes)
-        self.pins = MemoryPins()
+        self.pins = MarkedPins(MemoryPins())
         machine, path = self.world.machine, self.world.path()
         self.view = RevocationView(store, path.root)
         self.fs = LocalFs(
@@ -51,7 +51,7 @@ class Domain:
         )
         self.keeper = self.keeper_of(self.pins)
 
-    def keeper_of(self, pins: MemoryPins) -> SnapshotKeeper:
+    def keeper_of(self, pins: Pins) -> SnapshotKeeper:
         machine, path = self.world.machine, self.world.path()
         return SnapshotKeeper(self.store, machine, path, pins, self.view, lambda: int(time.time()))
 
@@ -199,6 +199,23 @@ def test_a_store_that_mixes_versions_is_found_out(digests_too: bool) -> None:
         past.shutdown()
     assert caught.value.kind is Kind.INTEGRITY
     domain.fs.shutdown()
+
+
+def test_what_is_written_while_a_snapshot_is_signed_is_no_rollback(
+    domain: Domain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    domain.write("a", b"first")
+
+    def digests_while_somebody_writes(past: Past) -> Iterator[HeadDigest]:
+        domain.write("a", b"second")
+        return all_digests(past)
+
+    monkeypatch.setattr("btfproto.past.all_digests", digests_while_somebody_writes)
+    domain.keeper.create("s")
+    past = domain.keeper.files("s")
+    assert content_of(past, "a") == b"first"
+    assert content_of(domain.fs, "a") == b"second"
+    past.shutdown()
 
 
 def test_stretches_cut_all_heads_in_order() -> None:

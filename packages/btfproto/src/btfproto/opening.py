@@ -38,7 +38,7 @@ from ._staleness import Staleness
 from .domain import create_domain, open_volume
 from .errors import FsError, StoreError
 from .localfs import FileKeeper, FilePins, FsOptions, Keeper, LocalFs, Pins, empty_directory_attributes
-from .past import SnapshotKeeper
+from .past import MarkedPins, SnapshotKeeper
 from .provider import FsProvider
 from .remote import FsClient
 from .revocations import MEMORY_FILE, FileMemory, RevocationMemory, RevocationView
@@ -76,6 +76,7 @@ class OpenedFs(LocalFs):
         with ExitStack() as stack:
             stack.callback(store.close)
             stack.callback(pins.close)
+            pins = MarkedPins(pins)
             view = RevocationView(store, path.root, memory)
             if isinstance(store, StoreClient):
                 view.listen(store.dialer.recheck)
