@@ -81,8 +81,8 @@ def false_witness(under: Implementation) -> None:
     world, store = _world()
     _honest(under, world, store)
     view = under.take_view(world, store, world.machine)
-    flipped = [view[:at] + bytes([view[at] ^ 1]) + view[at + 1 :] for at in range(0, len(view), 17)]
-    for changed in [*flipped, *(view[:end] for end in range(0, len(view), 23)), view + b"x"]:
+    flipped = [view[:at] + bytes([view[at] ^ 1]) + view[at + 1 :] for at in range(0, len(view), 7)]
+    for changed in [*flipped, *(view[:end] for end in range(0, len(view), 11)), view + b"x"]:
         refuse(partial(under.forks, world, store, changed))
     elsewhere = World.make(seed=9)
     refuse(lambda: under.forks(elsewhere, elsewhere.store, view))
