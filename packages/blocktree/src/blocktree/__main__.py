@@ -66,7 +66,7 @@ def _failed(error: BlocktreeError, as_json: bool) -> int:
 
 def _from_system(error: OSError) -> CommandError:
     place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
-    wrapped = CommandError(f"{place}{error.strerror or error}", kind=Kind.IO)
+    wrapped = CommandError(f"{place}{error.strerror or error}", kind=Kind.IO, hint="BLOCKTREE_DEBUG=1 shows where")
     wrapped.__cause__ = error
     return wrapped
 

@@ -15,6 +15,7 @@ from .errors import CommandError
 from .output import remark
 
 TRIES = 3  #: for things typed twice or typed back
+ANSWER = "answer at a terminal, or by the options: see --help"
 
 
 def at_terminal() -> bool:
@@ -27,7 +28,7 @@ def ask(question: str) -> str:
     print(question, end=" ", file=sys.stderr, flush=True)
     line = sys.stdin.readline()
     if not line:
-        raise CommandError("the input ended where an answer was needed")
+        raise CommandError("the input ended where an answer was needed", hint=ANSWER)
     return line.strip()
 
 
@@ -64,7 +65,7 @@ def _typed_twice(what: str) -> str:
             remark("The two differ.")
         else:
             return first
-    raise CommandError(f"no passphrase after {TRIES} tries; nothing was made")
+    raise CommandError(f"no passphrase after {TRIES} tries; nothing was made", hint="run it again")
 
 
 def _secret(prompt: str) -> str:

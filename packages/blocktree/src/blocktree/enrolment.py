@@ -103,7 +103,9 @@ def read_response(text: str, now: int) -> Response:
     check_name(terms.host)
     path = BlockPath.parse(terms.server_path)
     if path.root != response.root:
-        raise CommandError("this response is damaged: its server lies under another root")
+        raise CommandError(
+            "this response is damaged: its server lies under another root", hint="ask for a new one: bt enroll sign"
+        )
     if not terms.chains:
         raise CommandError("this response holds no chain", hint="ask for a new one: bt enroll sign")
     for chain in terms.chains:
@@ -133,7 +135,10 @@ def unarmour(text: str, title: str, message: type[Message]) -> Message:
     """The message of such a file. Raises CommandError."""
     first, _, body = text.partition("\n")
     if first.strip() != title:
-        raise CommandError(f"this is no {title!r} file: it begins with {first[:40]!a}")
+        raise CommandError(
+            f"this is no {title!r} file: it begins with {first[:40]!a}",
+            hint="look whether it is the file that was meant",
+        )
     try:
         return decode(base64.b64decode("".join(body.split()), validate=True), message, _LIMITS)
     except (binascii.Error, ValueError, DecodeError) as error:

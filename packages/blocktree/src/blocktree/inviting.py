@@ -41,6 +41,7 @@ BACKLOG = 8
 BUSY_SECONDS = 1.0  #: for what one that is too many has to say, before it is sent away
 ACCEPT_PAUSE = 0.1
 READ = 64 * 1024
+MEET = "name a btfsd that has `meetings.listen`, or leave --via out"
 EVERYWHERE = "0.0.0.0:0"  #: any free port, at all addresses
 _WILDCARDS = {"0.0.0.0": "192.0.2.1", "::": "2001:db8::1"}  #: and addresses set aside for documents
 
@@ -60,12 +61,20 @@ def listening(where: str) -> Iterator[socket.socket]:
     """A listening socket. Raises CommandError."""
     place = parse_endpoint(where)
     if not isinstance(place, TcpEndpoint):
-        raise CommandError("an invitation waits at a HOST:PORT", kind=Kind.INVALID)
+        raise CommandError(
+            f"{where} is no HOST:PORT, and an invitation waits at one",
+            kind=Kind.INVALID,
+            hint="use: --listen 192.168.1.5:7465, or leave it out",
+        )
     try:
         family, _, _, _, address = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)[0]
         listener = socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except OSError as error:
-        raise CommandError(f"cannot listen at {where}: {error.strerror or error}", kind=Kind.UNREACHABLE) from error
+        raise CommandError(
+            f"cannot listen at {where}: {error.strerror or error}",
+            kind=Kind.UNREACHABLE,
+            hint="name an address of this machine and a free port, or leave --listen out",
+        ) from error
     with listener:
         listener.setblocking(False)
         yield listener
@@ -158,11 +167,17 @@ class _Waiting:
                     self._ready = _nothing
                     first = await reader.read(READ)
                     if not first:
-                        raise CommandError(f"the meeting place at {relay} is gone", kind=Kind.UNREACHABLE)
+                        raise CommandError(
+                            f"the meeting place at {relay} is gone",
+                            kind=Kind.UNREACHABLE,
+                            hint="invite anew: bt invite",
+                        )
                     await self._talk(reader, writer, first)
         except OSError as error:
             why = error.strerror or error
-            self._failure = CommandError(f"no meeting place answers at {relay}: {why}", kind=Kind.UNREACHABLE)
+            self._failure = CommandError(
+                f"no meeting place answers at {relay}: {why}", kind=Kind.UNREACHABLE, hint=MEET
+            )
         except BlocktreeError as error:
             self._failure = error
         self._over.set()
@@ -249,12 +264,12 @@ async def _until_waiting(reader: asyncio.StreamReader) -> None:
         while (found := said.next_frame()) is None:
             data = await reader.read(READ)
             if not data:
-                raise CommandError("what answers is no meeting place", kind=Kind.PROTOCOL)
+                raise CommandError("what answers is no meeting place", kind=Kind.PROTOCOL, hint=MEET)
             said.feed(data)
     if found.kind is FrameKind.REFUSAL:
         raise heard(found.body[0])
     if found.kind is not FrameKind.WAITING:
-        raise CommandError("what answers is no meeting place", kind=Kind.PROTOCOL)
+        raise CommandError("what answers is no meeting place", kind=Kind.PROTOCOL, hint=MEET)
 
 
 def _nothing() -> None:

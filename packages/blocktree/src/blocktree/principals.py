@@ -29,11 +29,17 @@ def read_text(file: Path) -> str:
     with local_errors(file), file.open("rb") as stream:
         content = stream.read(FILE_LIMIT + 1)
     if len(content) > FILE_LIMIT:
-        raise CommandError(f"{file} is longer than {FILE_LIMIT} bytes and so no enrolment file")
+        raise CommandError(
+            f"{file} is longer than {FILE_LIMIT} bytes and so no enrolment file",
+            hint="look whether it is the file that was meant",
+        )
     try:
         return content.decode("ascii")
     except UnicodeDecodeError as error:
-        raise CommandError(f"{file} is no enrolment file: it holds other bytes than text") from error
+        raise CommandError(
+            f"{file} is no enrolment file: it holds other bytes than text",
+            hint="look whether it is the file that was meant",
+        ) from error
 
 
 @dataclass(frozen=True)

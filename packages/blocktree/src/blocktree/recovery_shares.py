@@ -63,7 +63,7 @@ def _typed_share(before: Sequence[Share]) -> Share:
         missing = share.threshold - len(before) - 1
         remark(f"This is share {share.number}; {f'{missing} more to go' if missing else 'that is enough'}.")
         return share
-    raise CommandError(f"no share after {TRIES} tries; nothing was changed", kind=Kind.CANCELLED)
+    raise CommandError(f"no share after {TRIES} tries; nothing was changed", kind=Kind.CANCELLED, hint="run it again")
 
 
 def _unfit(share: Share, before: Sequence[Share]) -> str | None:

@@ -17,7 +17,7 @@ from btlib.kinds import Kind
 from btlib.public_keys import Suite
 from btlib.words import WORD_COUNT, is_word, words_to_seed
 
-from .asking import TRIES, ask, at_terminal
+from .asking import ANSWER, TRIES, ask, at_terminal
 from .errors import CommandError
 from .output import remark
 
@@ -83,7 +83,11 @@ def typed_words(what: str, count: int, known: Callable[[str], bool]) -> list[str
             words.append(word)
             failures = 0
         if failures == TRIES:
-            raise CommandError(f"no word of the list after {TRIES} tries; nothing was changed", kind=Kind.CANCELLED)
+            raise CommandError(
+                f"no word of the list after {TRIES} tries; nothing was changed",
+                kind=Kind.CANCELLED,
+                hint="run it again",
+            )
     return words
 
 
@@ -91,4 +95,4 @@ def _hidden(prompt: str) -> str:
     try:
         return getpass.getpass(prompt, stream=sys.stderr)
     except EOFError:
-        raise CommandError("the input ended where an answer was needed") from None
+        raise CommandError("the input ended where an answer was needed", hint=ANSWER) from None

@@ -31,4 +31,8 @@ def read_report(data: bytes) -> Report:
     try:
         return decode(data, Report, _LIMITS)
     except DecodeError as error:
-        raise CommandError(f"the last word of the inviting end is damaged: {error}", kind=Kind.PROTOCOL) from error
+        raise CommandError(
+            f"the last word of the inviting end is damaged: {error}",
+            kind=Kind.PROTOCOL,
+            hint="see what it may: bt access explain",
+        ) from error

@@ -73,5 +73,7 @@ def read_rotation_request(text: str, root: Principal) -> RotationRequest:
         )
     found.terms.old.verify(Label.ROTATION, encode(found.terms), found.signature)
     if found.joining.principal == found.terms.old.principal:
-        raise CommandError("this rotation names the old keys as the new ones")
+        raise CommandError(
+            "this rotation names the old keys as the new ones", hint="have it made anew there: bt key rotate"
+        )
     return found

@@ -249,7 +249,9 @@ def _opened_backup(path: Path) -> Iterator[tuple[DirectorySource | ArchiveSource
     if path.is_dir():
         note = path / NOTE_NAME
         if not note.is_file():
-            raise CommandError(f"{path} is no backup: it has no {NOTE_NAME}", kind=Kind.NOT_FOUND)
+            raise CommandError(
+                f"{path} is no backup: it has no {NOTE_NAME}", kind=Kind.NOT_FOUND, hint="name what bt backup made"
+            )
         with closing(DirectorySource(path)) as source:
             yield source, _root_of(path, note.read_bytes()[:NOTE_LIMIT])
         return
@@ -265,7 +267,9 @@ def _root_of(path: Path, note: bytes) -> Principal:
     try:
         found = msgspec.json.decode(note, type=_Note)
     except msgspec.DecodeError as error:
-        raise CommandError(f"{path} is no backup: {error}", kind=Kind.INTEGRITY) from error
+        raise CommandError(
+            f"{path} is no backup: {error}", kind=Kind.INTEGRITY, hint="take another copy of it"
+        ) from error
     if found.format != FORMAT:
         raise CommandError(
             f"{path} has format {found.format}, and this version reads format {FORMAT}",

@@ -78,7 +78,10 @@ def _read(file: Path) -> bytes:
     with local_errors(file), file.open("rb") as stream:
         content = stream.read(FILE_LIMIT + 1)
     if len(content) > FILE_LIMIT:
-        raise CommandError(f"{file} is longer than {FILE_LIMIT} bytes and so no view")
+        raise CommandError(
+            f"{file} is longer than {FILE_LIMIT} bytes and so no view",
+            hint="name what was written there with: bt compare --write FILE",
+        )
     return content
 
 

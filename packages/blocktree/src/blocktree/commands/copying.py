@@ -183,7 +183,9 @@ def _local_end(path: Path, run: _Run) -> tuple[Path, str | None]:
         return path, None
     _require_directory(path, run)
     if not path.parent.is_dir():
-        raise CommandError(f"there is no directory {path.parent}", kind=Kind.NOT_FOUND)
+        raise CommandError(
+            f"there is no directory {path.parent}", kind=Kind.NOT_FOUND, hint=f"run: mkdir -p {path.parent}"
+        )
     return path.parent, path.name
 
 
@@ -197,12 +199,16 @@ def _tree_end(tree: Tree, path: BlockPath, run: _Run) -> tuple[int, str | None]:
 
 def _require_directory(path: Path | BlockPath, run: _Run) -> None:
     if run.several:
-        raise CommandError(f"several sources need a directory as target, and {path} is none", kind=Kind.NOT_DIRECTORY)
+        raise CommandError(
+            f"several sources need a directory as target, and {path} is none",
+            kind=Kind.NOT_DIRECTORY,
+            hint="make it first: mkdir, or bt mkdir",
+        )
 
 
 def _refuse_copy_into_itself(start: TreePlace, goal: Place) -> None:
     if isinstance(goal, TreePlace) and start.path.is_prefix_of(goal.path):
-        raise CommandError(f"{start.path} cannot be copied into itself", kind=Kind.LOOP)
+        raise CommandError(f"{start.path} cannot be copied into itself", kind=Kind.LOOP, hint="name a target beside it")
 
 
 def show_left_out(report: Report) -> None:

@@ -211,6 +211,7 @@ def _compare(what: str, shown: Principal, where: str, *, expected: str | None, y
             raise CommandError(
                 f"this file is for {shown}, not for {expected}: it was mixed up, or somebody changed it",
                 kind=Kind.UNAUTHENTICATED,
+                hint="nothing was done; have it sent again, another way",
             )
         return
     remark(f"{what}:\n  {shown}")

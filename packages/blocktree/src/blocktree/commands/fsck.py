@@ -64,7 +64,11 @@ def _require_empty(directory: Path) -> None:
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise CommandError(f"{directory} is not an empty directory", kind=Kind.EXISTS, hint="name a new one")
     if not directory.resolve().parent.is_dir():
-        raise CommandError(f"there is no directory {directory.resolve().parent}", kind=Kind.NOT_FOUND)
+        raise CommandError(
+            f"there is no directory {directory.resolve().parent}",
+            kind=Kind.NOT_FOUND,
+            hint=f"run: mkdir -p {directory.resolve().parent}",
+        )
 
 
 def _show(report: Report, lost: list[Lost], seconds: float, *, as_json: bool) -> None:

@@ -100,7 +100,11 @@ def _collect(
     view = known_revocations(domain, store)
     volume = open_volume(store, identity, domain.root_path, now(), revocations=view)
     if volume.path.names or volume.rest:
-        raise CommandError("this machine cannot read the root directory", kind=Kind.FORBIDDEN)
+        raise CommandError(
+            f"this machine cannot read all of {domain.petname}, and so not tell what nothing names there",
+            kind=Kind.FORBIDDEN,
+            hint="do it on the machine where the domain was made",
+        )
     options = FsOptions(shared=isinstance(store, StoreClient), read_only=True)
     with closing(FilePins(domain.pins)) as pins:
         provider = LocalFs(store, identity, volume, options=options, pins=pins, revocations=view)

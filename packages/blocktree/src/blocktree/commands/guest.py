@@ -151,6 +151,7 @@ def _compare(petname: str, response: Response, expected: str | None, *, yes: boo
         raise CommandError(
             f"the pass is of the domain of {response.root}, not of {expected}: it was mixed up, or somebody changed it",
             kind=Kind.UNAUTHENTICATED,
+            hint="nothing was done; have it sent again, another way",
         )
     if expected is None and not yes:
         remark(f"{petname} will be the domain of {response.root}.")

@@ -136,7 +136,9 @@ def _place(listen: str, via: str | None) -> Iterator[tuple[socket.socket | TcpEn
         return
     relay = parse_endpoint(via)
     if not isinstance(relay, TcpEndpoint):
-        raise CommandError("machines meet at a HOST:PORT", kind=Kind.INVALID)
+        raise CommandError(
+            f"{via} is no HOST:PORT, and machines meet at one", kind=Kind.INVALID, hint="use: --via nas.example:7465"
+        )
     yield relay, relay
 
 

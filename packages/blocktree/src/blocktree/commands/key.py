@@ -188,7 +188,7 @@ def change_passphrase(
     store.unlock(old)  # before a new one is typed twice
     new = _new_passphrase(what, new_passphrase_file)
     if new == old:
-        raise CommandError("the new passphrase is the old one; nothing was changed")
+        raise CommandError("the new passphrase is the old one; nothing was changed", hint="choose another")
     remembered = not root and os_keyring.recall(domain) is not None
     store.change_passphrase(old, new)
     if remembered:

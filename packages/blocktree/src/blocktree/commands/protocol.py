@@ -126,14 +126,20 @@ def _module(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except (ImportError, SyntaxError) as error:
-        raise CommandError(f"the module {name} cannot be imported: {error}", kind=Kind.NOT_FOUND) from error
+        raise CommandError(
+            f"the module {name} cannot be imported: {error}",
+            kind=Kind.NOT_FOUND,
+            hint="run it where that module is installed, or name its file: FILE.py:NAME",
+        ) from error
 
 
 def _module_of_file(file: Path) -> ModuleType:
     """A module from a file, under the file's own name, without taking that name from an installed module."""
     spec = importlib.util.spec_from_file_location(file.stem, file)
     if spec is None or spec.loader is None or not file.is_file():
-        raise CommandError(f"there is no file {file}", kind=Kind.NOT_FOUND)
+        raise CommandError(
+            f"there is no file {file}", kind=Kind.NOT_FOUND, hint="name a module, or a file: FILE.py:NAME"
+        )
     module = importlib.util.module_from_spec(spec)
     # Annotations of its messages are looked up in `sys.modules`; the old entry comes back afterwards.
     before = sys.modules.get(file.stem)

@@ -95,7 +95,7 @@ def _check(name: str, trace: bool, count: int | None, hows: list[How], lists: in
     if hows and not name:
         raise CommandError(f"--{hows[0].name.lower()} needs the NAME of an actor", hint="bt ps PATH lists them")
     if count is not None and not trace:
-        raise CommandError("--count is for --trace")
+        raise CommandError("--count is for --trace", hint="add --trace")
     if trace and json and count is None:
         raise CommandError("with --json a trace is one document at its end", hint="say when it ends: --count N")
 

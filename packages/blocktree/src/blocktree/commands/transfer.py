@@ -128,7 +128,11 @@ def _opened_goal(target: Path, *, set_id: bool) -> Iterator[tuple[Goal, Callable
         if target.exists():
             raise CommandError(f"{target} is no directory", kind=Kind.NOT_DIRECTORY, hint="a tar file ends with .tar")
         if not target.absolute().parent.is_dir():
-            raise CommandError(f"there is no directory {target.absolute().parent}", kind=Kind.NOT_FOUND)
+            raise CommandError(
+                f"there is no directory {target.absolute().parent}",
+                kind=Kind.NOT_FOUND,
+                hint=f"run: mkdir -p {target.absolute().parent}",
+            )
         target.mkdir(mode=0o700)
     yield DiskGoal(target, set_id=set_id), lambda: None
 
