@@ -15,6 +15,7 @@ from btfproto.store import (
     Absent,
     Acquire,
     Committed,
+    Events,
     Fenced,
     HeadWant,
     LeaseBusy,
@@ -215,7 +216,9 @@ class TestWatches:
             thread.join()
         assert found == [1] * 40
 
-    def test_who_commits_under_its_own_lease_is_told_with_what_others_do(self, net: Net) -> None:
+    def test_who_commits_under_its_own_lease_is_told_with_what_others_do(
+        self, net: Net, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         mine, other = net.empty_client(), net.empty_client()
         held = mine.lease(Acquire(KEY, ME, 60_000))
         assert isinstance(held, LeaseHeld)
@@ -224,9 +227,17 @@ class TestWatches:
         waiting = threading.Thread(
             target=lambda: found.append([change.block for change in mine.watch(cursor, ME, 30).changes])
         )
+        looked, watch = threading.Event(), net.unchecked.store.watch
+
+        def look(cursor: int, holder: bytes, timeout: float) -> Events:
+            try:
+                return watch(cursor, holder, timeout)
+            finally:
+                looked.set()
+
+        monkeypatch.setattr(net.unchecked.store, "watch", look)
         waiting.start()
-        while net.unchecked.figures()["watches"] == 0:
-            time.sleep(0.001)
+        assert looked.wait(30)
         for name in ("a", "b"):
             committed = mine.commit(commit_of(change(block_id(name), 0), fences=[(KEY, held.fence)]))
             assert isinstance(committed, Committed)
