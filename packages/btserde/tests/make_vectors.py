@@ -1,7 +1,7 @@
 """Makes the vectors: one scenario a file, written to `vectors/`.
 
-    python -m packages.btserde.tests.make_vectors            write all files anew
-    python -m packages.btserde.tests.make_vectors --check    only say which files differ; exit status 1 if any does
+    python packages/btserde/tests/make_vectors.py            write all files anew
+    python packages/btserde/tests/make_vectors.py --check    only say which files differ; exit status 1 if any does
 
 A vector has a `comment`, the name of its type in `samples.py`, that type's description and hash, the `encoding` in
 hexadecimal, and what to `expect`: "accept" with the `value`, or "reject" with the error. In a value, bytes are
@@ -22,9 +22,12 @@ import msgspec
 from btserde._api import _node
 from btserde._hash import describe
 
-from packages.btserde.tests import samples as s
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[2]))
 
-VECTORS = Path(__file__).parent / "vectors"
+from packages.btserde.tests import samples as s  # noqa: E402
+
+VECTORS = HERE / "vectors"
 
 ID = bytes(range(16))
 FILE = s.Entry(name="a.txt", kind=s.Kind.FILE, id=ID, size=1 << 40)
