@@ -38,6 +38,7 @@ from btfproto.provider import (
     RenameFlags,
     Seek,
 )
+from btlib.errors import BlocktreeError
 from btlib.kinds import Kind
 
 from ._context import Context, Handler, Handlers, Head
@@ -76,10 +77,6 @@ class SnapshotTree:
         self._handles: dict[int, tuple[_Opened, int]] = {}
         self._numbers = itertools.count(1)
         self.root = _number(NAME, 0)
-
-    def holds(self, inode: int) -> bool:
-        """Whether a node is one of these."""
-        return inode == self.root or inode in self._places
 
     def lookup(self, parent: int, name: str) -> Attributes:
         if parent == self.root:
@@ -124,7 +121,7 @@ class SnapshotTree:
         try:
             handle = opened.fs.open(inner, flags)
         except BaseException:
-            opened.handles -= 1
+            self._let_go(opened)
             raise
         number = next(self._numbers)
         self._handles[number] = opened, handle
@@ -141,7 +138,7 @@ class SnapshotTree:
     def close(self, handle: int) -> None:
         opened, inner = self._handle(handle)
         del self._handles[handle]
-        opened.handles -= 1
+        self._let_go(opened)
         opened.fs.close(inner)
 
     def mkdir(self, parent: int, name: str, mode: int, owner: Owner) -> Attributes:
@@ -284,6 +281,10 @@ class SnapshotTree:
             self._opened.move_to_end(name)
             return opened.fs
 
+    def _let_go(self, opened: _Opened) -> None:
+        with self._lock:
+            opened.handles -= 1
+
     def _shut_idle(self) -> None:
         idle = [name for name, opened in self._opened.items() if not opened.handles]
         for name in idle[: max(0, len(self._opened) - OPEN_PASTS)]:
@@ -334,21 +335,34 @@ class SnapshotDoor:
         self._is_open = True
 
     def _either(self, opcode: Opcode, present: Handler, past: Handler) -> Handler:
-        holds, second = self.tree.holds, _SECOND_NODE.get(opcode)
+        holds, second = self._holds, _SECOND_NODE.get(opcode)
 
         def choose(head: Head, buffer: memoryview) -> bytes | None:
             if holds(head[3]):
-                return past(head, buffer)
+                return self._ask_past(past, head, buffer)
             if second is not None and holds(_NODE.unpack_from(buffer, BODY)[0]):
                 raise OSError(second, "from or into a snapshot")
             return present(head, buffer)
 
         return choose
 
+    def _holds(self, node: int) -> bool:
+        """Whether the kernel has a node from here. (The tree itself may have forgotten it: see `_ask_past`.)"""
+        return self._context.nodes.place(node) is not None
+
+    def _ask_past(self, past: Handler, head: Head, buffer: memoryview) -> bytes | None:
+        """Once more, where the tree was told to forget a node that another look-up gave to the kernel meanwhile."""
+        try:
+            return past(head, buffer)
+        except BlocktreeError as error:
+            if error.kind is not Kind.STALE or not self._context.revive(head[3]):
+                raise
+        return past(head, buffer)
+
     def _forget(self, head: Head, buffer: memoryview) -> None:
         for node, count in FORGET_ONE.iter_unpack(buffer[BODY + BATCH_FORGET_IN.size : head[0]]):
             if node != ROOT_NODE:
-                context = self._context if self.tree.holds(node) else self._present_context
+                context = self._context if self._holds(node) else self._present_context
                 context.nodes.drop(node, count)
 
 

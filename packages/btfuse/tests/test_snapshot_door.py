@@ -1,0 +1,64 @@
+"""Which requests go to the past, while the kernel looks up and forgets at the same time."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import closing
+from typing import cast
+
+import pytest
+from btfproto.opening import open_alone
+from btfproto.provider import FsProvider, OpenFlags, Owner
+from btfuse._context import Context, Settings
+from btfuse._protocol import ATTR_OUT, FORGET_IN, INIT_IN, MKDIR_IN, ROOT_NODE, Opcode
+from btfuse._snapshots import NAME, SnapshotDoor
+
+from .conftest import PASSPHRASE, Machine
+from .socket_kernel import SocketKernel
+
+OWNER = Owner(1000, 1000)
+NOW, THEN = b"written later", b"as it was"
+
+
+def write(fs: FsProvider, handle: int, data: bytes) -> int:
+    assert fs.write(handle, 0, data) == len(data)
+    return handle
+
+
+def size_of(kernel: SocketKernel, node: int) -> int:
+    error, content = kernel.ask(Opcode.GETATTR, node, bytes(16))
+    assert error == 0
+    return int(ATTR_OUT.unpack(content)[4])
+
+
+@pytest.fixture(params=[False, True], ids=["alone", "shared"])
+def kernel(machine: Machine, request: pytest.FixtureRequest) -> Iterator[SocketKernel]:
+    """A tree with a file that was changed after the snapshot `then`."""
+    identity = machine.domain.credentials.unlock(PASSPHRASE)
+    fs = open_alone(machine.domain, identity, machine.domain.root_path)
+    try:
+        with closing(SocketKernel(Context(fs, Settings(mountpoint="/mnt", shared=request.param)))) as made:
+            assert made.ask(Opcode.INIT, 0, INIT_IN.pack(7, 45, 131072, 0xFFFFFFFF) + bytes(48))[0] == 0
+            handle = write(fs, fs.create(fs.root, "f", 0o644, OWNER, OpenFlags.WRITE)[1], THEN)
+            assert made.ask(Opcode.MKDIR, made.lookup(ROOT_NODE, NAME), MKDIR_IN.pack(0o755, 0) + b"then\0")[0] == 0
+            fs.close(write(fs, handle, NOW))
+            yield made
+    finally:
+        fs.shutdown()
+
+
+def test_a_node_that_was_looked_up_while_it_was_forgotten_is_still_of_the_past(kernel: SocketKernel) -> None:
+    then = kernel.lookup(kernel.lookup(ROOT_NODE, NAME), "then")
+    node = kernel.lookup(then, "f")
+    cast(SnapshotDoor, kernel.context.door).tree.forget(node)  # the end of a FORGET that began before the look-up
+    assert size_of(kernel, node) == len(THEN)
+    assert size_of(kernel, kernel.lookup(ROOT_NODE, "f")) == len(NOW)
+
+
+def test_a_node_that_the_kernel_forgot_is_stale(kernel: SocketKernel) -> None:
+    node = kernel.lookup(kernel.lookup(kernel.lookup(ROOT_NODE, NAME), "then"), "f")
+    kernel.send(Opcode.FORGET, node, FORGET_IN.pack(1))  # has no answer
+    assert kernel.ask(Opcode.GETATTR, node, bytes(16))[0] == errno.ESTALE
+    again = kernel.lookup(kernel.lookup(kernel.lookup(ROOT_NODE, NAME), "then"), "f")
+    assert size_of(kernel, again) == len(THEN)
