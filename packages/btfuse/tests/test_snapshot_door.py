@@ -62,3 +62,14 @@ def test_a_node_that_the_kernel_forgot_is_stale(kernel: SocketKernel) -> None:
     assert kernel.ask(Opcode.GETATTR, node, bytes(16))[0] == errno.ESTALE
     again = kernel.lookup(kernel.lookup(kernel.lookup(ROOT_NODE, NAME), "then"), "f")
     assert size_of(kernel, again) == len(THEN)
+
+
+def test_another_snapshot_of_the_same_name_has_other_nodes(kernel: SocketKernel) -> None:
+    top = kernel.lookup(ROOT_NODE, NAME)
+    old = kernel.lookup(kernel.lookup(top, "then"), "f")
+    assert kernel.ask(Opcode.RMDIR, top, b"then\0")[0] == 0
+    assert kernel.ask(Opcode.MKDIR, top, MKDIR_IN.pack(0o755, 0) + b"then\0")[0] == 0
+    new = kernel.lookup(kernel.lookup(top, "then"), "f")
+    assert new != old
+    assert size_of(kernel, new) == len(NOW)
+    assert kernel.ask(Opcode.GETATTR, old, bytes(16))[0] == errno.ESTALE

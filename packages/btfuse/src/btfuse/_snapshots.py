@@ -18,7 +18,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NoReturn, TypeVar
+from typing import NamedTuple, NoReturn, TypeVar
 
 import msgspec
 from btfproto.errors import FsError, StoreError
@@ -53,6 +53,20 @@ _NODE = struct.Struct("=Q")  # what begins the bodies of RENAME, RENAME2 and LIN
 _SECOND_NODE = {Opcode.RENAME: errno.EROFS, Opcode.RENAME2: errno.EROFS, Opcode.LINK: errno.EXDEV}
 
 
+class _Place(NamedTuple):
+    """An inode of one snapshot; 0: its root. The cursor tells it from another one that had the same name."""
+
+    snapshot: str
+    cursor: int
+    inode: int
+
+    @property
+    def number(self) -> int:
+        """Never 0 or the kernel's root, for all that matters."""
+        data = struct.pack("<QQ", self.cursor, self.inode) + self.snapshot.encode()
+        return int.from_bytes(hashlib.blake2b(data, digest_size=8, person=b"btfuse snapshot").digest(), "little") | 2
+
+
 @dataclass
 class _Opened:
     """A snapshot that is looked into. `handles`: how many are open in it."""
@@ -65,7 +79,7 @@ class _Opened:
 class SnapshotTree:
     """An `FsProvider`: a directory of snapshots, below each its files. `root` is the directory itself. Thread-safe.
 
-    Inodes are numbers made of the snapshot's name and the inode in it, so that they are the same after being forgotten.
+    Inodes are numbers made of the snapshot and the inode in it, so that they are the same after being forgotten.
     """
 
     def __init__(self, keeper: SnapshotKeeper, present: FsProvider) -> None:
@@ -73,35 +87,42 @@ class SnapshotTree:
         self._present = present
         self._lock = threading.RLock()  # of the table of what is open; making one may take a while
         self._opened: OrderedDict[str, _Opened] = OrderedDict()
-        self._places: dict[int, tuple[str, int]] = {}  # snapshot and inode; 0: its root
+        self._places: dict[int, _Place] = {}
         self._handles: dict[int, tuple[_Opened, int]] = {}
         self._numbers = itertools.count(1)
-        self.root = _number(NAME, 0)
+        self.root = _Place(NAME, 0, 0).number
 
     def lookup(self, parent: int, name: str) -> Attributes:
         if parent == self.root:
             return self._snapshot_root(name)
-        snapshot, inode = self._place(parent)
-        fs = self._files(snapshot)
-        return self._shown(snapshot, fs.lookup(inode or fs.root, name))
+        place = self._place(parent)
+        fs = self._opened_at(place).fs
+        return self._shown(place, fs.lookup(place.inode or fs.root, name))
 
     def getattr(self, inode: int) -> Attributes:
         if inode == self.root:
             return self._directory(self.root)
-        snapshot, inner = self._place(inode)
-        return self._shown(snapshot, self._files(snapshot).getattr(inner)) if inner else self._snapshot_root(snapshot)
+        place = self._place(inode)
+        opened = self._opened_at(place)
+        return (
+            self._shown(place, opened.fs.getattr(place.inode)) if place.inode else self._snapshot_root(place.snapshot)
+        )
 
     def readdir(self, inode: int, cookie: int, limit: int, plus: bool = False) -> list[Entry]:
         if inode == self.root:
-            names = [snapshot.name for snapshot in self._stored(self._keeper.all)]
-            numbered = list(enumerate(names, 1))[cookie : cookie + limit]
+            numbered = list(enumerate(self._stored(self._keeper.all), 1))[cookie : cookie + limit]
             return [
-                Entry(name=name, inode=_number(name, 0), kind=FileKind.DIRECTORY, cookie=number)
-                for number, name in numbered
+                Entry(
+                    name=one.name,
+                    inode=_Place(one.name, one.cursor, 0).number,
+                    kind=FileKind.DIRECTORY,
+                    cookie=number,
+                )
+                for number, one in numbered
             ]
-        snapshot, inner = self._place(inode)
-        fs = self._files(snapshot)
-        return [self._entry(snapshot, entry) for entry in fs.readdir(inner or fs.root, cookie, limit, plus)]
+        place = self._place(inode)
+        fs = self._opened_at(place).fs
+        return [self._entry(place, entry) for entry in fs.readdir(place.inode or fs.root, cookie, limit, plus)]
 
     def readlink(self, inode: int) -> str:
         return self._act(inode, LocalFs.readlink)
@@ -113,13 +134,12 @@ class SnapshotTree:
         return self._act(inode, LocalFs.listxattr) if inode != self.root else []
 
     def open(self, inode: int, flags: OpenFlags) -> int:
-        snapshot, inner = self._place(inode)
-        self._files(snapshot)
+        place = self._place(inode)
         with self._lock:
-            opened = self._opened[snapshot]
+            opened = self._opened_at(place)
             opened.handles += 1
         try:
-            handle = opened.fs.open(inner, flags)
+            handle = opened.fs.open(place.inode, flags)
         except BaseException:
             self._let_go(opened)
             raise
@@ -161,8 +181,11 @@ class SnapshotTree:
 
     def forget(self, inode: int) -> None:
         place = self._places.pop(inode, None)
-        if place is not None and (opened := self._opened.get(place[0])) is not None and place[1]:
-            opened.fs.forget(place[1])
+        if place is None or not place.inode:
+            return
+        opened = self._opened.get(place.snapshot)
+        if opened is not None and opened.cursor == place.cursor:
+            opened.fs.forget(place.inode)
 
     def changes(self) -> Sequence[int]:
         return []
@@ -225,9 +248,9 @@ class SnapshotTree:
         raise FsError(Kind.READ_ONLY, "a snapshot cannot be changed")
 
     def _act(self, inode: int, act: Callable[[LocalFs, int], T]) -> T:
-        snapshot, inner = self._place(inode)
-        fs = self._files(snapshot)
-        return act(fs, inner or fs.root)
+        place = self._place(inode)
+        fs = self._opened_at(place).fs
+        return act(fs, place.inode or fs.root)
 
     def _stored(self, act: Callable[[], T]) -> T:
         """What the store refuses, as a file system refuses it."""
@@ -239,24 +262,25 @@ class SnapshotTree:
     def _snapshot_root(self, name: str) -> Attributes:
         """Without looking into it: who lists many does not open all."""
         snapshot = self._stored(lambda: self._keeper.find(name))
-        number = _number(name, 0)
-        self._places[number] = name, 0
+        place = _Place(name, snapshot.cursor, 0)
+        self._places[place.number] = place
         moment = snapshot.taken * NANO
-        return msgspec.structs.replace(self._directory(number), accessed=moment, modified=moment, changed=moment)
+        return msgspec.structs.replace(self._directory(place.number), accessed=moment, modified=moment, changed=moment)
 
     def _directory(self, number: int) -> Attributes:
         return msgspec.structs.replace(self._present.getattr(self._present.root), inode=number, links=2)
 
-    def _shown(self, snapshot: str, attributes: Attributes) -> Attributes:
-        number = _number(snapshot, attributes.inode)
-        self._places[number] = snapshot, attributes.inode
+    def _shown(self, beside: _Place, attributes: Attributes) -> Attributes:
+        place = beside._replace(inode=attributes.inode)
+        number = place.number
+        self._places[number] = place
         return msgspec.structs.replace(attributes, inode=number)
 
-    def _entry(self, snapshot: str, entry: Entry) -> Entry:
-        shown = None if entry.attributes is None else self._shown(snapshot, entry.attributes)
-        return msgspec.structs.replace(entry, inode=_number(snapshot, entry.inode), attributes=shown)
+    def _entry(self, beside: _Place, entry: Entry) -> Entry:
+        shown = None if entry.attributes is None else self._shown(beside, entry.attributes)
+        return msgspec.structs.replace(entry, inode=beside._replace(inode=entry.inode).number, attributes=shown)
 
-    def _place(self, inode: int) -> tuple[str, int]:
+    def _place(self, inode: int) -> _Place:
         place = self._places.get(inode)
         if place is None:
             raise FsError(Kind.STALE, f"inode {inode} of {NAME} is not known any more")
@@ -268,18 +292,20 @@ class SnapshotTree:
             raise FsError(Kind.STALE, f"handle {handle} of {NAME} is not open")
         return found
 
-    def _files(self, name: str) -> LocalFs:
+    def _opened_at(self, place: _Place) -> _Opened:
+        name, cursor, _ = place
         with self._lock:
-            cursor = self._stored(lambda: self._keeper.find(name)).cursor
+            if self._stored(lambda: self._keeper.find(name)).cursor != cursor:
+                raise FsError(Kind.STALE, f"the snapshot {name} was deleted, and another one has its name")
             opened = self._opened.get(name)
-            if opened is not None and opened.cursor != cursor:  # deleted, and made anew
+            if opened is not None and opened.cursor != cursor:
                 self._close(name)
                 opened = None
             if opened is None:
                 opened = self._opened[name] = _Opened(cursor, self._stored(lambda: self._keeper.files(name)))
                 self._shut_idle()
             self._opened.move_to_end(name)
-            return opened.fs
+            return opened
 
     def _let_go(self, opened: _Opened) -> None:
         with self._lock:
@@ -364,9 +390,3 @@ class SnapshotDoor:
             if node != ROOT_NODE:
                 context = self._context if self._holds(node) else self._present_context
                 context.nodes.drop(node, count)
-
-
-def _number(name: str, inode: int) -> int:
-    """Never 0 or the kernel's root, for all that matters."""
-    data = inode.to_bytes(8, "little") + name.encode()
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8, person=b"btfuse snapshot").digest(), "little") | 2
