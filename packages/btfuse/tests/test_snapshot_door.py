@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import closing
 from typing import cast
 
+import btfuse._snapshots
 import pytest
 from btfproto.opening import open_alone
 from btfproto.provider import FsProvider, OpenFlags, Owner
 from btfuse._context import Context, Settings
-from btfuse._protocol import ATTR_OUT, FORGET_IN, INIT_IN, MKDIR_IN, ROOT_NODE, Opcode
+from btfuse._protocol import ATTR_OUT, FORGET_IN, INIT_IN, MKDIR_IN, READ_IN, RELEASE_IN, ROOT_NODE, Opcode
 from btfuse._snapshots import NAME, SnapshotDoor
 
 from .conftest import PASSPHRASE, Machine
@@ -73,3 +75,59 @@ def test_another_snapshot_of_the_same_name_has_other_nodes(kernel: SocketKernel)
     assert new != old
     assert size_of(kernel, new) == len(NOW)
     assert kernel.ask(Opcode.GETATTR, old, bytes(16))[0] == errno.ESTALE
+
+
+#: Alone, the kernel opens files itself and tells nobody.
+with_handles = pytest.mark.parametrize("kernel", [True], ids=["shared"], indirect=True)
+
+
+def make_snapshot(kernel: SocketKernel, name: str) -> int:
+    """The node of `f` in a snapshot of now."""
+    top = kernel.lookup(ROOT_NODE, NAME)
+    assert kernel.ask(Opcode.MKDIR, top, MKDIR_IN.pack(0o755, 0) + name.encode() + b"\0")[0] == 0
+    return kernel.lookup(kernel.lookup(top, name), "f")
+
+
+def content_of(kernel: SocketKernel, node: int, handle: int) -> bytes:
+    error, content = kernel.ask(Opcode.READ, node, READ_IN.pack(handle, 0, 4096) + bytes(20))
+    assert error == 0
+    return content
+
+
+def release(kernel: SocketKernel, node: int, handle: int) -> None:
+    assert kernel.ask(Opcode.RELEASE, node, RELEASE_IN.pack(handle, os.O_RDONLY, 0, 0))[0] == 0
+
+
+def test_more_snapshots_are_looked_into_than_are_kept_open(
+    kernel: SocketKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(btfuse._snapshots, "OPEN_PASTS", 2)
+    old = kernel.lookup(kernel.lookup(kernel.lookup(ROOT_NODE, NAME), "then"), "f")
+    new = [make_snapshot(kernel, name) for name in ("a", "b", "c")]
+    for _ in range(2):
+        assert size_of(kernel, old) == len(THEN)
+        assert [size_of(kernel, node) for node in new] == [len(NOW)] * 3
+
+
+@with_handles
+def test_one_more_snapshot_is_looked_into_while_files_are_open_in_all_that_are_kept(
+    kernel: SocketKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(btfuse._snapshots, "OPEN_PASTS", 2)
+    nodes = [make_snapshot(kernel, name) for name in ("a", "b", "c")]
+    handles = [kernel.open(node, os.O_RDONLY) for node in nodes]
+    old = kernel.lookup(kernel.lookup(kernel.lookup(ROOT_NODE, NAME), "then"), "f")
+    assert size_of(kernel, old) == len(THEN)
+    for node, handle in zip(nodes, handles, strict=True):
+        assert content_of(kernel, node, handle) == NOW
+        release(kernel, node, handle)
+
+
+@with_handles
+def test_a_file_that_is_open_in_a_snapshot_is_read_on_when_the_snapshot_is_deleted(kernel: SocketKernel) -> None:
+    top = kernel.lookup(ROOT_NODE, NAME)
+    node = kernel.lookup(kernel.lookup(top, "then"), "f")
+    handle = kernel.open(node, os.O_RDONLY)
+    assert kernel.ask(Opcode.RMDIR, top, b"then\0")[0] == 0
+    assert content_of(kernel, node, handle) == THEN
+    release(kernel, node, handle)

@@ -16,7 +16,8 @@ import itertools
 import struct
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, NoReturn, TypeVar
 
@@ -69,11 +70,12 @@ class _Place(NamedTuple):
 
 @dataclass
 class _Opened:
-    """A snapshot that is looked into. `handles`: how many are open in it."""
+    """A snapshot that is looked into. `users`: requests that are under way in it, and handles that are open."""
 
     cursor: int
     fs: LocalFs
-    handles: int = 0
+    users: int = 0
+    is_over: bool = False  # deleted: whoever uses it last shuts it
 
 
 class SnapshotTree:
@@ -96,17 +98,17 @@ class SnapshotTree:
         if parent == self.root:
             return self._snapshot_root(name)
         place = self._place(parent)
-        fs = self._opened_at(place).fs
-        return self._shown(place, fs.lookup(place.inode or fs.root, name))
+        with self._looking(place) as fs:
+            return self._shown(place, fs.lookup(place.inode or fs.root, name))
 
     def getattr(self, inode: int) -> Attributes:
         if inode == self.root:
             return self._directory(self.root)
         place = self._place(inode)
-        opened = self._opened_at(place)
-        return (
-            self._shown(place, opened.fs.getattr(place.inode)) if place.inode else self._snapshot_root(place.snapshot)
-        )
+        with self._looking(place) as fs:
+            if not place.inode:
+                return self._snapshot_root(place.snapshot)
+            return self._shown(place, fs.getattr(place.inode))
 
     def readdir(self, inode: int, cookie: int, limit: int, plus: bool = False) -> list[Entry]:
         if inode == self.root:
@@ -121,8 +123,8 @@ class SnapshotTree:
                 for number, one in numbered
             ]
         place = self._place(inode)
-        fs = self._opened_at(place).fs
-        return [self._entry(place, entry) for entry in fs.readdir(place.inode or fs.root, cookie, limit, plus)]
+        with self._looking(place) as fs:
+            return [self._entry(place, entry) for entry in fs.readdir(place.inode or fs.root, cookie, limit, plus)]
 
     def readlink(self, inode: int) -> str:
         return self._act(inode, LocalFs.readlink)
@@ -135,9 +137,7 @@ class SnapshotTree:
 
     def open(self, inode: int, flags: OpenFlags) -> int:
         place = self._place(inode)
-        with self._lock:
-            opened = self._opened_at(place)
-            opened.handles += 1
+        opened = self._use(place)
         try:
             handle = opened.fs.open(place.inode, flags)
         except BaseException:
@@ -158,8 +158,10 @@ class SnapshotTree:
     def close(self, handle: int) -> None:
         opened, inner = self._handle(handle)
         del self._handles[handle]
-        self._let_go(opened)
-        opened.fs.close(inner)
+        try:
+            opened.fs.close(inner)
+        finally:
+            self._let_go(opened)
 
     def mkdir(self, parent: int, name: str, mode: int, owner: Owner) -> Attributes:
         """Make a snapshot, in the directory of them."""
@@ -208,6 +210,8 @@ class SnapshotTree:
     def shutdown(self) -> None:
         for name in list(self._opened):
             self._close(name)
+        for handle in list(self._handles):
+            self.close(handle)
 
     def setattr(self, inode: int, changes: AttributeChanges) -> Attributes:
         self._refuse()
@@ -249,8 +253,8 @@ class SnapshotTree:
 
     def _act(self, inode: int, act: Callable[[LocalFs, int], T]) -> T:
         place = self._place(inode)
-        fs = self._opened_at(place).fs
-        return act(fs, place.inode or fs.root)
+        with self._looking(place) as fs:
+            return act(fs, place.inode or fs.root)
 
     def _stored(self, act: Callable[[], T]) -> T:
         """What the store refuses, as a file system refuses it."""
@@ -292,7 +296,16 @@ class SnapshotTree:
             raise FsError(Kind.STALE, f"handle {handle} of {NAME} is not open")
         return found
 
-    def _opened_at(self, place: _Place) -> _Opened:
+    @contextmanager
+    def _looking(self, place: _Place) -> Iterator[LocalFs]:
+        opened = self._use(place)
+        try:
+            yield opened.fs
+        finally:
+            self._let_go(opened)
+
+    def _use(self, place: _Place) -> _Opened:
+        """Its snapshot, open until `_let_go`."""
         name, cursor, _ = place
         with self._lock:
             if self._stored(lambda: self._keeper.find(name)).cursor != cursor:
@@ -302,24 +315,33 @@ class SnapshotTree:
                 self._close(name)
                 opened = None
             if opened is None:
-                opened = self._opened[name] = _Opened(cursor, self._stored(lambda: self._keeper.files(name)))
                 self._shut_idle()
+                opened = self._opened[name] = _Opened(cursor, self._stored(lambda: self._keeper.files(name)))
             self._opened.move_to_end(name)
+            opened.users += 1
             return opened
 
     def _let_go(self, opened: _Opened) -> None:
         with self._lock:
-            opened.handles -= 1
+            opened.users -= 1
+            is_last = opened.is_over and not opened.users
+        if is_last:
+            opened.fs.shutdown()
 
     def _shut_idle(self) -> None:
-        idle = [name for name, opened in self._opened.items() if not opened.handles]
-        for name in idle[: max(0, len(self._opened) - OPEN_PASTS)]:
+        """Make room for one more, where somebody uses fewer than all."""
+        idle = [name for name, opened in self._opened.items() if not opened.users]
+        for name in idle[: max(0, len(self._opened) + 1 - OPEN_PASTS)]:
             self._close(name)
 
     def _close(self, name: str) -> None:
         with self._lock:
             opened = self._opened.pop(name, None)
-        if opened is not None:
+            if opened is None:
+                return
+            opened.is_over = True
+            is_idle = not opened.users
+        if is_idle:
             opened.fs.shutdown()
 
 
