@@ -255,7 +255,7 @@ def test_whom_a_revoked_machine_enrolled_is_out_until_the_root_lets_it_in_anew(
 def test_it_says_what_it_does_and_cannot_do_and_asks(served: Machine) -> None:
     asked = served("revoke", "laptop", code=2)
     assert "This cannot be undone" in asked.err
-    assert "a file that exists it can open, if it gets hold of the stored bytes" in asked.err
+    assert "what stays as it is it can open, if it gets hold of the stored bytes" in asked.err
     assert "use --yes" in asked.err
     done = served("revoke", "laptop", "--yes")
     assert "(list version 1)" in done.out
