@@ -11,6 +11,7 @@ from btfproto.domain import open_volume
 from btfproto.errors import FsError
 from btfproto.localfs import FsOptions, LocalFs, MemoryPins
 from btfproto.localfs._inode import Inode
+from btfproto.localfs._writers import Chosen
 from btfproto.provider import FileKind, OpenFlags, Owner, Seek
 from btfproto.store import Found, Head, HeadAnswer, HeadWant, RecordRef, Records, Store
 from btfproto.testing.domains import NOW, World, person
@@ -285,7 +286,8 @@ def test_a_reader_who_writes_is_refused(world: World, open_fs: OpenFs) -> None:
     stranger = person(77)
     volume = replace(open_volume(world.store, world.machine, world.path(), NOW), chain=world.created.chain)
     forger = LocalFs(world.store, stranger, volume, options=FsOptions(commit_interval=None), clock=lambda: NOW * 10**9)
-    forger.writers._chosen[volume.scope] = Certified(signer=stranger.signer, chain=world.created.chain, issued=None)
+    stolen = Certified(signer=stranger.signer, chain=world.created.chain, issued=None)
+    forger.writers._chosen[volume.scope] = Chosen(certified=stolen, chain=world.created.chain)
     write_file(forger, forger.root, "a", b"forged")
     forger.sync()
     forger.abandon()

@@ -35,16 +35,18 @@ class ServerPolicy(RootPolicy):
         revocations: Callable[[], Revocations] = lambda: NO_REVOCATIONS,
         recorded: Callable[[Principal, Sequence[Chain]], Sequence[Chain]] = lambda _principal, _shown: (),
         stale: Callable[[int], str | None] = lambda _now: None,
+        admitted: Callable[[Principal, Sequence[Chain]], None] = lambda _principal, _shown: None,
     ) -> None:
         """`stale`: why nobody can be judged now, since too little is known of revocations; None where enough is.
         `recorded`: the chains that the domain's records hold for somebody, who need not know of them yet and showed
-        others."""
+        others. `admitted` hears of everybody who is let in, with what it showed; it must not wait."""
         super().__init__([root], revocations=lambda _root: revocations())
         self._server = server
         self._own = own
         self._known = revocations
         self._recorded = recorded
         self._stale = stale
+        self._admitted = admitted
 
     def admit(self, peer: Peer, now: int) -> Decision:
         reason = None if self._own in peer.principals else self._stale(now)
@@ -53,6 +55,9 @@ class ServerPolicy(RootPolicy):
         decision = super().admit(peer, now)
         if not decision.allowed and not peer.anonymous:
             decision = max(decision, super().admit(self._with_records(peer), now), key=lambda found: found.stage)
+        elif decision.allowed:
+            for proof in peer.proofs:
+                self._admitted(proof.public.principal, proof.chains)
         return _advised(decision, ENROLL)
 
     def authorize(self, peer: Peer, path: BlockPath, now: int) -> Decision:

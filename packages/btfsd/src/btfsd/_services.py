@@ -1,6 +1,6 @@
 """The services of one store: their actors in a runtime, who may reach them, and what is open as long as they live.
 
-The revocation list is asked for after every commit, before whoever committed it is answered: so from the moment at
+The revocation list is asked for after every commit of it, before whoever committed it is answered: so from the moment at
 which `bt revoke` has its answer, nothing of a revoked principal is served or taken here.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from btfproto.domain import DomainReader, renew_lapsed
+from btfproto.domain import DomainReader, HeldChains, is_renewable, renew_memberships
 from btfproto.localfs import FileKeeper, FsOptions
 from btfproto.opening import FILES_SERVICE, RECOVERED, STORE_SERVICE
 from btfproto.remote import FsServer, SessionLimits, VolumeAttacher
@@ -32,6 +32,7 @@ from bttp import Request
 from ._actors import FileService, StoreService
 from ._host import Host
 from ._policy import ServerPolicy
+from ._renewals import Renewals
 from ._settings import Settings
 from ._snapshot_policy import SnapshotPolicy
 
@@ -60,7 +61,10 @@ class Services:
         self._settings = settings
         self._failure: Exception | None = None  # of the last commit
         self._told: float | None = None  # when a wrong clock was last spoken of
-        self.policy = ServerPolicy(root, host.path, host.identity.principal, self._revoked, self._recorded, self._stale)
+        self._renewals = Renewals(self._renewed, self._is_due)
+        self.policy = ServerPolicy(
+            root, host.path, host.identity.principal, self._revoked, self._recorded, self._stale, self._admitted
+        )
         self.socket = socket_endpoint(host.store)
         with ExitStack() as stack:
             store = EmbeddedStore(host.store, program=PROGRAM, endpoint=self.socket)
@@ -68,9 +72,11 @@ class Services:
             self._view = RevocationView(store, root, FileMemory(host.domain.data / MEMORY_FILE))
             self._reader = DomainReader(store, root, self._view)
             self._reader.domain()
+            #: What this machine holds, as long as the server runs.
+            self.held = HeldChains(self._reader, host.identity)
             self._learn()
             self._store = ObservedStore(store, FileLockHolders(host.domain.data / LOCK_HOLDERS))
-            self._store.listen(self._learn)
+            self._store.listen_for(self._view.block, self._learn)
             self._owned = stack.pop_all()
 
     @property
@@ -136,18 +142,29 @@ class Services:
         try:
             chains = tuple(self._granted(principal))
             if self._settings.membership.renew:
-                chains = (*chains, *self._renewed(principal, shown, chains))
+                chains = (*chains, *self._renewed(principal, (*shown, *chains)))
         except BlocktreeError as error:
             log.warning("%s shows no membership that counts, and none can be recorded: %s", principal, error)
             return ()
         return chains
 
-    def _renewed(self, principal: Principal, shown: Sequence[Chain], known: Sequence[Chain]) -> tuple[Chain, ...]:
-        """Anew what ran out, of both. Raises FsError, StoreError."""
+    def _admitted(self, principal: Principal, shown: Sequence[Chain]) -> None:
+        """Somebody came in: what nears its end of what it shows is renewed, beside."""
+        if self._settings.membership.renew:
+            self._renewals.notice(principal, shown)
+
+    def _is_due(self, principal: Principal, chain: Chain) -> bool:
+        return is_renewable(chain, principal, self._host.domain.root, int(time.time()), self._revoked())
+
+    def _renewed(self, principal: Principal, chains: Sequence[Chain]) -> tuple[Chain, ...]:
+        """Anew what nears its end, or ran out. Raises FsError, StoreError."""
         now, identity = int(time.time()), self._host.identity
-        fresh = renew_lapsed(self._reader, identity, principal, [*shown, *known], now=now, random=secrets.token_bytes)
+        fresh = renew_memberships(self._reader, identity, principal, chains, now=now, random=secrets.token_bytes)
         for chain in fresh:
-            log.info("renewed the membership of %s: %s", principal, chain.last and chain.last.path)
+            fields = {"event": "renewed", "principal": str(principal)}
+            log.info(
+                "renewed the membership of %s: %s", principal, chain.last and chain.last.path, extra={"fields": fields}
+            )
         return fresh
 
     def _skewed(self, text: str) -> None:
@@ -195,6 +212,7 @@ class Services:
 
     def close(self) -> None:
         """Close the store; idempotent. Raises the error of the file service's last commit, and of its own."""
+        self._renewals.close()
         self._owned.close()
         if self._failure is not None:
             raise self._failure

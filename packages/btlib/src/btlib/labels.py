@@ -17,6 +17,7 @@ class Label(enum.Enum):
     PRINCIPAL = b"blocktree/1 principal\0"  #: hash of a public key set
     WRITECAP = b"blocktree/1 writecap\0"  #: signature of a writecap
     CHAIN = b"blocktree/1 chain\0"  #: id of a chain of writecaps
+    RENEWED = b"blocktree/1 renewed\0"  #: serial of the writecap that follows one of a membership
     READCAP = b"blocktree/1 readcap\0"  #: seal of a block key
     COMMIT = b"blocktree/1 commit\0"  #: signature over the headers of one commit
     HEADER = b"blocktree/1 header\0"  #: digest of one header

@@ -26,12 +26,21 @@ from ._groups import (
     standing,
 )
 from ._handover import HandedOver, Handover, hand_over, pass_on, prepare, remember_chains, shortfall
+from ._held_chains import HeldChains, following, pause_before_look, time_left
 from ._log import Happened, LogEntry, domain_log
 from ._open import Held, HeldGroup, Volume, best_key, no_readcap, open_volume, read_held
 from ._reader import DomainReader, RevocationSource, unverified_header
 from ._records import DomainRecord, Grants, ScopeId, ScopeRecord, domain_block, grants_block, scope_block
 from ._recover import RecoveredDomain, domains_in, find_root, recover_domain
-from ._renewal import FURTHER_NOTICE, RENEW_UNTIL, is_renewable, renew_lapsed
+from ._renewal import (
+    FURTHER_NOTICE,
+    RENEW_UNTIL,
+    is_membership,
+    is_renewable,
+    renew_memberships,
+    renewal_from,
+    renewed_serial,
+)
 from ._revoke import RevokedAccess, revoke_access
 from ._revoking import (
     LIST_LIMITS,
@@ -85,6 +94,7 @@ __all__ = [
     "Handover",
     "Happened",
     "Held",
+    "HeldChains",
     "HeldGroup",
     "LogEntry",
     "Place",
@@ -121,17 +131,20 @@ __all__ = [
     "explain_granted",
     "find_groups",
     "find_root",
+    "following",
     "grant_access",
     "granted_in",
     "grants_block",
     "group_block",
     "groups_of_block",
     "hand_over",
+    "is_membership",
     "is_renewable",
     "joined_groups",
     "no_readcap",
     "open_volume",
     "pass_on",
+    "pause_before_look",
     "prepare",
     "public_content",
     "read_group",
@@ -139,7 +152,9 @@ __all__ = [
     "read_view",
     "recover_domain",
     "remember_chains",
-    "renew_lapsed",
+    "renew_memberships",
+    "renewal_from",
+    "renewed_serial",
     "revocations_block",
     "revoke_access",
     "scope_block",
@@ -152,6 +167,7 @@ __all__ = [
     "stretches_of",
     "survey_records",
     "take_view",
+    "time_left",
     "unverified_header",
     "withdraw_access",
 ]

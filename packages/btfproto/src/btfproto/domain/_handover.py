@@ -89,8 +89,11 @@ class Giver:
             self.refused.append(f"{Rights(last.rights).text} at {last.path}: {error.message}")
             return None
 
-    def issue(self, last: Writecap, subject: Principal, until: int) -> Chain:
-        """The same permission for somebody, until then or as long as this giver's own. Raises CapabilityError."""
+    def issue(self, last: Writecap, subject: Principal, until: int, serial: bytes | None = None) -> Chain:
+        """The same permission for somebody, until then or as long as this giver's own. Raises CapabilityError.
+
+        `serial`: for who knows which; otherwise a random one.
+        """
         rights = Rights(last.rights)
         lineage = self.reader.lineage(last.scope) if rights & Rights.WRITE and self._is_known(last.scope) else None
         parent = self.identity.chain_for(
@@ -113,7 +116,7 @@ class Giver:
             not_before=begin if above is None else max(begin, above.not_before),
             not_after=until if above is None else min(until, above.not_after),
             may_delegate=last.may_delegate,
-            serial=self.random(SERIAL_SIZE),
+            serial=self.random(SERIAL_SIZE) if serial is None else serial,
         )
 
     def _is_through_a_group(self, chain: Chain) -> bool:

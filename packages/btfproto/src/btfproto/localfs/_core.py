@@ -15,7 +15,7 @@ from btlib.errors import BlocktreeError, IntegrityError
 from btlib.identity import Identity
 from btlib.kinds import Kind
 
-from ..domain import DomainReader, Volume
+from ..domain import DomainReader, HeldChains, Volume
 from ..errors import FsError
 from ..provider import FileKind, Owner
 from ..store import HeadAnswer, RecordRef, Records, Store
@@ -66,8 +66,10 @@ class Core:
         self.clock = clock
         self.random = random
         self.entropy = Entropy(random)  # guarded by the lock
-        self.heads = Heads(DomainReader(store, volume.root), pins)
-        self.writers = Writers(store, identity, volume, self.heads)
+        reader = DomainReader(store, volume.root)
+        self.heads = Heads(reader, pins)
+        self.held = HeldChains(reader, identity, volume.lineage)
+        self.writers = Writers(store, self.held, volume, self.heads)
         self.table: dict[int, Inode] = {}
         self.idle: dict[int, None] = {}  # those that nobody refers to, the longest forgotten first
         self.handles = Handles()
@@ -76,7 +78,7 @@ class Core:
         self.dirty: dict[int, Inode] = {}
         self.dirty_bytes = 0
         self.frozen_bytes = 0
-        self.writable: set[bytes] = set()  # scopes in which this identity may write
+        self.writable: dict[bytes, float] = {}  # scopes in which this identity may write, and the last second of that
         self.reloads = 0  # objects reloaded because others changed them
         self.live_group = 1  #: the number of the group that collects now
         self.closed = False
@@ -306,11 +308,11 @@ class Core:
     def check_writable(self, inode: Inode) -> None:
         """Raises FsError (READ_ONLY) where this identity may not change an object, LeaseNeededError where not yet."""
         scope = inode.store.scope
-        if scope not in self.writable:
+        now = self.clock() // 10**9
+        if now > self.writable.get(scope, -1):
             if self.options.read_only:
                 raise FsError(Kind.READ_ONLY, f"{self.volume.attach_path} was opened read-only")
-            self.writers.require(scope, self.clock() // 10**9)
-            self.writable.add(scope)
+            self.writable[scope] = self.writers.require(scope, now)
         if self.options.shared:
             self.check_lease(scope)
 

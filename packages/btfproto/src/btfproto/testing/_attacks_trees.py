@@ -11,6 +11,7 @@ from btlib.process_keys import Certified
 from ..domain import open_volume
 from ..localfs import LocalFs, MemoryPins
 from ..localfs._inode import Inode
+from ..localfs._writers import Chosen
 from ..provider import FileKind
 from ._attack import ME, QUIET, Implementation, attack, make_world, refuse, written
 from ._provider_tools import list_names, read_file, write_file
@@ -74,7 +75,8 @@ def reader_who_writes(under: Implementation) -> None:
     stranger = person(77)
     volume = replace(open_volume(world.store, world.machine, world.path(), NOW), chain=world.created.chain)
     forger = LocalFs(world.store, stranger, volume, options=QUIET, clock=lambda: NOW * 10**9)
-    forger.writers._chosen[volume.scope] = Certified(signer=stranger.signer, chain=world.created.chain, issued=None)
+    stolen = Certified(signer=stranger.signer, chain=world.created.chain, issued=None)
+    forger.writers._chosen[volume.scope] = Chosen(certified=stolen, chain=world.created.chain)
     write_file(forger, forger.root, "a", b"forged")
     forger.sync()
     forger.abandon()
