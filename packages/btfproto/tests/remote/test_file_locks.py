@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -10,12 +10,17 @@ import pytest
 from btfproto.errors import FsError, StoreError
 from btfproto.localfs import LocalFs
 from btfproto.localfs._locking import _name
+from btfproto.messages import encode_store_request, stores
 from btfproto.provider import FsProvider, Handle, Lock, LockKind, OpenFlags
-from btfproto.store.remote import FileLockHolders
+from btfproto.store import MemoryStore
+from btfproto.store.remote import FileLockHolders, StoreServer
 from btfproto.store.remote._locks import GRACE_SECONDS, HERE, MAX_HOLDERS, MAX_RANGES, LockTable
+from btfproto.testing.domains import person
 from btfproto.testing.provider import write_file
-from btlib import Kind
+from btlib import BlockPath, Kind
+from bttp import Request
 
+from .conftest import accept_everything, peer_of
 from .test_coherence_model import Net
 
 FILE, ME, YOU = b"f" * 16, b"m" * 16, b"y" * 16
@@ -122,6 +127,28 @@ class TestTable:
             table.test(FILE, number.to_bytes(16, "big"), whole(), link=9)
         with pytest.raises(StoreError, match="lock holders"):
             table.test(FILE, b"z" * 16, whole(), link=9)
+
+
+class EndedLink:
+    """One that was lost before its request was looked at."""
+
+    id = 5
+    peer = peer_of(person(50))
+
+    def on_close(self, callback: Callable[[], None]) -> None:
+        callback()
+
+
+def test_who_asked_with_its_last_breath_holds_its_lock_no_longer_than_others_without_a_link() -> None:
+    now = [100.0]
+    server = StoreServer(MemoryStore(), accept_everything, linger=0.0)
+    server.store.locks = table = LockTable(lambda: now[0])
+    body = b"".join(encode_store_request(stores.SetFileLock(FILE, ME, whole(), False)))
+    path = BlockPath(person(50).principal, ("store",))
+    server.handle(Request(path=path, body=memoryview(body), peer=EndedLink.peer, link=EndedLink()))
+    assert table.test(FILE, YOU, whole())[0] is not None
+    now[0] += GRACE_SECONDS
+    assert table.test(FILE, YOU, whole())[0] is None
 
 
 @pytest.fixture

@@ -182,9 +182,13 @@ class StoreServer:
         self._remember(request)
         holder = bound_holder(message.holder, request.peer.principals)
         table, link = self.store.locks, request.link.id
-        if isinstance(message, stores.SetFileLock):
-            return stores.FileLockDone(*table.set(message.file, holder, message.lock, link, again=message.again))
-        return stores.FileLockDone(*table.test(message.file, holder, message.lock, link))
+        try:
+            if isinstance(message, stores.SetFileLock):
+                return stores.FileLockDone(*table.set(message.file, holder, message.lock, link, again=message.again))
+            return stores.FileLockDone(*table.test(message.file, holder, message.lock, link))
+        finally:
+            if link not in self._links:  # it ended while the request waited for a thread
+                table.link_closed(link)
 
     def _commit(self, commit: Commit, request: Request) -> CommitAnswer:
         check_limit("changes of a commit", len(commit.changes), stores.MAX_CHANGES)
