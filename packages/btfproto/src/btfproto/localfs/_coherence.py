@@ -180,7 +180,7 @@ class Coherence(Metadata):
             return
         inode.take_over(fresh)
         if key != old.key:
-            self.renamed_by_others(inode)
+            self.renamed_by_others(inode, old)
 
     def _key_now(self, inode: Inode, head: Head) -> bytes:
         """The key that its entry has, where its epoch is another one; its directory was reloaded before."""

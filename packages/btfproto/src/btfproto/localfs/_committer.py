@@ -19,7 +19,6 @@ from btlib.errors import BlocktreeError
 from btlib.kinds import Kind
 
 from ..errors import FsError
-from ..provider import Lock
 from ..store import Commit, CommitAnswer, Committed, Conflict, Fenced, Found
 from ._core import Core
 from ._entropy import Entropy
@@ -120,7 +119,7 @@ class Committer(Core):
         assert commit is not None
         answer: CommitAnswer | None
         repeated, group.in_doubt = group.in_doubt, True
-        renamed = self.lock_renamed(group)
+        self.lock_renamed(group)
         try:
             answer = self.store.commit(commit)
         except BlocktreeError as error:
@@ -132,16 +131,15 @@ class Committer(Core):
         if answer is None or isinstance(answer, Committed) or self._has_landed(commit):
             with self.mutex:
                 self._settled(group)
-                self.unlock_renamed(renamed)
+                self.unlock_renamed(group)
             self.pins.note({change.block: change.version for change in commit.changes})
         else:
             self.lost(group, answer)
 
-    def lock_renamed(self, group: Group) -> list[tuple[bytes, Lock]]:
-        """Before a commit: what is locked in files that get new keys with it, under their old names. (`Locking`.)"""
-        return []
+    def lock_renamed(self, group: Group) -> None:
+        """Before a commit: what is locked in files that get new keys with it. (`Locking` implements it.)"""
 
-    def unlock_renamed(self, renamed: list[tuple[bytes, Lock]]) -> None:
+    def unlock_renamed(self, group: Group) -> None:
         """After it. Under the lock. (`Locking` implements it.)"""
 
     def _has_landed(self, commit: Commit) -> bool:

@@ -319,6 +319,10 @@ class Core:
     def check_lease(self, scope: bytes) -> None:
         """Raises LeaseNeededError. (`Lease` implements it.)"""
 
+    def holds(self, scope: bytes) -> bool:
+        """Whether nobody else can commit in a scope now. (`Lease` implements it.)"""
+        return False
+
     def heard_since(self, reloads: int) -> bool:
         """Whether others changed anything since `self.reloads` was this; asks the store. Never with the lock held."""
         return False

@@ -6,6 +6,10 @@ split older locks; read locks of different owners may overlap.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import msgspec
+
 from ..provider import Lock, LockKind
 
 TO_THE_END = 1 << 63
@@ -75,6 +79,16 @@ class FileLocks:
     def drop_handle(self, handle: int) -> None:
         """Release what was taken through a handle."""
         self._held = [held for held in self._held if held.handle != handle]
+
+
+def beyond(locks: Iterable[Lock], held: Iterable[Lock]) -> list[Lock]:
+    """The parts of some locks that their owners do not hold."""
+    left = FileLocks()
+    for lock in locks:
+        left.set(msgspec.structs.replace(lock, kind=LockKind.READ), 0)  # owners may follow one another in a range
+    for lock in held:
+        left.set(msgspec.structs.replace(lock, kind=LockKind.UNLOCK), 0)
+    return left.all()
 
 
 def _shown(held: _Held) -> Lock:
