@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from btfproto.errors import FsError
+from btfproto.messages import files
 from btfproto.provider import (
     FileKind,
     Lock,
@@ -17,6 +18,7 @@ from btfproto.provider import (
     RenameFlags,
 )
 from btfproto.remote import FsClient, SessionLimits
+from btfproto.remote._link import SessionLostError
 from btfproto.testing.provider import write_file
 from btlib import Kind
 from bttp import ConnectionLostError
@@ -110,6 +112,25 @@ class TestLosses:
         client.fsync(handle)
         net.files.sessions.end_all()
         client.flush(handle)
+
+    def test_a_request_never_goes_into_a_newer_session_than_its_own(self, worked: tuple[Net, FsClient, int]) -> None:
+        """There its handle may be another file's."""
+        net, client, _ = worked
+        net.files.sessions.end_all()
+        session = client._session
+
+        class RenewedMeanwhile(int):
+            """A generation that is over just when it is looked at."""
+
+            __hash__ = int.__hash__
+
+            def __ne__(self, other: object) -> bool:
+                session.renew(int(self))
+                return bool(int(self) != other)
+
+        request = files.GetAttributes(inode=client.root)
+        with pytest.raises(SessionLostError):
+            session.call(request, files.Attributed, RenewedMeanwhile(session.generation))
 
     def test_many_threads_survive_a_restart_together(self, worked: tuple[Net, FsClient, int]) -> None:
         net, client, inode = worked

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 from btlib.kinds import Kind
@@ -39,6 +39,13 @@ class SessionLostError(FsError):
         self.in_doubt = in_doubt
 
 
+class _Attachment(NamedTuple):
+    """What belongs together: whoever has taken one sends nothing of it into the next."""
+
+    generation: int
+    attached: files.Attached
+
+
 class FsSession:
     """Thread-safe."""
 
@@ -50,14 +57,22 @@ class FsSession:
         self._read_only = read_only
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
-        self.generation = 0
-        self.attached = self._attach()
+        self._current = _Attachment(0, self._attach())
+
+    @property
+    def generation(self) -> int:
+        return self._current.generation
+
+    @property
+    def attached(self) -> files.Attached:
+        return self._current.attached
 
     def call(self, request: files.FsRequest, expected: type[Reply], generation: int) -> Reply:
         """One request in the session of `generation`. Raises SessionLostError where that is over, else FsError."""
-        if generation != self.generation:
+        current = self._current
+        if generation != current.generation:
             raise SessionLostError
-        return self._send(self.attached.session, request, expected, self._service, CALL_SECONDS)
+        return self._send(current.attached.session, request, expected, self._service, CALL_SECONDS)
 
     def wait_changes(self, seconds: float) -> files.Changed:
         """What others changed. Raises SessionLostError, FsError."""
@@ -72,8 +87,7 @@ class FsSession:
             attached = self._attach()
             if attached.root.inode != self.attached.root.inode:
                 raise FsError(Kind.STALE, f"{self._path} is another directory than before", "unmount and mount again")
-            self.attached = attached
-            self.generation += 1
+            self._current = _Attachment(generation + 1, attached)
 
     def close(self) -> None:
         """End the session and the link."""
