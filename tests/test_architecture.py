@@ -159,6 +159,7 @@ SHELLS: dict[str, list[str]] = {
     ],
     "btfproto": [
         "_bell.py",  # wakes waiters
+        "_chain_watch.py",  # the thread that looks for the next chains
         "_dial.py",  # connects again
         "_places.py",  # the clock, the environment
         "_staleness.py",  # the log

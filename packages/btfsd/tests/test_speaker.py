@@ -57,7 +57,7 @@ def test_a_machine_with_keys_in_memory_speaks_for_itself_and_never_renews() -> N
     world = World.make()
     machine = for_process(world.machine)
     speaker = Speaker(machine, world.path(), lambda: float(NOW))
-    assert (speaker.identity, speaker.interval) == (machine, None)
+    assert speaker.identity == machine
 
 
 def test_a_certificate_is_renewed_in_time_and_only_then(stage: Stage) -> None:
@@ -65,10 +65,10 @@ def test_a_certificate_is_renewed_in_time_and_only_then(stage: Stage) -> None:
     first = speaker.identity
     assert speaker.interval == INTERVAL
     stage.now += RENEWAL - 1
-    speaker.look(stage.renewed.append)
+    speaker.look(stage.machine, stage.renewed.append)
     assert stage.renewed == []
     stage.now += 1
-    speaker.look(stage.renewed.append)
+    speaker.look(stage.machine, stage.renewed.append)
     assert stage.renewed == [speaker.identity]
     assert speaker.identity.principal == first.principal
     assert speaker.identity.chains != first.chains
@@ -79,11 +79,11 @@ def test_a_chip_that_stays_away_is_told_and_asked_again(stage: Stage, caplog: py
     stage.chip.away = True
     stage.now += LIFETIME + 1
     with caplog.at_level(logging.ERROR):
-        speaker.look(stage.renewed.append)
+        speaker.look(stage.machine, stage.renewed.append)
     assert "no chip answers" in caplog.text
     assert stage.renewed == []
     stage.chip.away = False
-    speaker.look(stage.renewed.append)
+    speaker.look(stage.machine, stage.renewed.append)
     assert len(stage.renewed) == 1
 
 

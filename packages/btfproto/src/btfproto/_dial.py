@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from btlib.identity import Identity
 from btlib.kinds import Kind
 from btlib.paths import BlockPath
 from bttp import Limits
@@ -51,6 +52,7 @@ class Link(Protocol):
     @property
     def closed(self) -> bool: ...
     def call(self, path: BlockPath, body: Buffer | Sequence[Buffer], *, timeout: float | None) -> memoryview: ...
+    def prove(self, identity: Identity) -> None: ...
     def recheck(self) -> None: ...
     def close(self) -> None: ...
 
@@ -84,13 +86,15 @@ class Dialer:
         connect: Callable[[float], Link],
         endpoint: str,
         *,
+        identity: Identity | None = None,
         patience: float = PATIENCE,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random_module.random,
     ) -> None:
         """`connect(timeout)` makes a link or raises BttpError; `endpoint` is for messages. `patience` may be changed at
-        any time, also for those who wait."""
+        any time, also for those who wait. `identity`: as whom, for who makes the links."""
         self.endpoint = endpoint
+        self.identity = identity
         self.patience = patience
         self._connect = connect
         self._clock = clock
@@ -150,6 +154,13 @@ class Dialer:
         """The link that is open now, to tell whether it is still the one of before."""
         link = self._link
         return None if link is None or link.closed else link
+
+    def renew(self, identity: Identity) -> None:
+        """Speak as this on links to come, and prove it on the present one. Raises BttpError; that changes nothing."""
+        self.identity = identity
+        link = self.connection
+        if link is not None:
+            link.prove(identity)
 
     def recheck(self) -> None:
         """Somebody was revoked: the link ends if that was the other end. The next call says so."""

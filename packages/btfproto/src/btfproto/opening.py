@@ -31,11 +31,12 @@ from btlib.revocations import NO_REVOCATIONS, Revocations
 from btlib.writecaps import Chain
 from bttp.blocking import BlockingLink, connect
 
+from ._chain_watch import ChainWatch
 from ._dial import FOR_EVER, LINK_LIMITS, PATIENCE, Dialer
 from ._places import book_of, learn_endpoints, places_of
 from ._race import first_link
 from ._staleness import Staleness
-from .domain import create_domain, open_volume
+from .domain import DomainReader, HeldChains, create_domain, open_volume
 from .errors import FsError, StoreError
 from .localfs import FileKeeper, FilePins, FsOptions, Keeper, LocalFs, Pins, empty_directory_attributes
 from .past import MarkedPins, SnapshotKeeper
@@ -83,10 +84,17 @@ class OpenedFs(LocalFs):
             view.refresh(int(time.time()))
             volume = open_volume(store, identity, path, int(time.time()), revocations=view)
             super().__init__(store, identity, volume, options=options, pins=pins, revocations=view, keeper=keeper)
+            watch = ChainWatch(
+                self.held,
+                prove=store.dialer.renew if isinstance(store, StoreClient) else None,
+                renews=not isinstance(store, StoreClient) and not options.read_only,
+                also=self.writers.in_use,
+            )
             #: What `.snapshots` shows.
             self.snapshots = SnapshotKeeper(store, identity, path, self.pins, view, lambda: int(time.time()))
             self._dialer = store.dialer if isinstance(store, StoreClient) else None
             self._bear(_patience(options))
+            stack.callback(watch.start().close)
             self._owned = stack.pop_all()
 
     def _bear(self, patience: float) -> None:
@@ -100,6 +108,25 @@ class OpenedFs(LocalFs):
             super().shutdown()
         finally:
             self._owned.close()
+
+
+class OpenedThin(FsClient):
+    """An `FsClient` that goes on when its membership was renewed."""
+
+    def __init__(
+        self, dialer: Dialer, identity: Identity, server_path: BlockPath, path: BlockPath, *, read_only: bool
+    ) -> None:
+        super().__init__(dialer, server_path.child(FILES_SERVICE), path, read_only=read_only)
+        store = StoreClient(dialer, server_path.child(STORE_SERVICE))  # its records are read where it serves them
+        held = HeldChains(DomainReader(store, server_path.root), identity)
+        self._watch = ChainWatch(held, prove=dialer.renew).start()
+
+    def shutdown(self) -> None:
+        self._watch.stop()
+        try:
+            super().shutdown()
+        finally:
+            self._watch.close()
 
 
 def make_domain(
@@ -279,7 +306,7 @@ def open_thin(
         dialer.close()
         raise
     chosen = options or FsOptions()
-    client = FsClient(dialer, server_path.child(FILES_SERVICE), path, read_only=chosen.read_only)
+    client = OpenedThin(dialer, identity, server_path, path, read_only=chosen.read_only)
     dialer.patience = _patience(chosen)
     return client
 
@@ -367,7 +394,7 @@ def _dialer(
     def dial(endpoint: str, timeout: float) -> BlockingLink:
         return connect(
             endpoint,
-            identity,
+            dialer.identity,
             root=server_path.root,
             server=server_path,
             timeout=timeout,
@@ -375,7 +402,8 @@ def _dialer(
             revocations=revoked,
         )
 
-    return Dialer(lambda timeout: dial_some(dial, timeout), named, patience=patience)
+    dialer = Dialer(lambda timeout: dial_some(dial, timeout), named, identity=identity, patience=patience)
+    return dialer
 
 
 __all__ = [
@@ -383,7 +411,9 @@ __all__ = [
     "FOR_EVER",
     "RECOVERED",
     "STORE_SERVICE",
+    "ChainWatch",
     "OpenedFs",
+    "OpenedThin",
     "Staleness",
     "book_of",
     "connect_at",

@@ -39,6 +39,7 @@ class Net:
     unchecked: StoreServer  #: what serves it
     writable: bool = True
     until: int | None = None
+    asked: int = 0  #: how often the attacher was
     held: threading.Event | None = None  #: what attaching waits for
 
     @property
@@ -108,6 +109,7 @@ def make_net() -> Iterator[MakeNet]:
             net: Net
 
             def attach(path: BlockPath, peer: Peer, read_only: bool) -> Attachment:
+                net.asked += 1
                 if net.held is not None:
                     net.held.wait()
                 return Attachment(

@@ -14,7 +14,7 @@ from btfproto.messages import (
     stores,
 )
 from btfproto.provider import Attributes, FileKind
-from btlib import BlockPath
+from btlib import BlockPath, Identity
 from btlib.principals import Principal
 
 ROOT = Principal(bytes(32))
@@ -40,6 +40,10 @@ class FakeLink:
         self.rechecked = 0
         self.fail: list[Exception] = []
         self.bodies: list[bytes] = []
+        self.proved: list[Identity] = []
+
+    def prove(self, identity: Identity) -> None:
+        self.proved.append(identity)
 
     def recheck(self) -> None:
         self.rechecked += 1

@@ -12,7 +12,7 @@ from btfproto.provider import FsProvider
 from btfproto.remote import Attachment, FsClient, FsServer
 from btfproto.testing.domains import NOW, World
 from btfproto.testing.provider import FileSystemMachine
-from btlib import BlockPath
+from btlib import BlockPath, Identity
 from bttp import ConnectionLostError, Peer, Request
 from hypothesis import settings
 from hypothesis.stateful import rule
@@ -48,6 +48,9 @@ class Wire:
             self.close()
             raise ConnectionLostError("lost")
         return memoryview(answer)
+
+    def prove(self, identity: Identity) -> None:
+        """Chains last here."""
 
     def recheck(self) -> None:
         """Nobody is revoked here."""

@@ -97,6 +97,24 @@ class TestRights:
             client.mkdir(client.root, "a", 0o755, ME)
         assert refused.value.kind is Kind.READ_ONLY
 
+    def test_a_right_that_ended_and_was_given_anew_counts_in_the_same_session(self, net: Net) -> None:
+        net.until = int(time.time()) - 1
+        client = net.client()
+        net.until = int(time.time()) + 3600
+        client.mkdir(client.root, "a", 0o755, ME)
+        assert net.asked == 2
+        client.mkdir(client.root, "b", 0o755, ME)
+        assert net.asked == 2
+
+    def test_who_goes_on_writing_without_a_right_is_judged_once_in_a_while(self, net: Net) -> None:
+        net.until = int(time.time()) - 1
+        client = net.client()
+        net.writable = False
+        for _ in range(20):
+            with pytest.raises(FsError, match="the test says so"):
+                client.mkdir(client.root, "a", 0o755, ME)
+        assert net.asked <= 3
+
     def test_an_inode_that_was_not_given_is_not_known(self, net: Net) -> None:
         inode = write_file(net.fs, net.fs.root, "file", b"secret")
         client = net.client()

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from btfproto.opening import ChainWatch
 from bttp.blocking import BlockingServer
 
 from . import __version__
@@ -24,7 +25,7 @@ from ._endpoints import Publisher, in_the_local_network, reachable
 from ._host import Host
 from ._meeting_place import meeting_place
 from ._notify import Notifier
-from ._serving import serving
+from ._serving import Served, serving
 from ._settings import Settings
 from ._speaker import Speaker
 
@@ -45,7 +46,7 @@ def run_daemon(settings: Settings, host: Host, environ: Mapping[str, str]) -> No
         publisher.look()
         with in_the_local_network(host.domain.root, endpoints, settings.endpoints), meeting_place(settings.meetings):
             _announce(served.server, host, settings, notifier)
-            _wait(notifier, speaker, publisher, served.server)
+            _wait(notifier, served.chains, speaker, publisher, served)
         began = time.monotonic()
         notifier.stopping()
         _insist(settings.stop_seconds)
@@ -85,14 +86,15 @@ def _announce(server: BlockingServer, host: Host, settings: Settings, notifier: 
     notifier.ready(f"listening on {listening}")
 
 
-def _wait(notifier: Notifier, speaker: Speaker, publisher: Publisher, server: BlockingServer) -> None:
+def _wait(notifier: Notifier, chains: ChainWatch, speaker: Speaker, publisher: Publisher, served: Served) -> None:
     """Return when a stop signal comes. A second one ends the process at once, as its sender wants."""
     periods = [
         seconds for seconds in (notifier.watchdog_seconds, speaker.interval, publisher.interval) if seconds is not None
     ]
     while not _stop_signal(min(periods, default=None)):
         notifier.alive()
-        speaker.look(server.renew)
+        chains.look()
+        speaker.look(served.held.shown, served.server.renew)
         publisher.look()
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_DFL)

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
-from btfproto.domain import DomainReader
+from btfproto.domain import DomainReader, HeldChains
+from btfproto.opening import ChainWatch
 from btlib.identity import Identity
 from btrun import Ref, Runtime
 from btrun.blocking import BlockingRuntime, open_runtime
@@ -37,6 +38,8 @@ class Served:
     server: BlockingServer
     runtime: BlockingRuntime
     reader: DomainReader  #: of the public records in the store
+    held: HeldChains  #: what this machine holds, as long as the server runs
+    chains: ChainWatch  #: for whoever looks now and then
     services: tuple[Ref, ...]
 
     def drain(self, seconds: float) -> bool:
@@ -71,7 +74,14 @@ def serving(settings: Settings, host: Host, identity: Identity) -> Iterator[Serv
                 server_limits=_server_limits(settings),
             ) as server:
                 services.on_revocation(server.recheck)
-                yield Served(server=server, runtime=runtime, reader=services.reader, services=started)
+                yield Served(
+                    server=server,
+                    runtime=runtime,
+                    reader=services.reader,
+                    held=services.held,
+                    chains=ChainWatch(services.held, renews=settings.membership.renew),
+                    services=started,
+                )
 
 
 def _server_limits(settings: Settings) -> ServerLimits:

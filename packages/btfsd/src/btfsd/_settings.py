@@ -49,7 +49,9 @@ class Membership(msgspec.Struct, frozen=True, kw_only=True):
 
     renew: Annotated[
         bool,
-        Meta(description="renew memberships of half a year and more that ran out, for two years after, unless revoked"),
+        Meta(
+            description="renew memberships of half a year and more, from their last third to two years after their end"
+        ),
     ] = True
 
 

@@ -1,7 +1,8 @@
 """As whom the server speaks on its links, renewed while it runs.
 
-Only where the machine's keys are in a chip is that anybody else than the machine: keys of this process, which the chip
-certifies for some hours. See `btlib.process_keys`.
+Where the machine's keys are in a chip, that is somebody else than the machine: keys of this process, which the chip
+certifies for some hours (see `btlib.process_keys`). In any case the machine's own chains go on: what was renewed of
+them is shown on links before the old ones end.
 """
 
 from __future__ import annotations
@@ -22,26 +23,22 @@ INTERVAL = 60.0  #: seconds between two looks whether a renewal is due; one hold
 class Speaker:
     """The identity to serve with. Used by one thread."""
 
+    interval = INTERVAL  #: after how many seconds to look again
+
     def __init__(self, identity: Identity, path: BlockPath, clock: Callable[[], float]) -> None:
         """Raises CredentialError where the chip does not certify."""
-        self._machine = identity
         self._path = path
         self._clock = clock
         self.identity = server_identity(identity, path, int(clock()))
 
-    @property
-    def interval(self) -> float | None:
-        """After how many seconds to look again; None: never."""
-        return INTERVAL if self.identity is not self._machine else None
-
-    def look(self, renew: Callable[[Identity], None]) -> None:
-        """Renew where it is due. A chip that does not answer is told in the log and asked again."""
+    def look(self, machine: Identity, renew: Callable[[Identity], None]) -> None:
+        """Renew where it is due; `machine` as it is now. A chip that does not answer is told of, and asked again."""
         try:
-            fresh = server_identity(self._machine, self._path, int(self._clock()))
+            fresh = server_identity(machine, self._path, int(self._clock()))
         except BlocktreeError as error:
             log.error("the keys of this process are not certified any more, and new links are refused: %s", error)
             return
         if fresh.chains != self.identity.chains:
             self.identity = fresh
             renew(fresh)
-            log.info("the keys of this process are certified for some hours more")
+            log.info("this server goes on with chains that last longer")

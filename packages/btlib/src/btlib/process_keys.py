@@ -97,7 +97,8 @@ class ProcessKeys:
 
     def serving(self, chains: Iterable[Chain], path: BlockPath, now: int) -> tuple[Chain, ...]:
         """The chains with which these keys may serve at a path as the identity may. Raises as `certify`."""
-        above = [chain for chain in chains if chain.last is not None and chain.last.block_path.is_prefix_of(path)]
+        lasting = [chain for chain in chains if chain.last is not None and chain.last.not_after >= now]
+        above = [chain for chain in lasting if chain.last is not None and chain.last.block_path.is_prefix_of(path)]
         certified = [self.certify(chain, now, Rights.EXECUTE, path) for chain in above]
         return tuple(each.chain for each in certified if each.signer is self.keys)
 

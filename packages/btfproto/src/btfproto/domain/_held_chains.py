@@ -9,7 +9,8 @@ the older ones finds them. It asks nobody by itself and knows no clock. Thread-s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Collection, Iterable, Sequence
 
 from btlib.errors import CapabilityError, IntegrityError
 from btlib.identity import Identity
@@ -52,8 +53,21 @@ class HeldChains:
 
     def due(self, now: int) -> tuple[Chain, ...]:
         """Those of the chains to show that near their end, or have run out, with nothing that follows."""
-        best = {terms_of(chain): chain for chain in sorted(self.shown.chains, key=_end)}
-        return tuple(chain for chain in best.values() if chain.last and now >= renewal_from(chain.last))
+        return tuple(chain for chain in self._best() if chain.last and now >= renewal_from(chain.last))
+
+    @property
+    def due_from(self) -> float:
+        """The second from which on one is due."""
+        return min((renewal_from(chain.last) for chain in self._best() if chain.last), default=math.inf)
+
+    def lasts_longer(self, chain: Chain, now: int) -> bool:
+        """Whether something that gives the same as a chain follows it."""
+        alike = (other for other in self.identity.chains if terms_of(other) == terms_of(chain))
+        return any(_end(other) > _end(chain) and self._is_valid(other, now) for other in alike)
+
+    def _best(self) -> Collection[Chain]:
+        """Of those that give the same, the one that lasts longest."""
+        return {terms_of(chain): chain for chain in sorted(self.shown.chains, key=_end)}.values()
 
     def _is_valid(self, chain: Chain, now: int) -> bool:
         reader = self.reader

@@ -61,6 +61,10 @@ class Writers:
         self._ids: dict[bytes, bytes] = {}
         self._recorded: set[bytes] = set()
 
+    def in_use(self) -> list[Chain]:
+        """The chains under which is written. From any thread."""
+        return [chosen.chain for chosen in list(self._chosen.values()) if isinstance(chosen, Chosen)]
+
     def forget(self) -> None:
         """Somebody was revoked, perhaps this identity: choose anew."""
         self._chosen.clear()

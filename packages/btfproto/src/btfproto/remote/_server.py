@@ -5,7 +5,8 @@
 
 Who may attach where, and with which rights, is the attacher's decision; afterwards every call is checked against its
 session. When somebody was revoked, the attacher is asked again at the next call of each session: rights end there, and
-so does the session of who may not even read any more. The server knows no keys; the providers behind it do.
+so does the session of who may not even read any more. It is asked again, too, when a right to write has ended: there
+may be another. The server knows no keys; the providers behind it do.
 
 The service has threads of its own, since a call may wait for a lease that an end-to-end client holds, and that client
 can give it back only while the store service answers.
@@ -122,7 +123,7 @@ class FsServer:
         session = self.sessions.find(call.session, request)
         if session is None:
             return files.NoSession()
-        self._check_standing(session, request)
+        self._check_standing(session, request, needs_write(message) and session.lapsed(self._clock()))
         if isinstance(message, files.Detach):
             session.provider.sync()
             self.sessions.end(session)
@@ -145,10 +146,11 @@ class FsServer:
     def _standing(self) -> Standing:
         return self._revocations().standing(int(self._clock()))
 
-    def _check_standing(self, session: Session, request: Request) -> None:
-        """Where somebody was revoked since a session's rights were decided, decide them anew. Raises FsError."""
+    def _check_standing(self, session: Session, request: Request, lapsed: bool = False) -> None:
+        """Where somebody was revoked since a session's rights were decided, or its right to write has `lapsed`, decide
+        them anew. Raises FsError."""
         standing = self._standing()
-        if session.standing == standing:
+        if session.standing == standing and not lapsed:
             return
         attached = session.attachment
         try:

@@ -30,6 +30,10 @@ log = logging.getLogger("btfproto.files")
 
 WHOLE_FILE = 1 << 63
 
+#: Seconds between two decisions for a client whose right to write has ended, and that goes on writing: what it is
+#: granted meanwhile counts soon, and its tries cost little.
+LAPSED_PAUSE = 3.0
+
 Standing = tuple[int, int]  #: see `btlib.revocations.Revocations.standing`
 NO_STANDING: Standing = (0, 0)
 
@@ -60,6 +64,8 @@ class Session:
         self.identity = identity
         self.read_only = read_only  #: as the client asked for it
         self.standing = standing  #: of the revocations under which the attachment was decided
+        self._could_write = attachment.writable
+        self._ask_again = 0.0  # from when on it is decided anew, once the right to write ended
         self.principals = principals
         self.attachment = attachment
         self.provider = attachment.provider
@@ -81,8 +87,20 @@ class Session:
 
     # --- rights
 
+    def lapsed(self, now: float) -> bool:
+        """Whether the right to write has ended, and it is worth asking whether there is another: once in a while."""
+        attachment = self.attachment
+        until = attachment.writable_until
+        if attachment.writable and (until is None or now <= until):
+            self._could_write = True
+            return False
+        if not self._could_write or now < self._ask_again:
+            return False
+        self._ask_again = now + LAPSED_PAUSE
+        return True
+
     def decided_anew(self, attachment: Attachment, standing: Standing) -> None:
-        """Somebody was revoked since, and this client may still attach: with these rights from now on."""
+        """Somebody was revoked since, or a right ended, and this client may still attach: with these rights now."""
         self.attachment = replace(attachment, provider=self.attachment.provider, inode=self.attachment.inode)
         self.standing = standing
 
