@@ -32,6 +32,19 @@ def drop_link(client: FsClient) -> None:
     client._session._dialer.link().close()
 
 
+def after_the_next_answer(client: FsClient, act: Callable[[], object]) -> None:
+    """Do something once, as another thread would, before the client takes its next answer in."""
+    real = client._session.call
+
+    def call(*request: Any) -> Any:
+        client._session.call = real  # type: ignore[method-assign]
+        reply = real(*request)
+        act()
+        return reply
+
+    client._session.call = call  # type: ignore[method-assign, assignment]
+
+
 class TestLosses:
     def test_a_session_survives_its_link_with_open_files_and_locks(self, net: Net) -> None:
         client, other = net.client(), net.client(net.member(9))
@@ -112,6 +125,44 @@ class TestLosses:
         client.fsync(handle)
         net.files.sessions.end_all()
         client.flush(handle)
+
+    def test_what_was_written_while_a_file_was_synced_may_be_lost(self, worked: tuple[Net, FsClient, int]) -> None:
+        net, client, inode = worked
+        handle = client.open(inode, READ_WRITE)
+        acts: list[Callable[[], None]] = [lambda: client.fsync(handle), client.sync]
+        for act in acts:
+            after_the_next_answer(client, lambda: client.write(handle, 0, b"new"))
+            act()
+            net.files.sessions.end_all()
+            with pytest.raises(FsError, match="started anew"):
+                client.flush(handle)
+
+    def test_so_may_a_write_whose_answer_came_when_the_file_was_opened_anew(
+        self, worked: tuple[Net, FsClient, int]
+    ) -> None:
+        net, client, inode = worked
+        handle = client.open(inode, READ_WRITE)
+
+        def start_anew() -> None:
+            net.files.sessions.end_all()
+            assert client.read(handle, 0, 3) == b"new"
+
+        after_the_next_answer(client, start_anew)
+        client.write(handle, 0, b"new")
+        with pytest.raises(FsError, match="started anew"):
+            client.fsync(handle)
+
+    def test_a_file_whose_locks_were_given_back_has_lost_nothing(self, worked: tuple[Net, FsClient, int]) -> None:
+        net, client, inode = worked
+        handle = client.open(inode, READ_WRITE)
+        for kind in (LockKind.WRITE, LockKind.UNLOCK):
+            client.lock(handle, Lock(kind=kind, owner=5))
+        net.files.sessions.end_all()
+        client.fsync(handle)
+        client.lock(handle, Lock(kind=LockKind.READ, owner=5))
+        net.files.sessions.end_all()
+        with pytest.raises(FsError, match="started anew"):
+            client.fsync(handle)
 
     def test_a_request_never_goes_into_a_newer_session_than_its_own(self, worked: tuple[Net, FsClient, int]) -> None:
         """There its handle may be another file's."""

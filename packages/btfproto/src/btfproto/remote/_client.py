@@ -29,7 +29,6 @@ from btfproto.provider import (
     Handle,
     Inode,
     Lock,
-    LockKind,
     OpenFlags,
     Owner,
     RenameFlags,
@@ -62,6 +61,7 @@ class FsClient:
             dialer.close()
             raise
         self._lock = threading.Lock()
+        self._reopening = threading.Lock()
         self._places = Places(self._session)
         self._handles = Handles()
         self._forgotten: list[Inode] = []
@@ -180,13 +180,17 @@ class FsClient:
         self._report_lost(handle)
 
     def fsync(self, handle: Handle, data_only: bool = False) -> None:
+        file = self._open_file(handle)
+        written = file.written  # what is written meanwhile may come after it
         self._handle_call(handle, lambda remote: files.FSync(handle=remote, data_only=data_only), DONE)
         self._report_lost(handle)
-        self._open_file(handle).dirty = False
+        file.synced = max(file.synced, written)
 
     def sync(self) -> None:
+        written = self._handles.written()
         self._inode_call(files.Sync(), DONE)
-        self._handles.all_synced()
+        for file, count in written:
+            file.synced = max(file.synced, count)
 
     def close(self, handle: Handle) -> None:
         with self._lock:
@@ -226,8 +230,7 @@ class FsClient:
 
     def lock(self, handle: Handle, lock: Lock) -> None:
         self._handle_call(handle, lambda remote: files.SetLock(handle=remote, lock=lock), DONE)
-        if lock.kind is not LockKind.UNLOCK:
-            self._open_file(handle).locked = True
+        self._open_file(handle).note_lock(lock)
 
     def test_lock(self, handle: Handle, lock: Lock) -> Lock | None:
         return self._handle_call(handle, lambda remote: files.TestLock(handle=remote, lock=lock), files.LockFound).lock
@@ -317,9 +320,11 @@ class FsClient:
                     file.lost = True  # it may be there twice
                 raise
 
-        reply, _ = self._renewing(attempt)
+        reply, generation = self._renewing(attempt)
         if dirty:
-            file.dirty = file.written = True
+            with self._lock:
+                file.written += 1
+            file.lost = file.lost or generation != file.generation  # opened anew since: it may be lost already
         return reply
 
     def _renewing(self, attempt: Callable[[int], Reply]) -> tuple[Reply, int]:
@@ -338,11 +343,12 @@ class FsClient:
         """See to it that a file is open in this session."""
         if file.generation == generation:
             return
-        self._places.introduce(file.inode, generation)
-        request = files.Open(inode=file.inode, flags=int(file.flags & KEPT_FLAGS))
-        file.remote = self._session.call(request, files.Opened, generation).handle
-        file.lost = file.lost or file.dirty or file.locked
-        file.generation, file.dirty, file.locked = generation, False, False
+        with self._reopening:  # once, however many threads use it
+            if file.generation == generation:
+                return
+            self._places.introduce(file.inode, generation)
+            request = files.Open(inode=file.inode, flags=int(file.flags & KEPT_FLAGS))
+            file.reopened(self._session.call(request, files.Opened, generation).handle, generation)
 
     def _report_lost(self, handle: Handle) -> None:
         file = self._open_file(handle)

@@ -6,13 +6,14 @@ when it needs them, and opens its files again. Not thread-safe; the client locks
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from btlib.kinds import Kind
 
 from btfproto.errors import FsError
-from btfproto.provider import Handle, Inode, OpenFlags
+from btfproto.provider import Handle, Inode, Lock, LockKind, OpenFlags
 
+TO_THE_END = 1 << 63
 KEPT_FLAGS = OpenFlags.READ | OpenFlags.WRITE | OpenFlags.APPEND  #: those with which a file is opened again
 
 
@@ -69,10 +70,29 @@ class OpenHandle:
     flags: OpenFlags
     remote: int  #: the server's handle, in the session of `generation`
     generation: int
-    dirty: bool = False  #: written since the last fsync
-    written: bool = False  #: written at any time
-    locked: bool = False
+    written: int = 0  #: how many writes were answered
+    synced: int = 0  #: of these, how many were before an fsync
+    lockers: set[int] = field(default_factory=set)  #: owners that may hold locks
     lost: bool = False  #: the server forgot it while it was dirty or locked; to be reported once
+
+    @property
+    def dirty(self) -> bool:
+        """Written since the last fsync."""
+        return self.written > self.synced
+
+    def note_lock(self, lock: Lock) -> None:
+        """A lock was taken or given back."""
+        if lock.kind is not LockKind.UNLOCK:
+            self.lockers.add(lock.owner)
+        elif lock.start == 0 and lock.end >= TO_THE_END:
+            self.lockers.discard(lock.owner)
+
+    def reopened(self, remote: int, generation: int) -> None:
+        """The server was started anew, and has it open again."""
+        self.lost = self.lost or self.dirty or bool(self.lockers)
+        self.remote, self.generation = remote, generation
+        self.synced = self.written
+        self.lockers.clear()
 
 
 class Handles:
@@ -90,11 +110,11 @@ class Handles:
 
     @property
     def any_dirty(self) -> bool:
-        return any(handle.dirty for handle in self._handles.values())
+        return any(handle.dirty for handle in list(self._handles.values()))
 
-    def all_synced(self) -> None:
-        for handle in list(self._handles.values()):
-            handle.dirty = False
+    def written(self) -> list[tuple[OpenHandle, int]]:
+        """How many writes of each file were answered until now."""
+        return [(handle, handle.written) for handle in list(self._handles.values())]
 
     def get(self, number: Handle) -> OpenHandle | None:
         return self._handles.get(number)
