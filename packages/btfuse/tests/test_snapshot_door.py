@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,7 +14,18 @@ import pytest
 from btfproto.opening import open_alone
 from btfproto.provider import FsProvider, OpenFlags, Owner
 from btfuse._context import Context, Settings
-from btfuse._protocol import ATTR_OUT, FORGET_IN, INIT_IN, MKDIR_IN, READ_IN, RELEASE_IN, ROOT_NODE, Opcode
+from btfuse._protocol import (
+    ATTR_OUT,
+    FORGET_IN,
+    INIT_IN,
+    LOCK_IN,
+    LOCK_OUT,
+    MKDIR_IN,
+    READ_IN,
+    RELEASE_IN,
+    ROOT_NODE,
+    Opcode,
+)
 from btfuse._snapshots import NAME, SnapshotDoor
 
 from .conftest import PASSPHRASE, Machine
@@ -40,7 +52,9 @@ def kernel(machine: Machine, request: pytest.FixtureRequest) -> Iterator[SocketK
     identity = machine.domain.credentials.unlock(PASSPHRASE)
     fs = open_alone(machine.domain, identity, machine.domain.root_path)
     try:
-        with closing(SocketKernel(Context(fs, Settings(mountpoint="/mnt", shared=request.param)))) as made:
+        with closing(
+            SocketKernel(Context(fs, Settings(mountpoint="/mnt", shared=request.param, remote_locks=request.param)))
+        ) as made:
             assert made.ask(Opcode.INIT, 0, INIT_IN.pack(7, 45, 131072, 0xFFFFFFFF) + bytes(48))[0] == 0
             handle = write(fs, fs.create(fs.root, "f", 0o644, OWNER, OpenFlags.WRITE)[1], THEN)
             assert made.ask(Opcode.MKDIR, made.lookup(ROOT_NODE, NAME), MKDIR_IN.pack(0o755, 0) + b"then\0")[0] == 0
@@ -131,3 +145,22 @@ def test_a_file_that_is_open_in_a_snapshot_is_read_on_when_the_snapshot_is_delet
     assert kernel.ask(Opcode.RMDIR, top, b"then\0")[0] == 0
     assert content_of(kernel, node, handle) == THEN
     release(kernel, node, handle)
+
+
+def lock_of(handle: int, kind: int) -> bytes:
+    """What SETLK says: the whole file, for process 7."""
+    return LOCK_IN.pack(handle, 7, 0, (1 << 63) - 1, kind, 7, 0, 0)
+
+
+@with_handles
+def test_who_locks_a_file_of_the_past_locks_none_of_the_present(kernel: SocketKernel) -> None:
+    """Handles of both are numbers from 1 on."""
+    now = kernel.lookup(ROOT_NODE, "f")
+    then = kernel.lookup(kernel.lookup(kernel.lookup(ROOT_NODE, NAME), "then"), "f")
+    present, past = kernel.open(now), kernel.open(then, os.O_RDONLY)
+    while past < present:  # until they have the same number
+        past = kernel.open(then, os.O_RDONLY)
+    assert kernel.ask(Opcode.SETLK, then, lock_of(past, fcntl.F_WRLCK)) == (0, b"")
+    error, content = kernel.ask(Opcode.GETLK, now, LOCK_IN.pack(present, 8, 0, (1 << 63) - 1, fcntl.F_WRLCK, 8, 0, 0))
+    assert (error, LOCK_OUT.unpack(content)[2]) == (0, fcntl.F_UNLCK)
+    assert kernel.ask(Opcode.SETLK, then, lock_of(past, fcntl.F_UNLCK)) == (0, b"")

@@ -125,22 +125,23 @@ def _task(target: Callable[..., None], *arguments: object) -> threading.Thread:
 
 
 def register_handlers(session: Session, context: Context) -> Locks:
-    files = ExclusiveFiles(context) if context.exclusive else Files(context)
-    locks = Locks(context, files, session.answer)
-    session.register(_file_handlers(context, files))
-    if context.settings.remote_locks:
-        session.register(locks.handlers())
+    locks, handlers = _make_handlers(session, context)
+    session.register(handlers)
     keeper = context.provider.snapshots if isinstance(context.provider, OpenedFs) else None
     if keeper is not None:
-        context.door = SnapshotDoor(context, keeper, session.handlers, _file_handlers)
+        context.door = SnapshotDoor(context, keeper, session.handlers, lambda past: _make_handlers(session, past)[1])
     return locks
 
 
-def _file_handlers(context: Context, files: Files | None = None) -> Handlers:
-    if files is None:
-        files = ExclusiveFiles(context) if context.exclusive else Files(context)
-    groups = (Namespace(context), ObjectAttributes(context), Directories(context), files)
-    return {opcode: handler for group in groups for opcode, handler in group.handlers().items()}
+def _make_handlers(session: Session, context: Context) -> tuple[Locks, Handlers]:
+    files = ExclusiveFiles(context) if context.exclusive else Files(context)
+    locks = Locks(context, files, session.answer)
+    made: list[Handlers] = [
+        group.handlers() for group in (Namespace(context), ObjectAttributes(context), Directories(context), files)
+    ]
+    if context.settings.remote_locks:
+        made.append(locks.handlers())
+    return locks, {opcode: handler for handlers in made for opcode, handler in handlers.items()}
 
 
 def _announce(
