@@ -142,9 +142,10 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session(name="fs-suite")
 def fs_suite(session: nox.Session) -> None:
-    """pjdfstest, fsx and fio over real mounts, as root; PJDFSTEST=DIR and FSX=FILE name what is built elsewhere."""
+    """Public suites on real mounts, as root; PJDFSTEST=DIR and FSX=FILE name what is built elsewhere."""
     install(session)
-    if shutil.which("fio") is None:
-        session.run("apt-get", "install", "--yes", "fio", external=True)
+    for program in ("fio", "stress-ng"):
+        if shutil.which(program) is None:
+            session.run("apt-get", "install", "--yes", program, external=True)
     session.run("pytest", "tests/fs_suite")
     session.run("python", "-m", "tests.fs_suite", *session.posargs)

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.fs_suite.mounts import MODES, SuiteError, mounted
-from tests.fs_suite.suites import Outcome, fio, fsx, pjdfstest
+from tests.fs_suite.suites import Outcome, fio, fsx, pjdfstest, stress
 
 DEFAULT_OPERATIONS = 100_000
 
@@ -53,6 +53,8 @@ def _outcomes(options: argparse.Namespace, logs: Path) -> Iterator[Outcome]:
                 yield fsx(options.fsx, mode, mount, logs, options.fsx_operations, options.seed)
             if not options.no_fio:
                 yield from fio(mode, mount, logs)
+            if not options.no_stress:
+                yield from stress(mode, mount, logs)
 
 
 def row(outcome: Outcome) -> str:
@@ -73,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--fsx-operations", type=int, default=DEFAULT_OPERATIONS)
     parser.add_argument("--seed", type=int, default=1, help="of fsx")
     parser.add_argument("--no-fio", action="store_true")
+    parser.add_argument("--no-stress", action="store_true")
     parser.add_argument("--logs", type=Path, help="where the suites' output goes; else a new temporary folder")
     return parser
 

@@ -1,4 +1,4 @@
-"""The public suites, each run in a directory of a mount: pjdfstest, fsx and fio with verification.
+"""The public suites, each run in a directory of a mount: pjdfstest, fsx, fio with verification, and stress-ng.
 
 pjdfstest and fsx are built elsewhere and named by their place; nothing of them is part of this project.
 """
@@ -23,6 +23,17 @@ FIO_JOBS = {
     "random, 4 KiB, fsync after every 16": ["--rw=randwrite", "--bs=4k", "--size=4m", "--fsync=16"],
     "random, 16 KiB, mapped": ["--rw=randwrite", "--bs=16k", "--size=32m", "--ioengine=mmap"],
 }
+
+#: Those of stress-ng's stressors that act on any file system: none of one's own controls, or of /proc.
+# fmt: off
+STRESSORS = (
+    "access", "chdir", "chmod", "chown", "copy-file", "dentry", "dir", "dirdeep", "dirmany", "fallocate", "fcntl",
+    "filename", "flock", "fpunch", "fsize", "fstat", "getdent", "hdd", "iomix", "lease", "link", "locka", "lockf",
+    "lockofd", "mknod", "open", "rename", "symlink", "sync-file", "touch", "utime", "xattr",
+)
+# fmt: on
+STRESS_SECONDS = 5  #: each
+STRESS_WORKERS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +107,33 @@ def fio(mode: str, mount: Path, logs: Path) -> Iterator[Outcome]:
             passed="verified" if held else "",
             failed=() if held else tuple(line for line in text.splitlines() if "verify" in line or "err=" in line)[:3],
         )
+
+
+def stress(mode: str, mount: Path, logs: Path) -> Iterator[Outcome]:
+    """Each call in a loop by several processes, what it left checked where the stressor knows how."""
+    for stressor in STRESSORS:
+        place = mount / f"stress-{stressor}"
+        place.mkdir()
+        command = ["stress-ng", f"--{stressor}", str(STRESS_WORKERS), "--timeout", str(STRESS_SECONDS)]
+        text, status, seconds = _run([*command, "--verify", "--metrics", "--temp-path", str(place)], place)
+        _log(logs, f"{mode}-stress-{stressor}", text)
+        failed = tuple(line for line in text.splitlines() if " fail: " in line or " error: " in line)[:3]
+        if status and not failed:
+            failed = (f"exit status {status}",)
+        yield Outcome(
+            mode=mode,
+            suite="stress-ng",
+            part=stressor,
+            seconds=seconds,
+            passed="" if failed else f"{_operations(text, stressor)} operations",
+            failed=failed,
+        )
+
+
+def _operations(text: str, stressor: str) -> int:
+    """From the line of the metrics: `stress-ng: metrc: [PID] NAME OPERATIONS SECONDS …`."""
+    words = (line.split() for line in text.splitlines())
+    return next((int(each[4]) for each in words if len(each) > 4 and each[3] == stressor and each[4].isdigit()), 0)
 
 
 def _run(command: list[str], place: Path) -> tuple[str, int, float]:
