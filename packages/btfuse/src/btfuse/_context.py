@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from btfproto.provider import Attributes, FileKind, FsProvider, Owner, ReadsDirectly
 from btlib.errors import BlocktreeError
+from btlib.kinds import Kind
 
 from ._handles import InodeHandles
 from ._nodes import Nodes
@@ -64,7 +65,7 @@ class Settings:
 
 
 class Door(Protocol):
-    """What answers for a name at the root that is in no directory (`_snapshots`)."""
+    """What answers for a name at the root that is in no directory (`_snapshot_door`)."""
 
     def enter(self) -> bytes: ...
     def close(self) -> None: ...
@@ -103,13 +104,25 @@ class Context:
     def revive(self, inode: int) -> bool:
         """Have the provider load again what the kernel still holds: it bounds its memory, and then answers STALE.
 
-        False where the name leads to nothing or to another object by now: then it is stale indeed.
+        With all above it that was forgotten too. False where a name leads to nothing or to another object by now: then
+        it is stale indeed.
         """
-        place = self.nodes.place(inode)
-        try:
-            return place is not None and self.provider.lookup(*place).inode == inode
-        except BlocktreeError:
-            return False
+        lost, tried = [inode], {inode}
+        while lost:
+            place = self.nodes.place(lost[-1])
+            if place is None:
+                return False
+            try:
+                found = self.provider.lookup(*place).inode
+            except BlocktreeError as error:
+                if error.kind is not Kind.STALE or place[0] in tried:
+                    return False
+                lost.append(place[0])
+                tried.add(place[0])
+            else:
+                if found != lost.pop():
+                    return False
+        return True
 
     def name(self, head: Head, buffer: memoryview, skip: int = 0) -> str:
         """The one name that follows `skip` bytes of a request's body."""

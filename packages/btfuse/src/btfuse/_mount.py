@@ -33,7 +33,7 @@ from ._mountpoint import find_mount, raise_readahead, unmount
 from ._namespace import Namespace
 from ._protocol import INVALIDATE_INODE_OUT, NOTIFY_INVALIDATE_INODE, ROOT_NODE
 from ._session import MAX_READAHEAD, Session
-from ._snapshots import SnapshotDoor
+from ._snapshot_door import SnapshotDoor
 
 log = logging.getLogger("btfuse")
 

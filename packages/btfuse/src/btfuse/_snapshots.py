@@ -3,18 +3,17 @@
     mkdir .snapshots/NAME    makes a snapshot of what this mount and others have written
     rmdir .snapshots/NAME    deletes it; everything else below is refused (EROFS)
 
-It is found by whoever asks for it, and never listed: a backup of the mount does not go into its own past. Until
-somebody asks, no request takes a step more than without it. From then on each one is looked at: whether its node is one
-of the past. These have handlers of their own, over `SnapshotTree`.
+It is found by whoever asks for it, and never listed: a backup of the mount does not go into its own past. How requests
+get here says `_snapshot_door`.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import itertools
 import struct
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -39,19 +38,15 @@ from btfproto.provider import (
     RenameFlags,
     Seek,
 )
-from btlib.errors import BlocktreeError
 from btlib.kinds import Kind
 
-from ._context import Context, Handler, Handlers, Head
 from ._namespace import SNAPSHOTS
-from ._protocol import BATCH_FORGET_IN, BODY, FORGET_ONE, ROOT_NODE, Opcode
 
 NAME = SNAPSHOTS
 T = TypeVar("T")
 OPEN_PASTS = 16  #: snapshots that are looked into at a time, up to some 15 MB each; others are opened again
+SEEN_SECONDS = 1.0  #: how long nobody asks whether a snapshot is there still, which another client may have deleted
 NANO = 1_000_000_000
-_NODE = struct.Struct("=Q")  # what begins the bodies of RENAME, RENAME2 and LINK: a second node
-_SECOND_NODE = {Opcode.RENAME: errno.EROFS, Opcode.RENAME2: errno.EROFS, Opcode.LINK: errno.EXDEV}
 
 
 class _Place(NamedTuple):
@@ -74,6 +69,7 @@ class _Opened:
 
     cursor: int
     fs: LocalFs
+    seen: float = 0.0  # when it was there last
     users: int = 0
     is_over: bool = False  # deleted: whoever uses it last shuts it
 
@@ -84,14 +80,19 @@ class SnapshotTree:
     Inodes are numbers made of the snapshot and the inode in it, so that they are the same after being forgotten.
     """
 
-    def __init__(self, keeper: SnapshotKeeper, present: FsProvider) -> None:
+    def __init__(
+        self, keeper: SnapshotKeeper, present: FsProvider, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._keeper = keeper
         self._present = present
+        self._clock = clock
         self._lock = threading.RLock()  # of the table of what is open; making one may take a while
         self._opened: OrderedDict[str, _Opened] = OrderedDict()
         self._places: dict[int, _Place] = {}
         self._handles: dict[int, tuple[_Opened, int]] = {}
         self._numbers = itertools.count(1)
+        self._cookies: dict[tuple[str, int], int] = {}  # by name and cursor, in the order in which they were listed
+        self._next_cookie = itertools.count(1)
         self.root = _Place(NAME, 0, 0).number
 
     def lookup(self, parent: int, name: str) -> Attributes:
@@ -105,23 +106,15 @@ class SnapshotTree:
         if inode == self.root:
             return self._directory(self.root)
         place = self._place(inode)
+        if not place.inode:
+            self._find(place)
+            return self._snapshot_root(place.snapshot)
         with self._looking(place) as fs:
-            if not place.inode:
-                return self._snapshot_root(place.snapshot)
             return self._shown(place, fs.getattr(place.inode))
 
     def readdir(self, inode: int, cookie: int, limit: int, plus: bool = False) -> list[Entry]:
         if inode == self.root:
-            numbered = list(enumerate(self._stored(self._keeper.all), 1))[cookie : cookie + limit]
-            return [
-                Entry(
-                    name=one.name,
-                    inode=_Place(one.name, one.cursor, 0).number,
-                    kind=FileKind.DIRECTORY,
-                    cookie=number,
-                )
-                for number, one in numbered
-            ]
+            return [entry for entry in self._listed() if entry.cookie > cookie][:limit]
         place = self._place(inode)
         with self._looking(place) as fs:
             return [self._entry(place, entry) for entry in fs.readdir(place.inode or fs.root, cookie, limit, plus)]
@@ -130,6 +123,8 @@ class SnapshotTree:
         return self._act(inode, LocalFs.readlink)
 
     def getxattr(self, inode: int, name: str) -> bytes:
+        if inode == self.root:
+            raise FsError(Kind.NO_ATTRIBUTE, f"{NAME} has no attribute {name!r}")
         return self._act(inode, lambda fs, inner: fs.getxattr(inner, name))
 
     def listxattr(self, inode: int) -> list[str]:
@@ -251,6 +246,20 @@ class SnapshotTree:
     def _refuse(self) -> NoReturn:
         raise FsError(Kind.READ_ONLY, "a snapshot cannot be changed")
 
+    def _listed(self) -> list[Entry]:
+        """All of now. A cookie stays that of its snapshot, whatever is made or deleted meanwhile."""
+        found = self._stored(self._keeper.all)
+        with self._lock:
+            known = self._cookies
+            self._cookies = {
+                (one.name, one.cursor): known.get((one.name, one.cursor)) or next(self._next_cookie) for one in found
+            }
+            numbered = sorted(self._cookies.items(), key=lambda item: item[1])
+        return [
+            Entry(name=name, inode=_Place(name, cursor, 0).number, kind=FileKind.DIRECTORY, cookie=cookie)
+            for (name, cursor), cookie in numbered
+        ]
+
     def _act(self, inode: int, act: Callable[[LocalFs, int], T]) -> T:
         place = self._place(inode)
         with self._looking(place) as fs:
@@ -306,20 +315,34 @@ class SnapshotTree:
 
     def _use(self, place: _Place) -> _Opened:
         """Its snapshot, open until `_let_go`."""
-        name, cursor, _ = place
         with self._lock:
-            if self._stored(lambda: self._keeper.find(name)).cursor != cursor:
-                raise FsError(Kind.STALE, f"the snapshot {name} was deleted, and another one has its name")
-            opened = self._opened.get(name)
-            if opened is not None and opened.cursor != cursor:
-                self._close(name)
-                opened = None
-            if opened is None:
-                self._shut_idle()
-                opened = self._opened[name] = _Opened(cursor, self._stored(lambda: self._keeper.files(name)))
-            self._opened.move_to_end(name)
+            now, opened = self._clock(), self._opened.get(place.snapshot)
+            if opened is None or opened.cursor != place.cursor or now - opened.seen >= SEEN_SECONDS:
+                self._find(place)
+                if opened is None or opened.cursor != place.cursor:
+                    opened = self._look_into(place)
+                opened.seen = now
+            self._opened.move_to_end(place.snapshot)
             opened.users += 1
             return opened
+
+    def _look_into(self, place: _Place) -> _Opened:
+        self._close(place.snapshot)
+        self._shut_idle()
+        opened = _Opened(place.cursor, self._stored(lambda: self._keeper.files(place.snapshot)))
+        self._opened[place.snapshot] = opened
+        return opened
+
+    def _find(self, place: _Place) -> None:
+        """Whether its snapshot is there still. Raises FsError (NOT_FOUND, STALE)."""
+        try:
+            found = self._stored(lambda: self._keeper.find(place.snapshot))
+        except FsError as error:
+            if error.kind is Kind.NOT_FOUND:
+                self._close(place.snapshot)
+            raise
+        if found.cursor != place.cursor:
+            raise FsError(Kind.STALE, f"the snapshot {place.snapshot} was deleted, and another one has its name")
 
     def _let_go(self, opened: _Opened) -> None:
         with self._lock:
@@ -343,72 +366,3 @@ class SnapshotTree:
             is_idle = not opened.users
         if is_idle:
             opened.fs.shutdown()
-
-
-class SnapshotDoor:
-    """Leads requests of one session to the past. `enter` answers the look-up of the name, and opens the door."""
-
-    def __init__(
-        self,
-        context: Context,
-        keeper: SnapshotKeeper,
-        present: list[Handler | None],
-        make_handlers: Callable[[Context], Handlers],
-    ) -> None:
-        """`present`: the session's handlers by opcode, which are replaced at the first `enter`."""
-        self.tree = SnapshotTree(keeper, context.provider)
-        self._context = Context(self.tree, context.settings)
-        self._present_context = context
-        self._present = present
-        self._make_handlers = make_handlers
-        self._lock = threading.Lock()
-        self._is_open = False
-
-    def enter(self) -> bytes:
-        with self._lock:
-            if not self._is_open:
-                self._open()
-        attributes = self.tree.getattr(self.tree.root)
-        return self._context.entry(attributes, self._present_context.nodes.root, NAME)
-
-    def close(self) -> None:
-        self.tree.shutdown()
-
-    def _open(self) -> None:
-        for opcode, past in self._make_handlers(self._context).items():
-            present = self._present[opcode]
-            if present is not None:
-                self._present[opcode] = self._either(opcode, present, past)
-        self._present[Opcode.BATCH_FORGET] = self._forget
-        self._is_open = True
-
-    def _either(self, opcode: Opcode, present: Handler, past: Handler) -> Handler:
-        holds, second = self._holds, _SECOND_NODE.get(opcode)
-
-        def choose(head: Head, buffer: memoryview) -> bytes | None:
-            if holds(head[3]):
-                return self._ask_past(past, head, buffer)
-            if second is not None and holds(_NODE.unpack_from(buffer, BODY)[0]):
-                raise OSError(second, "from or into a snapshot")
-            return present(head, buffer)
-
-        return choose
-
-    def _holds(self, node: int) -> bool:
-        """Whether the kernel has a node from here. (The tree itself may have forgotten it: see `_ask_past`.)"""
-        return self._context.nodes.place(node) is not None
-
-    def _ask_past(self, past: Handler, head: Head, buffer: memoryview) -> bytes | None:
-        """Once more, where the tree was told to forget a node that another look-up gave to the kernel meanwhile."""
-        try:
-            return past(head, buffer)
-        except BlocktreeError as error:
-            if error.kind is not Kind.STALE or not self._context.revive(head[3]):
-                raise
-        return past(head, buffer)
-
-    def _forget(self, head: Head, buffer: memoryview) -> None:
-        for node, count in FORGET_ONE.iter_unpack(buffer[BODY + BATCH_FORGET_IN.size : head[0]]):
-            if node != ROOT_NODE:
-                context = self._context if self._holds(node) else self._present_context
-                context.nodes.drop(node, count)
