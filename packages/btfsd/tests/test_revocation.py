@@ -124,6 +124,7 @@ def test_over_a_store_from_before_it_goes_on_with_the_list_it_knows_and_says_so(
     assert machine.stop(process)[0] == 0
     shutil.rmtree(directory)
     shutil.copytree(tmp_path / "before", directory)
+    machine.domain.pins.unlink()  # else the store as a whole would be refused
     again = machine.start()
     with pytest.raises(BttpError, match="was revoked on"):
         link_of(machine, bob)
@@ -145,6 +146,7 @@ def test_without_a_list_that_can_be_believed_for_too_long_it_serves_nobody_but_i
     assert machine.stop(process)[0] == 0
     shutil.rmtree(directory)
     shutil.copytree(tmp_path / "before", directory)  # a store that hides it
+    machine.domain.pins.unlink()  # else the store as a whole would be refused
     remembered = memory_of(machine.domain).load()
     assert remembered is not None
     memory_of(machine.domain).save(msgspec.structs.replace(remembered, confirmed=int(time.time()) - 3 * 3600))

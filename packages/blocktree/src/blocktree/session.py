@@ -11,7 +11,7 @@ from pathlib import Path
 
 from btfproto import opening
 from btfproto.domain import DomainReader, no_readcap, open_volume, read_held
-from btfproto.localfs import FilePins, FsOptions, LocalFs
+from btfproto.localfs import FilePins, FsOptions, LocalFs, StorePin
 from btfproto.provider import Owner
 from btfproto.revocations import RevocationView
 from btfproto.store import Store
@@ -92,10 +92,11 @@ class Session:
         store = open_store(domain, identity)
         with ExitStack() as stack:
             stack.callback(store.close)
-            view = known_revocations(domain, store)  # first: an old store is named as one, whatever it lacks
-            anchor = _anchor(DomainReader(store, domain.root, view), identity, _common(paths))
             pins = FilePins(domain.pins)
             stack.callback(pins.close)
+            StorePin(store, pins).start()  # first, and the list: an old store is named as one, whatever it lacks
+            view = known_revocations(domain, store)
+            anchor = _anchor(DomainReader(store, domain.root, view), identity, _common(paths))
             options = FsOptions(shared=isinstance(store, StoreClient))
             volume = open_volume(store, identity, anchor, now(), revocations=view)
             provider = LocalFs(store, identity, volume, options=options, pins=pins, revocations=view)

@@ -46,6 +46,10 @@ LINK_LIMITS = Limits(ping_seconds=2.5, pings=3)
 Buffer = bytes | bytearray | memoryview
 
 
+class UnwelcomeError(BttpError):
+    """What is at the other end of a new link is not what it was: see `Dialer.greet`."""
+
+
 class Link(Protocol):
     """What a dialer needs of `bttp.blocking.BlockingLink`."""
 
@@ -96,6 +100,8 @@ class Dialer:
         self.endpoint = endpoint
         self.identity = identity
         self.patience = patience
+        #: Sees each new link before it is used. Its BttpError ends the link, and goes to whoever wanted it.
+        self.greet: Callable[[Link], None] = lambda link: None
         self._connect = connect
         self._clock = clock
         self._jitter = jitter
@@ -183,7 +189,7 @@ class Dialer:
         if outage is not None and self._clock() < outage.again:
             raise UnreachableError(outage.why)
         try:
-            link = self._connect(CONNECT_SECONDS)
+            link = self._greeted(self._connect(CONNECT_SECONDS))
         except (ConnectionLostError, UnreachableError) as error:
             outage = self._note(error)
             outage.again = self._clock() + self._pause(outage.attempts)
@@ -195,6 +201,14 @@ class Dialer:
             else:
                 self._link, self._outage = link, None
         self._check_open()
+        return link
+
+    def _greeted(self, link: Link) -> Link:
+        try:
+            self.greet(link)
+        except BaseException:
+            link.close()
+            raise
         return link
 
     def _check_open(self) -> None:

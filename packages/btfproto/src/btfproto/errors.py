@@ -28,3 +28,9 @@ class StoreError(BlocktreeError):
 
     def __init__(self, kind: Kind, text: str, hint: str | None = None) -> None:
         super().__init__(text, kind=kind, hint=hint)
+
+
+class StoreWentBackError(StoreError):
+    """The store at the other end was put back to an earlier state, so nothing was sent to it. What was sent to it on
+    an earlier link may have taken effect, and be there again when the right state is.
+    """

@@ -17,7 +17,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import msgspec
 from btlib.errors import BlocktreeError
@@ -38,13 +38,13 @@ from ._race import first_link
 from ._staleness import Staleness
 from .domain import DomainReader, HeldChains, create_domain, open_volume
 from .errors import FsError, StoreError
-from .localfs import FileKeeper, FilePins, FsOptions, Keeper, LocalFs, Pins, empty_directory_attributes
+from .localfs import FileKeeper, FilePins, FsOptions, Keeper, LocalFs, Pins, StorePin, empty_directory_attributes
 from .past import MarkedPins, SnapshotKeeper
 from .provider import FsProvider
 from .remote import FsClient
 from .revocations import MEMORY_FILE, FileMemory, RevocationMemory, RevocationView
-from .store import EmbeddedStore, Store, lock_holder
-from .store.remote import StoreClient
+from .store import Ask, EmbeddedStore, Store, lock_holder
+from .store.remote import NOT_SERVED, StoreClient
 
 STORE_SERVICE = "store"  #: below the server's path
 FILES_SERVICE = "fs"
@@ -78,6 +78,7 @@ class OpenedFs(LocalFs):
             stack.callback(store.close)
             stack.callback(pins.close)
             pins = MarkedPins(pins)
+            StorePin(store, pins).start()  # first: an old store is named as one, whatever it lacks
             view = RevocationView(store, path.root, memory)
             if isinstance(store, StoreClient):
                 view.listen(store.dialer.recheck)
@@ -316,17 +317,25 @@ def _learn_thin(dialer: Dialer, domain: Domain, server_path: BlockPath, stalenes
     not that somebody was never revoked. Raises FsError.
     """
     store = StoreClient(dialer, server_path.child(STORE_SERVICE))
+    store.guard_links(lambda ask: _compare(domain, store, ask), optional=True)
     view = RevocationView(store, domain.root, memory_of(domain))
     before, now = view.confirmed, int(time.time())
     try:
         view.refresh(now)
     except BlocktreeError as error:
-        if error.kind not in (Kind.NO_SUCH_TARGET, Kind.FORBIDDEN):
+        if error.kind not in NOT_SERVED:
             raise
         staleness.check(domain, before, now, error.message)
     else:
         learn(domain, store)
     dialer.recheck()
+
+
+def _compare(domain: Domain, store: Store, ask: Ask) -> None:
+    """What a thin client does at each link. Raises FsError (ROLLBACK), and what `ask` raises."""
+    domain.pins.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with closing(FilePins(domain.pins)) as pins:
+        StorePin(store, pins).check(ask)
 
 
 def _local(

@@ -79,6 +79,7 @@ class MarkedPins:
         self._lock = threading.Lock()
         self._marking = threading.Lock()
         self.seen, self.accept, self.flush, self.close = pins.seen, pins.accept, pins.flush, pins.close
+        self.seen_stores, self.note_store, self.accept_store = pins.seen_stores, pins.note_store, pins.accept_store
 
     def note(self, versions: Mapping[bytes, int]) -> None:
         if self._before is None:  # whoever marks now takes its snapshot later: what is noted here is in it

@@ -39,6 +39,7 @@ from btfproto.store import (
     Records,
     Release,
     Snapshot,
+    StoreMark,
     StoreStatus,
     Unchanged,
 )
@@ -157,6 +158,7 @@ STORE_REQUESTS: tuple[stores.StoreRequest, ...] = (
     stores.ReadDigests(A, 100),
     stores.AskPast("mönday", stores.ReadHeads([HeadWant(A)])),
     stores.AskPast("mönday", stores.ReadDigests(None, 100)),
+    stores.GetMark(7),
 )
 
 STORE_REPLIES: tuple[stores.StoreReply, ...] = (
@@ -174,5 +176,6 @@ STORE_REPLIES: tuple[stores.StoreReply, ...] = (
     stores.FileLockDone(LOCK, True),
     stores.Snapshotted([Snapshot("mönday", 7, 1_800_000_000, 20_000)]),
     stores.Digested([HeadDigest(A, 2, bytes(range(32)))]),
+    stores.MarkShown(StoreMark(KEY, 9, HOLDER)),
     Failed(kind=Kind.NO_SPACE, text="the disk is full"),
 )

@@ -6,9 +6,10 @@ import threading
 
 import pytest
 from btfproto._dial import FOR_EVER, Dialer
-from btfproto.errors import StoreError
+from btfproto.errors import StoreError, StoreWentBackError
+from btfproto.localfs import MemoryPins, SeenStore, StorePin
 from btfproto.messages import stores
-from btfproto.store import Commit, Committed, StoreStatus
+from btfproto.store import Commit, Committed, StoreMark, StoreStatus
 from btfproto.store.remote import StoreClient
 from btlib import Kind
 from bttp import AuthenticationError, ConnectionLostError, RemoteError, UnreachableError
@@ -82,6 +83,67 @@ def test_an_answer_that_it_failed_is_not_tried_again() -> None:
     with pytest.raises(StoreError) as refused:
         client.status()
     assert refused.value.kind is Kind.NO_SUCH_TARGET
+    client.close()
+
+
+def marked_link(cursor: int) -> FakeLink:
+    def answer(request: stores.StoreRequest) -> stores.StoreReply:
+        if isinstance(request, stores.GetMark):
+            return stores.MarkShown(StoreMark(b"s" * 16, cursor))
+        return stores.CommitDone(Committed(cursor + 1))
+
+    return store_link(answer)
+
+
+def guarded(*links: FakeLink) -> tuple[StoreClient, StorePin]:
+    client = StoreClient(dialer_to(*links), SERVICE)
+    pin = StorePin(client, MemoryPins())
+    pin.start()
+    return client, pin
+
+
+def test_a_store_that_was_put_back_is_noticed_on_its_new_link_before_a_lost_commit_goes_out_again() -> None:
+    first, older, right = marked_link(10), marked_link(9), marked_link(10)
+    client, _ = guarded(first, older, right)
+    first.fail, first.closed = [lost()], True
+    commit = Commit(request=b"r" * 16, changes=[])
+    with pytest.raises(StoreWentBackError, match="it has 9 commits, but 10 were seen before") as refused:
+        client.commit(commit)
+    assert refused.value.kind is Kind.ROLLBACK
+    assert refused.value.hint is not None
+    assert "bt accept-restore" in refused.value.hint
+    assert older.closed
+    assert len(older.bodies) == 1, "something went to a store that was put back"
+    assert client.commit(commit) == Committed(11), "the right one is taken again"
+    client.close()
+
+
+def test_commits_and_events_raise_what_was_seen_of_a_store() -> None:
+    first, older = marked_link(10), marked_link(19)
+    client, pin = guarded(first, older)
+    pin.note(20)
+    first.closed = True
+    with pytest.raises(StoreError, match="it has 19 commits, but 20 were seen before"):
+        client.commit(Commit(request=b"r" * 16, changes=[]))
+    client.close()
+
+
+def test_another_store_has_a_pin_of_its_own() -> None:
+    pins = MemoryPins()
+    pins.note_store(b"t" * 16, SeenStore(1000))
+    client = StoreClient(dialer_to(marked_link(10)), SERVICE)
+    StorePin(client, pins).start()
+    assert pins.seen_stores()[b"s" * 16].cursor == 10
+    client.close()
+
+
+@pytest.mark.parametrize("kind", [Kind.NO_SUCH_TARGET, Kind.FORBIDDEN])
+def test_a_thin_client_compares_nothing_where_the_store_is_not_served(kind: Kind) -> None:
+    link = status_link()
+    link.fail = [RemoteError("not here", kind=kind)]
+    client = StoreClient(dialer_to(link), SERVICE)
+    client.guard_links(StorePin(client, MemoryPins()).check, optional=True)
+    assert client.status().blocks == 1
     client.close()
 
 

@@ -14,6 +14,8 @@ from btfproto.messages import stores
 from btfproto.store import (
     Absent,
     Acquire,
+    Commit,
+    CommitAnswer,
     Committed,
     Events,
     Fenced,
@@ -21,11 +23,12 @@ from btfproto.store import (
     LeaseBusy,
     LeaseFree,
     LeaseHeld,
+    MemoryStore,
     RecordRef,
     Release,
 )
 from btfproto.store.check import CommitChecker
-from btfproto.store.remote import StoreClient, StoreServer
+from btfproto.store.remote import ObservedStore, StoreClient, StoreServer
 from btfproto.testing import STORE_CHECKS, StoreCheck
 from btfproto.testing._store_tools import block_id, change, commit_of, must_commit, records_of, run
 from btfproto.testing.domains import person
@@ -292,6 +295,33 @@ def test_leases_are_counted_and_released_when_the_service_ends(net: Net) -> None
 def test_a_store_that_is_observed_already_is_served_as_it_is(net: Net) -> None:
     observed = net.stores.store
     assert StoreServer(observed, lambda commit: None).store is observed
+
+
+class _Failing(MemoryStore):
+    """Applies a commit, and fails to say so."""
+
+    fails = False
+
+    def commit(self, commit: Commit) -> CommitAnswer:
+        answer = super().commit(commit)
+        if self.fails:
+            raise StoreError(Kind.IO, "the disk failed")
+        return answer
+
+
+def test_who_follows_a_block_hears_of_its_commits_alone_before_they_are_answered() -> None:
+    store = _Failing()
+    observed = ObservedStore(store)
+    heard: list[int] = []
+    observed.listen_for(block_id(1), lambda: heard.append(store.mark().cursor))
+    must_commit(observed, change(block_id(2), 0))
+    assert heard == []
+    must_commit(observed, change(block_id(2), 1), change(block_id(1), 0))
+    assert heard == [store.mark().cursor]
+    store.fails = True
+    with pytest.raises(StoreError, match="disk failed"):
+        observed.commit(commit_of(change(block_id(1), 1)))
+    assert len(heard) == 2, "what failed may have taken effect"
 
 
 def test_who_was_not_allowed_to_makes_and_deletes_no_snapshot(net: Net) -> None:

@@ -101,6 +101,27 @@ def test_cursors_grow_over_a_restart_and_old_ones_are_lost(tmp_path: Path) -> No
     store.close()
 
 
+def test_a_mark_outlives_the_process_and_tells_of_nothing_but_commits(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path)
+    for version in range(3):
+        must_commit(store, change(A, version, run(0, 0, BIG)))
+    must_commit(store, change(A, 3, removed=True))
+    mark = store.mark()
+    store.create_snapshot("one", 7)
+    for _ in store.compact(1.0):
+        pass
+    store.delete_snapshot("one")
+    store.forget_tombstones([(A, 4)])
+    assert store.mark() == mark
+    store.close()
+    store = EmbeddedStore(tmp_path)
+    assert store.mark() == mark
+    store.close()
+    other = EmbeddedStore(tmp_path / "other")
+    assert other.mark().store != mark.store
+    other.close()
+
+
 def test_leases_end_with_the_process_but_old_fences_stay_old(tmp_path: Path) -> None:
     store = EmbeddedStore(tmp_path)
     first = store.lease(Acquire(A, ANN, 60_000))

@@ -1,7 +1,7 @@
 """The services of one store: their actors in a runtime, who may reach them, and what is open as long as they live.
 
-The revocation list is asked for after every commit of it, before whoever committed it is answered: so from the moment at
-which `bt revoke` has its answer, nothing of a revoked principal is served or taken here.
+The revocation list is asked for after every commit that changes it, before whoever committed is answered: so from the
+moment at which `bt revoke` has its answer, nothing of a revoked principal is served or taken here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from btfproto.domain import DomainReader, HeldChains, is_renewable, renew_memberships
-from btfproto.localfs import FileKeeper, FsOptions
+from btfproto.localfs import FileKeeper, FilePins, FsOptions, StorePin
 from btfproto.opening import FILES_SERVICE, RECOVERED, STORE_SERVICE
 from btfproto.remote import FsServer, SessionLimits, VolumeAttacher
 from btfproto.revocations import MEMORY_FILE, FileMemory, RevocationView
@@ -55,7 +55,8 @@ class Services:
     """What they share, opened on construction. `start` puts them into a runtime; when that has ended, `close`."""
 
     def __init__(self, host: Host, settings: Settings) -> None:
-        """Raises StoreError (BUSY: another process has the store), FsError (no such domain in it), IntegrityError."""
+        """Raises StoreError (BUSY: another process has the store), IntegrityError, FsError (no such domain in it, or
+        it was put back)."""
         root = host.domain.root
         self._host = host
         self._settings = settings
@@ -69,6 +70,11 @@ class Services:
         with ExitStack() as stack:
             store = EmbeddedStore(host.store, program=PROGRAM, endpoint=self.socket)
             stack.callback(store.close)
+            pins = FilePins(host.domain.pins)
+            stack.callback(pins.close)
+            self._pin = StorePin(store, pins)
+            self._pin.start()
+            stack.callback(self._pin.remember)
             self._view = RevocationView(store, root, FileMemory(host.domain.data / MEMORY_FILE))
             self._reader = DomainReader(store, root, self._view)
             self._reader.domain()
@@ -77,6 +83,7 @@ class Services:
             self._learn()
             self._store = ObservedStore(store, FileLockHolders(host.domain.data / LOCK_HOLDERS))
             self._store.listen_for(self._view.block, self._learn)
+            self._store.listen(self._note)
             self._owned = stack.pop_all()
 
     @property
@@ -191,6 +198,10 @@ class Services:
             f"{text}: the store of this server shows no revocation list that can be believed, and "
             f"{bounds.refuse_hours:g} hours are the limit (revocation.refuse_hours); its log says why"
         )
+
+    def _note(self) -> None:
+        """Remember how far the store has come: one that was put back is not served again."""
+        self._pin.note(self._store.watch(0, bytes(16), 0.0).cursor)
 
     def _learn(self) -> None:
         """Take over a newer list. One that cannot be believed is a fault of the store, and who was revoked stays so."""

@@ -119,6 +119,7 @@ class Blocks(Protocol):
     keeping = State("the server lists its snapshots, makes one or deletes one")
     digesting = State("the server tells the hashes of heads")
     remembering = State("the server answers as of a snapshot")
+    marking = State("the server tells how far its store has come")
 
     asking.lets(
         client,
@@ -138,6 +139,7 @@ class Blocks(Protocol):
             stores.DeleteSnapshot: keeping,
             stores.ReadDigests: digesting,
             stores.AskPast: remembering,
+            stores.GetMark: marking,
         },
     )
     reading_heads.lets(server, {stores.Heads: END, Failed: END})
@@ -149,6 +151,7 @@ class Blocks(Protocol):
     measuring.lets(server, {stores.Status: END, Failed: END})
     locking.lets(server, {stores.FileLockDone: END, Failed: END})
     keeping.lets(server, {stores.Snapshotted: END, Failed: END})
+    marking.lets(server, {stores.MarkShown: END, Failed: END})
     digesting.lets(server, {stores.Digested: END, Failed: END})
     remembering.lets(
         server,

@@ -17,9 +17,10 @@ from btfproto.care import (
     accept_rolled_back,
     find_lost_revocations,
     find_rolled_back,
+    find_store_went_back,
     name_blocks,
 )
-from btfproto.localfs import FilePins, MemoryPins
+from btfproto.localfs import FilePins, MemoryPins, StoreComparison
 from btfproto.opening import memory_of
 from btfproto.store import Store
 from btlib.errors import BlocktreeError
@@ -63,21 +64,24 @@ def accept_restore(
     identity = session.unlock(domain)
     with closing(open_store(domain, identity)) as store, closing(FilePins(domain.pins)) as pins:
         with choose_meter(progress, as_json=json) as meter:
+            as_whole = find_store_went_back(store, pins)
             went_back = list(find_rolled_back(store, pins, meter))
             remembered = memory_of(domain).load()
             lost = find_lost_revocations(store, domain.root, None if remembered is None else remembered.seen)
             names = _names(domain, identity, store, went_back, meter)
-        if went_back or lost is not None:
-            _tell(domain, went_back, lost, names)
+        document = _document(domain, as_whole, went_back, lost, names)
+        older = bool(went_back) or as_whole is not None or lost is not None
+        if older:
+            _tell(domain, as_whole, went_back, lost, names)
             if not yes:
                 confirm("Take this older state as the newest there is?", otherwise="--yes")
-            _log(domain.data / LOG_NAME, _document(domain, went_back, lost, names))
-            accept_rolled_back(pins, went_back)
+            _log(domain.data / LOG_NAME, document)
+            accept_rolled_back(pins, went_back, as_whole)
             if lost is not None:
                 memory_of(domain).forget()
     if json:
-        give(_document(domain, went_back, lost, names))
-    elif not went_back and lost is None:
+        give(document)
+    elif not older:
         remark(f"nothing of {domain.petname} went back: there is nothing to accept")
     else:
         remark(f"accepted; it is noted in {domain.data / LOG_NAME}")
@@ -100,11 +104,19 @@ def _names(
     return {inode: f"{domain.petname}:/{'/'.join(path)}" for inode, path in found.items()}
 
 
-def _tell(domain: Domain, went_back: Sequence[WentBack], lost: LostRevocations | None, names: dict[int, str]) -> None:
+def _tell(
+    domain: Domain,
+    as_whole: StoreComparison | None,
+    went_back: Sequence[WentBack],
+    lost: LostRevocations | None,
+    names: dict[int, str],
+) -> None:
     """Say what went back, in lines for people; beside the result, since the question follows."""
     older = sorted((found for found in went_back if found.shown), key=lambda found: names.get(found.inode, "~"))
     missing = len(went_back) - len(older)
     remark(f"The store of {domain.petname} shows an older state than this machine has seen.")
+    if as_whole is not None:
+        remark(f"As a whole: {as_whole}. What else was committed is gone, whoever did it.")
     if older:
         remark(f"{len(older)} files, directories and records went back:")
         for found in older[:SHOWN]:
@@ -133,13 +145,20 @@ def _revocations(domain: Domain, lost: LostRevocations) -> list[str]:
 
 
 def _document(
-    domain: Domain, went_back: Sequence[WentBack], lost: LostRevocations | None, names: dict[int, str]
+    domain: Domain,
+    as_whole: StoreComparison | None,
+    went_back: Sequence[WentBack],
+    lost: LostRevocations | None,
+    names: dict[int, str],
 ) -> dict[str, Document]:
     return {
         "time": iso_time(now()),
         "domain": domain.petname,
         "store": str(domain.store or domain.server),
         "user": getpass.getuser(),
+        "commits": None
+        if as_whole is None
+        else {"seen": as_whole.seen.cursor, "shown": as_whole.shown.cursor, "same_before": as_whole.same},
         "went_back": [
             {
                 "block": found.block.hex(),

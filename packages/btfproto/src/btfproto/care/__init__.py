@@ -16,6 +16,7 @@ from ._rollback import (
     accept_rolled_back,
     find_lost_revocations,
     find_rolled_back,
+    find_store_went_back,
     name_blocks,
 )
 from ._scrub import Damage, Meter, scrub_store
@@ -47,6 +48,7 @@ __all__ = [
     "find_lost_revocations",
     "find_orphans",
     "find_rolled_back",
+    "find_store_went_back",
     "find_tombstones",
     "inspect_files",
     "measure",

@@ -1,4 +1,4 @@
-"""What in a store is older than this machine saw it before: by its pins, and by the revocation list it remembers.
+"""What in a store is older than this machine saw it: by its pins, and by the revocation list it remembers.
 
 A store that goes back in time is refused wherever it is met. Here it is asked for all of it at once, so that somebody
 who restored a backup can look at what went back, and then let the pins go back too.
@@ -15,9 +15,9 @@ from btlib.errors import IntegrityError
 from btlib.principals import Principal
 
 from ..domain import DomainReader, SeenList
-from ..localfs import FilePins
+from ..localfs import FilePins, StoreComparison, compare_store
 from ..provider import FileKind, FsProvider
-from ..store import Absent, Found, Head, HeadWant, Store
+from ..store import Absent, Found, Head, HeadWant, Marked, Store
 from ._scrub import Meter
 from ._tree import walk_tree
 
@@ -62,6 +62,14 @@ def find_rolled_back(store: Store, pins: FilePins, meter: Meter) -> Iterator[Wen
                 yield WentBack(block=block, seen=seen, shown=answer.head.version, written=_written(answer.head))
 
 
+def find_store_went_back(store: Store, pins: FilePins) -> StoreComparison | None:
+    """What shows that the store as a whole did. Raises StoreError, FsError."""
+    if not isinstance(store, Marked):
+        return None
+    compared = compare_store(pins.seen_stores(), store.mark)
+    return compared if compared.went_back else None
+
+
 def find_lost_revocations(store: Store, root: Principal, seen: SeenList | None) -> LostRevocations | None:
     """What an older revocation list than the remembered one hides. Raises IntegrityError, FsError, StoreError."""
     if seen is None:
@@ -95,9 +103,11 @@ def name_blocks(provider: FsProvider, inodes: set[int], meter: Meter) -> dict[in
     return names
 
 
-def accept_rolled_back(pins: FilePins, went_back: Sequence[WentBack]) -> None:
+def accept_rolled_back(pins: FilePins, went_back: Sequence[WentBack], store: StoreComparison | None) -> None:
     """Take what the store shows as the newest that was seen. Raises FsError."""
     pins.accept({found.block: found.shown for found in went_back})
+    if store is not None:
+        pins.accept_store(store.store, store.shown)
 
 
 def _written(head: Head) -> int | None:

@@ -47,6 +47,7 @@ class Coherence(Metadata):
         self._foreign: dict[int, None] = {}
         self._hearing = threading.Lock()  # taken before the core's lock, never after
         self._heard = time.monotonic()
+        self._compare_store()
         self._cursor = self.events(0, 0.0).cursor if self.options.shared else 0
         self._ask_revocations()
         self._judged_by = revocations.current
@@ -59,7 +60,16 @@ class Coherence(Metadata):
     def events(self, cursor: int, timeout: float) -> Events:
         """Raises FsError."""
         try:
-            return self.store.watch(cursor, self.holder, timeout)
+            events = self.store.watch(cursor, self.holder, timeout)
+        except BlocktreeError as error:
+            raise FsError(error.kind, error.message, error.hint) from error
+        if self.store_pin.check_events(cursor, events):
+            self._compare_store()
+        return events
+
+    def _compare_store(self) -> None:
+        try:
+            self.store_pin.start()
         except BlocktreeError as error:
             raise FsError(error.kind, error.message, error.hint) from error
 

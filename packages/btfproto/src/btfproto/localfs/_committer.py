@@ -18,7 +18,7 @@ import time
 from btlib.errors import BlocktreeError
 from btlib.kinds import Kind
 
-from ..errors import FsError
+from ..errors import FsError, StoreWentBackError
 from ..store import Commit, CommitAnswer, Committed, Conflict, Fenced, Found
 from ._core import Core
 from ._entropy import Entropy
@@ -123,11 +123,13 @@ class Committer(Core):
         try:
             answer = self.store.commit(commit)
         except BlocktreeError as error:
-            if error.kind in UNKNOWN_FATE:
+            if error.kind in UNKNOWN_FATE or isinstance(error, StoreWentBackError):
                 raise self._report(group, error) from error
             if not (repeated and self._has_landed(commit)):
                 raise self._refused(group, error) from error
             answer = None  # an earlier attempt took effect; what is refused now is only its repetition
+        if isinstance(answer, Committed):
+            self.store_pin.note(answer.cursor)
         if answer is None or isinstance(answer, Committed) or self._has_landed(commit):
             with self.mutex:
                 self._settled(group)

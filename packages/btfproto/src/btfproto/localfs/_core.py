@@ -31,6 +31,7 @@ from ._names import ORDINAL_BITS, NameHasher
 from ._node_table import Nodes
 from ._nodes import Node, entry_block, entry_key, entry_kind, entry_raw_name
 from ._pins import Pins
+from ._store_pin import StorePin
 from ._writers import Writers
 from .options import FsOptions
 
@@ -63,6 +64,7 @@ class Core:
         self.volume = volume
         self.options = options
         self.pins = pins
+        self.store_pin = StorePin(store, pins)
         self.clock = clock
         self.random = random
         self.entropy = Entropy(random)  # guarded by the lock

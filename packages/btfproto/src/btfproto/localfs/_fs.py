@@ -128,6 +128,8 @@ class LocalFs(Rescuing):
         try:
             self.finish_rescues()
             self.sync()
+            if not self.options.shared:  # else it was compared as events came
+                self.store_pin.remember()
         except FsError as error:
             self.finish_rescues()
             raise self.keep_uncommitted(error) from error

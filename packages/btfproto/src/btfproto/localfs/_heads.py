@@ -21,6 +21,7 @@ from ..store import Absent, HeadAnswer, HeadWant, Unchanged
 from ._attributes import SealedAttributes, decode_attributes
 from ._blocks import SECTOR_SIZE, StoredBlock
 from ._pins import Pins
+from ._store_pin import ON_PURPOSE
 
 UNAFFECTED = "the rest of the tree is unaffected"
 RESTORE = "restore it from a backup, or look at the store's disk"
@@ -94,7 +95,7 @@ class Heads:
             raise FsError(
                 Kind.ROLLBACK,
                 f"the store shows version {header.version}, but version {seen} was seen before: it went back in time",
-                "if a backup was restored on purpose: bt accept-restore; otherwise do not trust this store",
+                ON_PURPOSE,
             )
 
     def _check_scope(self, header: Header, above: bytes, kind: FileKind) -> None:

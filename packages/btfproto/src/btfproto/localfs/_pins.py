@@ -1,30 +1,62 @@
-"""Pins: the newest version of each block that this client ever saw. An older one means that somebody went back in time.
+"""Pins: the newest version of each block that this client ever saw, and how many commits of each store.
 
-A store cannot prove that it shows the newest state; what it can never do unnoticed is show an older one than before.
+An older version, or fewer commits, mean that somebody went back in time. A store cannot prove that it shows the newest
+state; what it can never do unnoticed is show an older one than before.
 Pins are bookkeeping, not data: losing the newest few only forgets that they were seen, so they are written in batches
-and not synced for each operation.
+and not synced for each operation, and a full disk stops nobody: it is logged, and they wait in memory.
 """
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from btlib.kinds import Kind
 
 from ..errors import FsError
 
-BATCH = 4096  #: pins noted before they are written: some 10 ms of work
+log = logging.getLogger("btfproto.localfs")
 
-_SCHEMA = "CREATE TABLE IF NOT EXISTS pins (block BLOB PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID"
+BATCH = 4096  #: pins noted before they are written: some 10 ms of work
+STORE_BATCH = 64  #: commits of a store before its cursor is written: who is killed forgets so many at the most
+WAITING = 16 * BATCH  #: pins that wait while they cannot be written: some 10 MB; beyond that the oldest are forgotten
+HIGHEST = 2**63 - 1  #: what SQLite can keep; a larger number is a lie, and counts as this
+
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS pins (block BLOB PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS stores (store BLOB PRIMARY KEY, cursor INTEGER NOT NULL, anchor INTEGER NOT NULL, "
+    "request BLOB NOT NULL) WITHOUT ROWID",
+)
 _RAISE = "INSERT INTO pins VALUES (?, ?) ON CONFLICT (block) DO UPDATE SET version = max(version, excluded.version)"
+_RAISE_STORE = (
+    "INSERT INTO stores VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET cursor = max(cursor, excluded.cursor), "
+    "request = iif(excluded.anchor > anchor, excluded.request, request), anchor = max(anchor, excluded.anchor)"
+)
+
+
+class SeenStore(NamedTuple):
+    """What was seen of a store: how many commits, and of one of them, the `anchor`, its request id."""
+
+    cursor: int
+    anchor: int = 0  #: no more than `cursor`; 0: there is none
+    request: bytes = b""
+
+    def with_more(self, other: SeenStore) -> SeenStore:
+        """Both together."""
+        newest = max(self, other, key=lambda seen: seen.anchor)
+        cursor = max(self.cursor, other.cursor)
+        return SeenStore(min(cursor, HIGHEST), min(newest.anchor, HIGHEST), newest.request)
+
+
+NOT_SEEN = SeenStore(0)
 
 
 class Pins(Protocol):
-    """Remembers versions. Thread-safe."""
+    """Remembers versions of blocks and cursors of stores. Thread-safe."""
 
     def seen(self, block: bytes) -> int:
         """The newest version seen of a block; 0 for one never seen."""
@@ -36,6 +68,18 @@ class Pins(Protocol):
 
     def accept(self, versions: Mapping[bytes, int]) -> None:
         """Take these, even if they are lower: the user accepted a restored backup."""
+        ...
+
+    def seen_stores(self) -> Mapping[bytes, SeenStore]:
+        """What was seen of each store, by its id; a copy."""
+        ...
+
+    def note_store(self, store: bytes, seen: SeenStore) -> None:
+        """This was seen. Lower numbers than before are ignored."""
+        ...
+
+    def accept_store(self, store: bytes, seen: SeenStore) -> None:
+        """As `accept`."""
         ...
 
     def flush(self) -> None:
@@ -52,6 +96,7 @@ class MemoryPins:
 
     def __init__(self) -> None:
         self._versions: dict[bytes, int] = {}
+        self._stores: dict[bytes, SeenStore] = {}
 
     def seen(self, block: bytes) -> int:
         return self._versions.get(block, 0)
@@ -64,6 +109,15 @@ class MemoryPins:
 
     def accept(self, versions: Mapping[bytes, int]) -> None:
         self._versions.update(versions)
+
+    def seen_stores(self) -> Mapping[bytes, SeenStore]:
+        return self._stores.copy()
+
+    def note_store(self, store: bytes, seen: SeenStore) -> None:
+        self._stores[store] = self._stores.get(store, NOT_SEEN).with_more(seen)
+
+    def accept_store(self, store: bytes, seen: SeenStore) -> None:
+        self._stores[store] = seen
 
     def flush(self) -> None:
         pass
@@ -80,6 +134,10 @@ class FilePins:
         self._path = path
         self._lock = threading.Lock()
         self._fresh: dict[bytes, int] = {}
+        self._stores: dict[bytes, SeenStore] = {}  # as noted here
+        self._written: dict[bytes, SeenStore] = {}  # as the file has them, at least
+        self._failing = False  # the last writing failed
+        self._due = BATCH  # as many fresh ones are written
         self._closed = False
         try:
             self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=5)
@@ -87,7 +145,8 @@ class FilePins:
             raise self._failed(error) from error
         self._run("PRAGMA journal_mode = WAL", ())
         self._run("PRAGMA synchronous = NORMAL", ())
-        self._run(_SCHEMA, ())
+        for statement in _SCHEMA:
+            self._run(statement, ())
 
     def seen(self, block: bytes) -> int:
         with self._lock:
@@ -102,9 +161,9 @@ class FilePins:
             fresh = self._fresh
             for block, version in versions.items():
                 if version > fresh.get(block, 0):
-                    fresh[block] = version
-            if len(fresh) >= BATCH:
-                self._write()
+                    fresh[block] = min(version, HIGHEST)
+            if len(fresh) >= self._due:
+                self._try_to_write()
 
     def all(self) -> list[tuple[bytes, int]]:
         """Every block that was ever seen, in order, with its version."""
@@ -118,23 +177,62 @@ class FilePins:
                 self._fresh.pop(block, None)
             self._transaction("INSERT OR REPLACE INTO pins VALUES (?, ?)", versions.items())
 
+    def seen_stores(self) -> Mapping[bytes, SeenStore]:
+        with self._lock:
+            rows = self._run("SELECT store, cursor, anchor, request FROM stores", ()).fetchall()
+            seen = {bytes(store): SeenStore(cursor, anchor, bytes(request)) for store, cursor, anchor, request in rows}
+            return seen | {store: seen.get(store, NOT_SEEN).with_more(noted) for store, noted in self._stores.items()}
+
+    def note_store(self, store: bytes, seen: SeenStore) -> None:
+        with self._lock:
+            self._stores[store] = noted = self._stores.get(store, NOT_SEEN).with_more(seen)
+            written = self._written.get(store)
+            due = written is None or seen.anchor > written.anchor or noted.cursor >= written.cursor + STORE_BATCH
+            if due and not self._failing:
+                self._try_to_write()
+
+    def accept_store(self, store: bytes, seen: SeenStore) -> None:
+        with self._lock:
+            self._stores.pop(store, None)
+            self._written.pop(store, None)
+            self._transaction("INSERT OR REPLACE INTO stores VALUES (?, ?, ?, ?)", [(store, *seen)])
+
     def flush(self) -> None:
         with self._lock:
-            self._write()
+            self._try_to_write()
 
     def close(self) -> None:
         with self._lock:
             if not self._closed:
-                self._write()
+                self._try_to_write()
                 self._closed = True
                 self._connection.close()
 
+    def _try_to_write(self) -> None:
+        """What cannot be written stays, in bounds, and is tried again after as many more."""
+        try:
+            self._write()
+        except FsError as error:
+            if not self._failing:
+                log.warning("what was seen of the store is not remembered for now: %s", error.message)
+            self._failing = True
+            while len(self._fresh) > WAITING:
+                del self._fresh[next(iter(self._fresh))]
+            self._due = len(self._fresh) + BATCH
+        else:
+            self._failing, self._due = False, BATCH
+
     def _write(self) -> None:
-        if self._fresh and not self._closed:
+        if self._closed:
+            return
+        if self._fresh:
             self._transaction(_RAISE, self._fresh.items())
             self._fresh = {}
+        if self._stores != self._written:
+            self._transaction(_RAISE_STORE, [(store, *seen) for store, seen in self._stores.items()])
+            self._written = self._stores.copy()
 
-    def _transaction(self, statement: str, rows: Iterable[tuple[bytes, int]]) -> None:
+    def _transaction(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
         try:
             with self._connection:
                 self._connection.execute("BEGIN")

@@ -24,6 +24,7 @@ from btfproto.store import (
     RecordRef,
     Records,
     Snapshot,
+    StoreMark,
     StoreStatus,
 )
 
@@ -125,6 +126,12 @@ class AskPast(msgspec.Struct, frozen=True, tag=15):
     request: ReadHeads | ReadRecords | Scan | GetStatus | ReadDigests
 
 
+class GetMark(msgspec.Struct, frozen=True, tag=16):
+    """`at`: the cursor after the commit whose request id is asked for; 0: the newest."""
+
+    at: U64 = 0
+
+
 StoreRequest = (
     ReadHeads
     | ReadRecords
@@ -141,6 +148,7 @@ StoreRequest = (
     | DeleteSnapshot
     | ReadDigests
     | AskPast
+    | GetMark
 )
 
 
@@ -189,6 +197,10 @@ class Digested(msgspec.Struct, frozen=True, tag=10):
     digests: list[HeadDigest]
 
 
+class MarkShown(msgspec.Struct, frozen=True, tag=11):
+    mark: StoreMark
+
+
 StoreReply = (
     Heads
     | GotRecords
@@ -200,5 +212,6 @@ StoreReply = (
     | FileLockDone
     | Snapshotted
     | Digested
+    | MarkShown
     | Failed
 )

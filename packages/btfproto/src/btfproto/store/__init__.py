@@ -42,6 +42,7 @@ from ._interface import (
 )
 from ._limits import INLINE_LIMIT
 from ._lock import LockHolder, lock_holder
+from ._marks import Ask, Guarded, Marked, StoreMark
 from ._memory import MemoryStore
 from ._snapshots import (
     MAX_SNAPSHOTS,
@@ -62,6 +63,7 @@ __all__ = [
     "REPLAY_RECORDS",
     "Absent",
     "Acquire",
+    "Ask",
     "BlockChange",
     "BlockKey",
     "Change",
@@ -73,6 +75,7 @@ __all__ = [
     "Events",
     "Fenced",
     "Found",
+    "Guarded",
     "Head",
     "HeadAnswer",
     "HeadDigest",
@@ -84,6 +87,7 @@ __all__ = [
     "LeaseHeld",
     "LeaseRequest",
     "LockHolder",
+    "Marked",
     "MemoryStore",
     "Past",
     "Place",
@@ -97,6 +101,7 @@ __all__ = [
     "Snapshot",
     "Snapshots",
     "Store",
+    "StoreMark",
     "StoreStatus",
     "Stretches",
     "Unchanged",

@@ -45,6 +45,7 @@ from ._interface import (
 )
 from ._leases import Leases
 from ._lock import LockHolder, StoreLock
+from ._marks import StoreMark
 from ._past import EmbeddedPast, head_answer
 from ._placement import Level
 from ._scrub import scrub
@@ -100,6 +101,7 @@ class EmbeddedStore:
         try:
             self._files.sync_directory(self.directory)
             state, rows = self._index.state(), self._index.segments()
+            self._id = state.store_id
             lengths = {row.number: row.length for row in rows}
             self._segments = Segments(
                 self.directory / SEGMENTS_NAME,
@@ -243,6 +245,17 @@ class EmbeddedStore:
         if snapshot is None:
             raise unknown_snapshot(name)
         return EmbeddedPast(snapshot, self._index, self._read_placed, self._check_open, self.status)
+
+    @property
+    def name(self) -> str:
+        """See `Marked`."""
+        return str(self.directory)
+
+    def mark(self, at: int = 0) -> StoreMark:
+        """See `Marked`."""
+        self._check_open()
+        cursor = self._events.cursor
+        return StoreMark(self._id, cursor, self._index.request_at(at or cursor))
 
     def status(self) -> StoreStatus:
         self._check_open()

@@ -49,6 +49,7 @@ from ._snapshots import Snapshot
 
 INDEX_NAME = "index.sqlite"
 INDEX_FORMAT = 2
+MAX_INTEGER = 2**63 - 1  #: the largest number that SQLite takes
 
 _SCHEMA = (
     """
@@ -205,6 +206,11 @@ class Index:
                 db.execute(statement, {"cursor": cursor})
             db.executemany("UPDATE segments SET living = living - ? WHERE number=?", [(size, n) for n, size in freed])
             return {n: db.execute("SELECT living FROM segments WHERE number=?", (n,)).fetchone()[0] for n, _ in freed}
+
+    def request_at(self, cursor: int) -> bytes | None:
+        """The request id of a commit, where it is still known."""
+        rows = self._query("SELECT request FROM requests WHERE cursor = ?", (min(cursor, MAX_INTEGER),))
+        return bytes(rows[0][0]) if rows else None
 
     def snapshots(self) -> list[Snapshot]:
         """Oldest first, each with the bytes that only it needs."""

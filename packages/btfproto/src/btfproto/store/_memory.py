@@ -6,6 +6,7 @@ It keeps every promise of `Store` but durability, and is short enough to serve a
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 import time
 from collections import Counter, OrderedDict
@@ -42,6 +43,7 @@ from ._interface import (
 )
 from ._leases import Leases
 from ._limits import INLINE_LIMIT
+from ._marks import STORE_ID_SIZE, StoreMark
 from ._snapshots import (
     MAX_SNAPSHOTS,
     HeadDigest,
@@ -79,8 +81,9 @@ class MemoryStore:
         self._lease_lock = threading.Lock()
         self._blocks: dict[bytes, _Block] = {}
         self._snapshots: dict[str, tuple[Snapshot, dict[bytes, _Block]]] = {}
-        self._requests: OrderedDict[bytes, None] = OrderedDict()
+        self._requests: OrderedDict[bytes, int] = OrderedDict()  # each with the cursor after it
         self._events = EventLog(1)
+        self._id = os.urandom(STORE_ID_SIZE)
         self._leases = Leases({}, lambda key, holder, fence: None)
         self._closed = False
 
@@ -101,7 +104,7 @@ class MemoryStore:
             changed = {change.block: _apply(self._blocks.get(change.block), change) for change in commit.changes}
             self._check_capacity(changed)
             self._blocks.update(changed)
-            self._requests[commit.request] = None
+            self._requests[commit.request] = self._events.cursor + 1
             if len(self._requests) > REPLAY_RECORDS:
                 self._requests.popitem(last=False)
             self._events.append([[Change(change.block, change.version) for change in commit.changes]])
@@ -163,6 +166,19 @@ class MemoryStore:
             if found is None or found[0] is not snapshot:
                 raise unknown_snapshot(snapshot.name)
             return found[1]
+
+    @property
+    def name(self) -> str:
+        """See `Marked`."""
+        return "in memory"
+
+    def mark(self, at: int = 0) -> StoreMark:
+        """See `Marked`."""
+        with self._open():
+            cursor = self._events.cursor
+            wanted = at or cursor
+            request = next((request for request, after in self._requests.items() if after == wanted), None)
+            return StoreMark(self._id, cursor, request)
 
     def status(self) -> StoreStatus:
         with self._open():

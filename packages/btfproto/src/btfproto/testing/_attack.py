@@ -18,7 +18,18 @@ from btlib.testing.attacks import Attack
 from ..domain import NOTHING_SEEN, DomainReader, SeenList, compare_view, open_volume, read_view, shown_heads, take_view
 from ..localfs import FsOptions, LocalFs, MemoryPins, Pins, empty_directory_attributes
 from ..provider import FsProvider, Owner
-from ..store import Commit, CommitAnswer, HeadAnswer, HeadWant, MemoryStore, RecordRef, Records, Store
+from ..store import (
+    Commit,
+    CommitAnswer,
+    HeadAnswer,
+    HeadWant,
+    Marked,
+    MemoryStore,
+    RecordRef,
+    Records,
+    Store,
+    StoreMark,
+)
 from ..store.check import CommitChecker
 from .domains import NOW, World
 
@@ -167,9 +178,17 @@ class EvilStore:
         self.store = store
         self.commit, self.scan, self.watch, self.lease = store.commit, store.scan, store.watch, store.lease
         self.status, self.close = store.status, store.close
+        self.name = "that lies"
+        self.older: StoreMark | None = None
         self.target = b""
         self.lie: Lie = lambda refs, records: records
         self.heads: dict[bytes, HeadAnswer] = {}
+
+    def mark(self, at: int = 0) -> StoreMark:
+        if self.older is not None:
+            return self.older
+        assert isinstance(self.store, Marked)
+        return self.store.mark(at)
 
     def read_heads(self, wants: Sequence[HeadWant]) -> list[HeadAnswer]:
         honest = self.store.read_heads(wants)

@@ -11,8 +11,8 @@ from btlib.kinds import Kind
 
 from ..errors import StoreError
 from ..localfs import MemoryPins
-from ..provider import FsProvider
-from ..store import Commit, CommitAnswer, Found, Head, HeadWant, MemoryStore, RecordRef
+from ..provider import FsProvider, OpenFlags
+from ..store import Commit, CommitAnswer, Found, Head, HeadWant, MemoryStore, RecordRef, StoreMark
 from ._attack import EvilStore, Implementation, Lie, attack, block_of, make_world, refuse, written
 from ._provider_tools import read_file, write_file
 from .domains import World
@@ -149,6 +149,33 @@ def rolled_back_head(under: Implementation) -> None:
     with under.open(world, evil, pins) as after:
         refuse(lambda: _read(after, "a"), Kind.ROLLBACK)
         assert _read(after, "b") == CONTENT[::-1]
+
+
+@attack("store-put-back", "the whole store is as it was before, to one who saw it later and read nothing that changed")
+def store_put_back(under: Implementation) -> None:
+    """What changed since was never read by who opens it, so that no version of a block tells."""
+    world, _, _ = _world()
+    evil, pins = EvilStore(world.store), MemoryPins()
+    old = evil.mark()
+    with written(world) as fs:
+        number = fs.lookup(fs.root, "b").inode
+        handle = fs.open(number, OpenFlags.WRITE)
+        fs.write(handle, 0, b"later")
+        fs.close(handle)
+        fs.sync()
+    with under.open(world, evil, pins) as before:
+        before.sync()
+    evil.older = old
+    refuse(lambda: _opened(under, world, evil, pins), Kind.ROLLBACK)
+    evil.older = StoreMark(bytes(16), 1)
+    _opened(under, world, evil, pins)  # another store, of which nothing was seen; its blocks are compared
+    evil.older = None
+    _opened(under, world, evil, pins)
+
+
+def _opened(under: Implementation, world: World, store: EvilStore, pins: MemoryPins) -> None:
+    with under.open(world, store, pins) as fs:
+        _read(fs, "a")
 
 
 @attack("exchanged-head", "the head of another file, or one that says it is this file's, or none")

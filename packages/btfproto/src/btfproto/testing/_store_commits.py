@@ -11,10 +11,12 @@ from ..store import (
     Conflict,
     Head,
     HeadWant,
+    Marked,
     RecordHole,
     RecordRef,
     Records,
     Store,
+    StoreMark,
     Unchanged,
 )
 from ._store_tools import (
@@ -42,6 +44,26 @@ def a_commit_is_applied_to_all_blocks_or_to_none(store: Store) -> None:
     assert answer == Conflict(B, 1)
     assert records_of(store, A, 0, 0, 1) == [b"old"]
     assert store.read_heads([HeadWant(A, 1), HeadWant(B, 1), HeadWant(C)]) == [Unchanged(), Unchanged(), Absent()]
+
+
+@store_check
+def the_mark_of_a_store_counts_its_commits(store: Store) -> None:
+    """A store that has a mark: it is its own, and tells of what was acknowledged."""
+    assert isinstance(store, Marked)
+    before = store.mark()
+    cursor = must_commit(store, change(A, 0, run(0, 0, b"a")))
+    mark = store.mark()
+    assert (mark.store, mark.cursor) == (before.store, cursor)
+    assert cursor > before.cursor
+    second = commit_of(change(B, 0))
+    assert store.commit(second) == Committed(cursor + 1)
+    assert store.mark() == StoreMark(before.store, cursor + 1, second.request)
+    assert store.mark(cursor) == StoreMark(before.store, cursor + 1, mark.request)
+    assert store.mark(2**64 - 1) == StoreMark(before.store, cursor + 1)
+    cursor += 1
+    commit(store, change(A, 7))
+    assert store.mark().cursor == cursor, "a conflict changes nothing"
+    assert store.watch(0, bytes(16), 0.0).cursor == cursor
 
 
 @store_check

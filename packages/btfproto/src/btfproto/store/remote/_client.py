@@ -8,17 +8,20 @@ message that brought them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from btlib.kinds import Kind
 from btlib.paths import BlockPath
 from btserde import SerdeError
 from bttp.errors import BttpError
 
-from btfproto._dial import Dialer
-from btfproto.errors import StoreError
+from btfproto._dial import CONNECT_SECONDS, Dialer, Link, UnwelcomeError
+from btfproto.errors import FsError, StoreError, StoreWentBackError
 from btfproto.messages import MessageError, decode_store_reply, encode_store_request, printable, stores
 from btfproto.provider import Lock
 from btfproto.store import (
     Acquire,
+    Ask,
     Commit,
     CommitAnswer,
     Conflict,
@@ -31,6 +34,7 @@ from btfproto.store import (
     Past,
     ReadOnlyStore,
     Snapshot,
+    StoreMark,
     check_snapshot_name,
     is_snapshot_name,
     unknown_snapshot,
@@ -40,6 +44,7 @@ from ._asking import Asking, Question, Reply, check_digests, require
 from ._server import WATCH
 
 CALL_SECONDS = 60.0  #: one call: a slow disk at the other end, not a dead one (the link notices that itself)
+NOT_SERVED = (Kind.NO_SUCH_TARGET, Kind.FORBIDDEN)  #: what a server answers that serves its files alone
 WATCH_GRACE = 10.0  #: seconds by which the answer to a watch may be late
 
 
@@ -61,6 +66,38 @@ class StoreClient(Asking):
     def connection(self) -> object | None:
         """What ends leases when it ends; None while there is no link."""
         return self._dialer.connection
+
+    @property
+    def name(self) -> str:
+        """See `Marked`."""
+        return f"at {self._dialer.endpoint}"
+
+    def mark(self, at: int = 0) -> StoreMark:
+        """See `Marked`."""
+        return self._call(stores.GetMark(at), stores.MarkShown).mark
+
+    def guard(self, check: Callable[[Ask], None]) -> None:
+        """See `Guarded`."""
+        self.guard_links(check)
+        check(self.mark)
+
+    def guard_links(self, check: Callable[[Ask], None], *, optional: bool = False) -> None:
+        """Only on each new link. `optional`: the server may serve its files alone, and then nothing is compared."""
+
+        def greet(link: Link) -> None:
+            def ask(at: int) -> StoreMark:
+                body = link.call(self._service, encode_store_request(stores.GetMark(at)), timeout=CONNECT_SECONDS)
+                return decode_store_reply(body, stores.MarkShown).mark
+
+            try:
+                check(ask)
+            except (FsError, StoreError) as error:
+                raise UnwelcomeError(error.message, kind=error.kind, hint=error.hint) from error
+            except BttpError as error:
+                if not optional or error.kind not in NOT_SERVED:
+                    raise
+
+        self._dialer.greet = greet
 
     def commit(self, commit: Commit) -> CommitAnswer:
         count = len(commit.changes)
@@ -153,7 +190,8 @@ class StoreClient(Asking):
         except MessageError as error:
             raise StoreError(error.kind, f"{self._dialer.endpoint}: {error.message}") from error
         except BttpError as error:
-            raise StoreError(error.kind, printable(error.message), error.hint) from error
+            made = StoreWentBackError if isinstance(error, UnwelcomeError) else StoreError
+            raise made(error.kind, printable(error.message), error.hint) from error
 
 
 class RemotePast(ReadOnlyStore, Asking):

@@ -23,12 +23,14 @@ from btfproto.store import (
     HeadWant,
     LeaseAnswer,
     LeaseRequest,
+    Marked,
     Past,
     RecordRef,
     Records,
     Snapshot,
     Snapshots,
     Store,
+    StoreMark,
     StoreStatus,
 )
 
@@ -47,6 +49,7 @@ class ObservedStore:
         self._store = store
         self._lock = threading.Lock()
         self._listeners: tuple[tuple[Listener, bytes | None], ...] = ()
+        self._followers: tuple[tuple[bytes, Listener], ...] = ()
         self._pasts: dict[str, Past] = {}
         self.locks = LockTable(remembered=lock_holders)  #: of files, for clients of any kind
 
@@ -54,6 +57,11 @@ class ObservedStore:
         """Call `listener` from now on, from any thread; not for what this holder commits under its leases."""
         with self._lock:
             self._listeners = (*self._listeners, (listener, holder))
+
+    def listen_for(self, block: bytes, listener: Listener) -> None:
+        """Call `listener` when a commit may have changed this block, before whoever committed it is answered."""
+        with self._lock:
+            self._followers = (*self._followers, (block, listener))
 
     def unlisten(self, listener: Listener) -> None:
         """Stop calling it."""
@@ -68,7 +76,12 @@ class ObservedStore:
 
     def commit(self, commit: Commit, holder: bytes | None = None) -> CommitAnswer:
         """`holder`: under whose leases, where that is known. It knows of its own commits."""
-        answer = self._store.commit(commit)
+        try:
+            answer = self._store.commit(commit)
+        finally:  # also where it failed: it may have taken effect all the same
+            for block, listener in self._followers:
+                if any(change.block == block for change in commit.changes):
+                    listener()
         self.tell(holder)
         return answer
 
@@ -119,6 +132,18 @@ class ObservedStore:
     def _with_snapshots(self) -> Snapshots:
         if not isinstance(self._store, Snapshots):
             raise StoreError(Kind.NOT_SUPPORTED, "this store keeps no snapshots")
+        return self._store
+
+    @property
+    def name(self) -> str:
+        return self._marked().name
+
+    def mark(self, at: int = 0) -> StoreMark:
+        return self._marked().mark(at)
+
+    def _marked(self) -> Marked:
+        if not isinstance(self._store, Marked):
+            raise StoreError(Kind.NOT_SUPPORTED, "this store does not say how far it has come")
         return self._store
 
     def status(self) -> StoreStatus:

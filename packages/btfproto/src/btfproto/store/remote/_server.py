@@ -149,6 +149,8 @@ class StoreServer:
                 return stores.FileLockDone(None, True)
             case stores.GetStatus():
                 return stores.Status(self.store.status())
+            case stores.GetMark():
+                return stores.MarkShown(self.store.mark(message.at))
             case stores.ListSnapshots():
                 return stores.Snapshotted(list(self.store.snapshots()))
             case stores.CreateSnapshot():
