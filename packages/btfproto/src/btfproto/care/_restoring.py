@@ -8,6 +8,8 @@
 It works through `FsProvider` alone, so it writes as anybody writes: with new versions, under today's keys and rights, a
 group at a time. Interrupted, it has restored a part, and goes on when it is run again. What must be written takes room
 a second time, until the snapshot is deleted.
+
+A file is looked up just before it is worked on: a provider bounds its memory, and only of directories it keeps all.
 """
 
 from __future__ import annotations
@@ -41,18 +43,19 @@ class Restoring:
         self._present = present
         self._meter = meter
         self._keep_new = keep_new
-        self._linked: dict[int, int] = {}  # files with several names: past inode → present inode
+        self._linked: dict[int, tuple[int, str]] = {}  # files with several names: past inode → a place where it is
         self.done = Restored()
 
     def directory(self, old: Attributes, new: Attributes, path: str) -> None:
         """Make the directory `new` what `old` was. Raises FsError."""
-        there = dict(self._entries(self._present, new.inode))
-        wanted = dict(self._entries(self._past, old.inode))
-        for name in there.keys() - wanted.keys():
-            if not self._keep_new:
-                self._remove(new.inode, name, there[name])
-        for name, attributes in wanted.items():
-            self.entry(attributes, new.inode, name, there.get(name), f"{path.rstrip('/')}/{name}")
+        there = set(_names(self._present, new.inode))
+        wanted = list(_names(self._past, old.inode))
+        if not self._keep_new:
+            for name in there.difference(wanted):
+                self._remove(new.inode, name)
+        for name in wanted:
+            found = self._present.lookup(new.inode, name) if name in there else None
+            self.entry(self._past.lookup(old.inode, name), new.inode, name, found, f"{path.rstrip('/')}/{name}")
         self._set_attributes(old, new.inode)
 
     def entry(self, old: Attributes, parent: int, name: str, new: Attributes | None, path: str) -> None:
@@ -62,15 +65,16 @@ class Restoring:
             self.directory(old, new, path)
         elif new is not None and _is_unchanged(old, new):
             self.done.unchanged += 1
-            self._linked.setdefault(old.inode, new.inode)
+            self._note_link(old, parent, name)
         else:
             self._make(old, parent, name, new, path)
 
     def _make(self, old: Attributes, parent: int, name: str, new: Attributes | None, path: str) -> None:
-        linked = self._linked.get(old.inode) if old.links > 1 and old.kind is FileKind.FILE else None
+        place = self._linked.get(old.inode)
+        linked = None if place is None else self._present.lookup(*place).inode
         fitting = new is not None and new.kind is old.kind is FileKind.FILE and linked in (None, new.inode)
         if new is not None and not fitting:
-            self._remove(parent, name, new)
+            self._remove(parent, name)
             new = None
         self.done.written += 1
         if linked is not None:
@@ -88,8 +92,12 @@ class Restoring:
                 new = self._content(old, parent, name, new)
             case _:
                 new = self._present.mknod(parent, name, old.kind, old.mode, owner, old.device)
-        self._linked[old.inode] = new.inode
+        self._note_link(old, parent, name)
         self._set_attributes(old, new.inode)
+
+    def _note_link(self, old: Attributes, parent: int, name: str) -> None:
+        if old.links > 1 and old.kind is FileKind.FILE:
+            self._linked.setdefault(old.inode, (parent, name))
 
     def _content(self, old: Attributes, parent: int, name: str, new: Attributes | None) -> Attributes:
         flags = OpenFlags.READ | OpenFlags.WRITE
@@ -123,21 +131,22 @@ class Restoring:
         times = {"accessed": old.accessed, "modified": old.modified}
         self._present.setattr(inode, AttributeChanges(mode=mode, uid=old.uid, gid=old.gid, **times))
 
-    def _remove(self, parent: int, name: str, found: Attributes) -> None:
+    def _remove(self, parent: int, name: str) -> None:
+        found = self._present.lookup(parent, name)
         if found.kind is FileKind.DIRECTORY:
-            for inner, attributes in list(self._entries(self._present, found.inode)):
-                self._remove(found.inode, inner, attributes)
+            for inner in list(_names(self._present, found.inode)):
+                self._remove(found.inode, inner)
             self._present.rmdir(parent, name)
         else:
             self._present.unlink(parent, name)
         self.done.removed += 1
 
-    def _entries(self, provider: FsProvider, directory: int) -> Iterator[tuple[str, Attributes]]:
-        cookie = 0
-        while batch := provider.readdir(directory, cookie, LISTING, plus=True):
-            for entry in batch:
-                yield entry.name, entry.attributes or provider.lookup(directory, entry.name)
-            cookie = batch[-1].cookie
+
+def _names(provider: FsProvider, directory: int) -> Iterator[str]:
+    cookie = 0
+    while batch := provider.readdir(directory, cookie, LISTING):
+        yield from (entry.name for entry in batch)
+        cookie = batch[-1].cookie
 
 
 def _is_unchanged(old: Attributes, new: Attributes) -> bool:
