@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 import pytest
@@ -24,8 +26,10 @@ from btfproto.store import (
     LeaseFree,
     LeaseHeld,
     MemoryStore,
+    Past,
     RecordRef,
     Release,
+    Snapshot,
 )
 from btfproto.store.check import CommitChecker
 from btfproto.store.remote import ObservedStore, StoreClient, StoreServer
@@ -36,6 +40,7 @@ from btlib import Kind
 
 from .conftest import MakeNet, Net
 
+T = TypeVar("T")
 KEY, ME, YOU = b"k" * 16, b"m" * 16, b"y" * 16
 
 
@@ -331,6 +336,60 @@ def test_who_was_not_allowed_to_makes_and_deletes_no_snapshot(net: Net) -> None:
             act()
         assert caught.value.kind is Kind.FORBIDDEN
     assert client.snapshots() == []
+
+
+class _Forgetful(MemoryStore):
+    """`meanwhile` is done once, after what it is asked about snapshots next, and before it answers."""
+
+    meanwhile: Callable[[], None] | None = None
+
+    def create_snapshot(self, name: str, taken: int) -> Snapshot:
+        return self._then(super().create_snapshot(name, taken))
+
+    def delete_snapshot(self, name: str) -> None:
+        self._then(super().delete_snapshot(name))
+
+    def at(self, name: str) -> Past:
+        return self._then(super().at(name))
+
+    def _then(self, answer: T) -> T:
+        act, self.meanwhile = self.meanwhile, None
+        if act is not None:
+            act()
+        return answer
+
+
+def test_a_snapshot_is_made_and_deleted_once_where_the_answer_is_lost(net: Net) -> None:
+    store = _Forgetful()
+    net.unchecked.store = ObservedStore(store)
+    client = net.empty_client()
+
+    def lose_the_link() -> None:
+        client.dialer.link().close()
+
+    store.meanwhile = lose_the_link
+    made = client.create_snapshot("s", 1)
+    assert (made.name, made.taken, len(client.snapshots())) == ("s", 1, 1)
+    with pytest.raises(StoreError) as refused:
+        client.create_snapshot("s", 1)
+    assert refused.value.kind is Kind.EXISTS
+    store.meanwhile = lose_the_link
+    client.delete_snapshot("s")
+    assert client.snapshots() == []
+    with pytest.raises(StoreError) as refused:
+        client.delete_snapshot("s")
+    assert refused.value.kind is Kind.NOT_FOUND
+
+
+def test_a_snapshot_that_is_deleted_while_it_is_looked_up_is_not_taken_for_the_next_of_its_name() -> None:
+    store = _Forgetful()
+    observed = ObservedStore(store)
+    observed.create_snapshot("s", 1)
+    store.meanwhile = lambda: observed.delete_snapshot("s")
+    observed.at("s")
+    must_commit(observed, change(block_id(1), 0))
+    made = observed.create_snapshot("s", 2)
+    assert observed.at("s").snapshot.cursor == made.cursor
 
 
 def test_a_snapshot_that_is_made_anew_under_its_old_name_is_not_confused_with_it(net: Net) -> None:

@@ -2,8 +2,8 @@
 
 It trusts the server with nothing but being there: answers are checked for being answers to the question (counts, ids,
 orders, sizes), and what they contain is verified by whoever uses the store. Every request may be repeated (a commit
-carries its request id), so one that is lost with its link goes out again on the next. Large records stay views into the
-message that brought them.
+carries its request id; that a snapshot is there, or gone, may be what the first attempt did), so one that is lost with
+its link goes out again on the next. Large records stay views into the message that brought them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from btlib.paths import BlockPath
 from btserde import SerdeError
 from bttp.errors import BttpError
 
-from btfproto._dial import CONNECT_SECONDS, Dialer, Link, UnwelcomeError
+from btfproto._dial import CONNECT_SECONDS, Dialer, Doubt, Link, UnwelcomeError
 from btfproto.errors import FsError, StoreError, StoreWentBackError
 from btfproto.messages import MessageError, decode_store_reply, encode_store_request, printable, stores
 from btfproto.provider import Lock
@@ -149,12 +149,25 @@ class StoreClient(Asking):
 
     def create_snapshot(self, name: str, taken: int) -> Snapshot:
         check_snapshot_name(name)
-        made = self._call(stores.CreateSnapshot(name, taken), stores.Snapshotted).snapshots
+        doubt = Doubt()
+        try:
+            made = self._call(stores.CreateSnapshot(name, taken), stores.Snapshotted, doubt=doubt).snapshots
+        except StoreError as error:
+            if error.kind is not Kind.EXISTS or not doubt.sent:
+                raise
+            made = [snapshot for snapshot in self.snapshots() if (snapshot.name, snapshot.taken) == (name, taken)]
+            if not made:
+                raise
         require([snapshot.name for snapshot in made] == [name], "another snapshot than the one to be made")
         return made[0]
 
     def delete_snapshot(self, name: str) -> None:
-        self._call(stores.DeleteSnapshot(name), stores.Snapshotted)
+        doubt = Doubt()
+        try:
+            self._call(stores.DeleteSnapshot(name), stores.Snapshotted, doubt=doubt)
+        except StoreError as error:
+            if error.kind is not Kind.NOT_FOUND or not doubt.sent:
+                raise
 
     def at(self, name: str) -> Past:
         found = [snapshot for snapshot in self.snapshots() if snapshot.name == name]
@@ -179,13 +192,14 @@ class StoreClient(Asking):
         *,
         path: BlockPath | None = None,
         timeout: float = CALL_SECONDS,
+        doubt: Doubt | None = None,
     ) -> Reply:
         try:
             message = encode_store_request(request)
         except SerdeError as error:
             raise StoreError(Kind.INVALID, f"a request that no store can answer: {error}") from error
         try:
-            body = self._dialer.call(path or self._service, message, timeout=timeout)
+            body = self._dialer.call(path or self._service, message, timeout=timeout, doubt=doubt)
             return decode_store_reply(body, expected)
         except MessageError as error:
             raise StoreError(error.kind, f"{self._dialer.endpoint}: {error.message}") from error

@@ -51,6 +51,7 @@ class ObservedStore:
         self._listeners: tuple[tuple[Listener, bytes | None], ...] = ()
         self._followers: tuple[tuple[bytes, Listener], ...] = ()
         self._pasts: dict[str, Past] = {}
+        self._deleted = 0  # snapshots, until now
         self.locks = LockTable(remembered=lock_holders)  #: of files, for clients of any kind
 
     def listen(self, listener: Listener, holder: bytes | None = None) -> None:
@@ -115,16 +116,18 @@ class ObservedStore:
     def delete_snapshot(self, name: str) -> None:
         self._with_snapshots().delete_snapshot(name)
         with self._lock:
+            self._deleted += 1
             self._pasts.pop(name, None)
 
     def at(self, name: str) -> Past:
         """The same one for several readers: it remembers what it read."""
         with self._lock:
-            past = self._pasts.get(name)
+            past, deleted = self._pasts.get(name), self._deleted
         if past is None:
             past = self._with_snapshots().at(name)
             with self._lock:
-                self._pasts[name] = past
+                if deleted == self._deleted:  # else it may be one that was deleted meanwhile
+                    self._pasts[name] = past
                 if len(self._pasts) > PASTS:
                     del self._pasts[next(iter(self._pasts))]
         return past
