@@ -9,23 +9,27 @@ import secrets
 import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from btfproto.domain import DomainReader, read_held, renewal_from
 from btlib.credentials import CredentialStore
 from btlib.errors import BlocktreeError
 from btlib.home import Domain, DomainSettings, Home, open_credential_store
+from btlib.identity import Identity
 from btlib.kinds import Kind
 from btlib.paths import BlockPath
 from btlib.principals import Principal
+from btlib.writecaps import Chain
 
 from .asking import new_passphrase
 from .delegating import Enrolment
 from .enrolment import Response, ResponseTerms, make_request, make_response
 from .errors import CommandError
 from .key_places import KeyPlace
-from .session import Session
+from .output import remark
+from .session import Session, open_store
 
 
 def own_name() -> str:
@@ -68,13 +72,27 @@ class Answer:
 
     text: str
     ends: int  #: the last second of the membership
+    chains: tuple[Chain, ...]
+
+
+def _issuer(session: Session, domain: Domain, moment: int) -> Identity:
+    """This machine. Where what it holds nears its end, with what the records gave it since, if they can be had."""
+    identity = session.unlock(domain)
+    if not any(chain.last is not None and renewal_from(chain.last) <= moment for chain in identity.chains):
+        return identity
+    try:
+        with closing(open_store(domain, identity)) as store:
+            return read_held(DomainReader(store, domain.root), identity).identity
+    except BlocktreeError as error:
+        remark(f"bt: what this machine was given lately is not known here: {error}")
+        return identity
 
 
 def answer(
     session: Session, domain: Domain, subject: Principal, host: str, server: str | None, *, moment: int, until: int
 ) -> Answer:
     """Sign a machine's membership. Raises CapabilityError where this one may not."""
-    identity = session.unlock(domain)
+    identity = _issuer(session, domain, moment)
     chains = Enrolment(
         issuer=identity,
         root=domain.root,
@@ -94,7 +112,7 @@ def answer(
         issued=moment,
     )
     ends = min(chain.caps[-1].not_after for chain in chains)
-    return Answer(text=make_response(identity.signer, terms), ends=ends)
+    return Answer(text=make_response(identity.signer, terms), ends=ends, chains=chains)
 
 
 @dataclass(frozen=True)

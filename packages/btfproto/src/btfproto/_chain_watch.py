@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from btlib.errors import BlocktreeError
+from btlib.home import HOSTS
 from btlib.identity import Identity
 from btlib.writecaps import Chain, Rights
 
@@ -126,8 +127,9 @@ def next_command(chain: Chain) -> str:
     """What makes a chain last longer."""
     last = chain.last
     assert last is not None
-    if is_membership(last):
-        return f"a server whose own right allows it renews it; else an owner runs: bt enroll sign {last.subject}"
+    if last.block_path.names[:1] == (HOSTS,):
+        renewed = "a server whose own right allows it renews it; else " if is_membership(last) else ""
+        return f"{renewed}an owner runs: bt enroll sign {last.subject}"
     words = f"bt grant {last.subject} {last.path} {Rights(last.rights).text.replace(' and ', ',')}"
     if last.may_delegate:
         words += " --delegate"

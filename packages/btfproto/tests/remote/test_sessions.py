@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from btfproto.errors import FsError
@@ -105,6 +106,18 @@ class TestRights:
         assert net.asked == 2
         client.mkdir(client.root, "b", 0o755, ME)
         assert net.asked == 2
+
+    def test_all_of_the_last_second_belongs_to_a_right(self, net: Net) -> None:
+        client = net.client()
+        (place,) = net.files.sessions._places.values()
+        session = place.session
+        session.attachment = replace(session.attachment, writable_until=1000)
+        session.require_write(1000.9)
+        assert not session.lapsed(1000.9)
+        with pytest.raises(FsError, match="expired"):
+            session.require_write(1001.0)
+        assert session.lapsed(1001.0)
+        assert client.writable
 
     def test_who_goes_on_writing_without_a_right_is_judged_once_in_a_while(self, net: Net) -> None:
         net.until = int(time.time()) - 1

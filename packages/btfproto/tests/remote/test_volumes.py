@@ -54,7 +54,9 @@ class Tree:
         stored = self.fs.inode_of(inode).store
         return ReadKey(block=stored.block, key_epoch=stored.key_epoch, key=stored.key, path=self.world.path(*names))
 
-    def grant(self, who: Identity, target: ReadKey, rights: Rights = NOTHING, *, read: bool = True) -> None:
+    def grant(
+        self, who: Identity, target: ReadKey, rights: Rights = NOTHING, *, read: bool = True, seconds: int = 3600
+    ) -> None:
         grant_access(
             self.world.store,
             self.world.machine,
@@ -63,7 +65,7 @@ class Tree:
             read=read,
             rights=rights,
             now=NOW,
-            not_after=NOW + 3600,
+            not_after=NOW + seconds,
             random=os.urandom,
         )
 
@@ -178,6 +180,13 @@ def test_a_chain_without_a_readcap_opens_nothing(tree: Tree) -> None:
     bob = bob.with_chains(tree.world.chain(bob, begin=NOW - 60, end=NOW + 3600))
     with pytest.raises(FsError, match="no read capability"):
         tree.attach(bob, "photos")
+
+
+def test_of_several_rights_to_write_the_one_that_lasts_longest_counts(tree: Tree) -> None:
+    alice = person(40)
+    for seconds in (3600, 9000, 600):
+        tree.grant(alice, tree.key(tree.photos, "photos"), Rights.WRITE, seconds=seconds)
+    assert tree.attach(alice, "photos").writable_until == NOW + 9000
 
 
 def test_a_readcap_that_a_writer_below_recorded_for_himself_counts_for_nothing(tree: Tree) -> None:

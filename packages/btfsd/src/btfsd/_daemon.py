@@ -91,9 +91,10 @@ def _wait(notifier: Notifier, chains: ChainWatch, speaker: Speaker, publisher: P
     periods = [
         seconds for seconds in (notifier.watchdog_seconds, speaker.interval, publisher.interval) if seconds is not None
     ]
-    while not _stop_signal(min(periods, default=None)):
+    due = chains.look()
+    while not _stop_signal(min(due, *periods)):
         notifier.alive()
-        chains.look()
+        due = chains.look()
         speaker.look(served.held.shown, served.server.renew)
         publisher.look()
     for number in STOP_SIGNALS:
@@ -101,9 +102,7 @@ def _wait(notifier: Notifier, chains: ChainWatch, speaker: Speaker, publisher: P
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 
-def _stop_signal(seconds: float | None) -> bool:
-    if seconds is None:
-        return bool(signal.sigwait(STOP_SIGNALS))
+def _stop_signal(seconds: float) -> bool:
     return signal.sigtimedwait(STOP_SIGNALS, seconds) is not None
 
 

@@ -6,11 +6,16 @@ machine, the new machine that of the root. Enrolment makes a machine a member; f
 
 from __future__ import annotations
 
+import secrets
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from btfproto.domain import remember_chains
+from btlib.errors import BlocktreeError
+from btlib.home import Domain
 from btlib.kinds import Kind
 from btlib.paths import check_name
 from btlib.principals import Principal
@@ -21,7 +26,7 @@ from ..enrolment import read_response
 from ..errors import CommandError
 from ..files.local import local_errors
 from ..key_places import KeyPlace
-from ..membership import answer, asking, become_member, find_place, own_name
+from ..membership import Answer, answer, asking, become_member, find_place, own_name
 from ..options import (
     Compared,
     DomainName,
@@ -40,8 +45,8 @@ from ..options import (
     Until,
 )
 from ..output import give, remark, say
-from ..principals import SUFFIX, find_member, read_text, remember
-from ..session import Session, now
+from ..principals import SUFFIX, find_member, members, read_text, remember
+from ..session import Session, now, open_store
 
 RESPONSE_SUFFIX = ".response"
 DEFAULT_TIME = "1y"
@@ -120,7 +125,8 @@ def sign(
 
     It asks whether the fingerprint is the one that the new machine showed.
 
-    Before a machine's time is over, sign again; it keeps its keys and what it was granted.
+    Before a machine's time is over, sign again; it keeps its keys and what it was granted. What runs there finds the
+    new membership by itself; accept keeps it. (Those of half a year and more are renewed by the server.)
 
     Examples:
 
@@ -142,11 +148,14 @@ def sign(
     )
     target = out or _response_file(wanted, name)
     reached = server or domain.server
+    renewing = any(asked.principal == known.request.principal for known in members(domain))
     signed = answer(session, domain, asked.principal, name, reached, moment=now(), until=parse_until(until, now()))
     if reached is None:
         remark("bt: no server is named, so the new machine has to: bt enroll accept --server HOST:PORT")
     remember(domain, replace(member, host=name))
     _write(target, signed.text)
+    if renewing:
+        _record(session, domain, asked.principal, signed)
     if json:
         give(
             {
@@ -162,6 +171,17 @@ def sign(
     say(f"  {domain.root}")
     say(f"Next: take it back and run there: bt enroll accept {target.name}")
     say(f"Files it sees after: bt grant {asked.principal} {domain.petname}:/PATH read,write")
+
+
+def _record(session: Session, domain: Domain, subject: Principal, signed: Answer) -> None:
+    """Put a renewed membership where servers and the programs that run there find it; the file does without."""
+    identity = session.unlock(domain)
+    try:
+        with closing(open_store(domain, identity)) as store:
+            chains, root = signed.chains, domain.root
+            remember_chains(store, identity, subject, chains, root, now=now(), random=secrets.token_bytes)
+    except BlocktreeError as error:
+        remark(f"bt: it could not be recorded, so what runs there has to be started again after accept: {error}")
 
 
 def accept(

@@ -17,7 +17,7 @@ from btlib.writecaps import Rights
 from ..dates import parse_until
 from ..errors import CommandError
 from ..files.keys import keys_below, read_key
-from ..groups import KnownGroup, find_subject, keeper
+from ..groups import KnownGroup, Subject, find_subject, keeper
 from ..options import Json, PassphraseFile, TreePath
 from ..output import give, iso_time, say
 from ..session import Session, now, open_store
@@ -54,6 +54,10 @@ def grant(
     may_delegate: Annotated[
         bool, typer.Option("--delegate", "--may-delegate", help="It may pass writing and executing on to others.")
     ] = False,
+    root: Annotated[
+        bool,
+        typer.Option("--root", help="With the root's keys instead of this machine's: what it gives can last longer."),
+    ] = False,
     json: Json = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
@@ -69,16 +73,26 @@ def grant(
       bt grant bt1… home:/notes read,write --until 90d
 
       bt grant family home:/photos read,write
+
+      bt grant bt1… home:/ write,execute --delegate --until 10y --root
     """
     session = Session(passphrase_file)
     read, wanted = parse_rights(rights)
     domain, place = session.home.resolve(path)
-    subject = find_subject(session, domain, principal)
+    subject = _find_subject(session, domain, principal)
+    if root:
+        session.hold(domain, session.unlock_root(domain))
     wish = Wish(subject.keys, read, wanted, parse_until(until, now()), may_delegate, subject.group)
     _check_group(wish)
     granted = give_access(session, domain, place, wish)
     issued = _issue_to_members(session, domain, wish)
     _show(wish, f"{domain.petname}:/{'/'.join(place.names)}", rights, granted, issued, as_json=json)
+
+
+def _find_subject(session: Session, domain: Domain, text: str) -> Subject:
+    """Also this machine itself, by its principal: what the root gave it may have to last longer."""
+    own = domain.credentials.public()
+    return Subject(keys=own) if text == str(own.principal) else find_subject(session, domain, text)
 
 
 def parse_rights(text: str) -> tuple[bool, Rights]:

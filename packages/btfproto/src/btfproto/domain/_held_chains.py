@@ -26,7 +26,7 @@ from ._renewal import renewal_from
 
 HOUR = 3_600
 DAY = 24 * HOUR
-LOOKS = 20  #: in the time from when a chain is renewed to its end; at an hour each where that is longer
+LOOKS = 20  #: in the time from when a chain is renewed to its end; one an hour at least, and more towards the end
 WARN_DAYS = 14  #: before the end: time for an owner who is on holiday
 
 
@@ -100,7 +100,7 @@ def pause_before_look(chain: Chain, now: int, lapsed: int) -> int:
         return HOUR
     if now > last.not_after:
         return lapsed
-    return max(1, min(HOUR, (last.not_after - renewal_from(last)) // LOOKS))
+    return max(1, min(HOUR, (last.not_after - renewal_from(last)) // LOOKS, (last.not_after - now) // 2))
 
 
 def time_left(chain: Chain, now: int) -> str | None:

@@ -91,7 +91,7 @@ class Session:
         """Whether the right to write has ended, and it is worth asking whether there is another: once in a while."""
         attachment = self.attachment
         until = attachment.writable_until
-        if attachment.writable and (until is None or now <= until):
+        if attachment.writable and (until is None or int(now) <= until):
             self._could_write = True
             return False
         if not self._could_write or now < self._ask_again:
@@ -108,7 +108,7 @@ class Session:
         """Raises FsError (READ_ONLY) where the client may not, or no longer, write."""
         attachment = self.attachment
         until = attachment.writable_until
-        if attachment.writable and (until is None or now <= until):
+        if attachment.writable and (until is None or int(now) <= until):  # all of its last second belongs to it
             return
         who = ", ".join(map(str, self.principals))
         why = attachment.why_not or "its capability has expired"

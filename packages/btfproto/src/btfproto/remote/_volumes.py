@@ -9,6 +9,7 @@ Rights are those at the attach point; a right that begins further below is not n
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -181,10 +182,11 @@ class _Granted:
         return readable, chains
 
     def may_write(self, peer: Peer, path: BlockPath) -> Decision:
-        """The best decision over the chains that the peer showed and those that it was granted."""
+        """The best decision over the chains that the peer showed and those that it was granted; of several that allow
+        it, the one that holds longest."""
         decisions = [peer.decide(Rights.WRITE, path, self._now, lineage=self._lineage, revocations=self._revocations)]
         decisions += [self._decide(principal, chain, path) for principal, chain in self._chains]
-        return max(decisions, key=lambda decision: decision.stage)
+        return max(decisions, key=lambda found: (found.stage, math.inf if found.not_after is None else found.not_after))
 
     def _counts(self, readcap: Readcap, writer_id: bytes, written: int) -> bool:
         """A readcap proves nothing by itself: whoever recorded it must have been able to write at its directory."""
