@@ -6,7 +6,9 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import blocktree.commands.group
 import pytest
+from btfproto.domain import GroupKeeper
 
 from .conftest import Machine
 from .serving import enrol, free_port, running_server, with_an_apple
@@ -139,6 +141,46 @@ def test_a_group_is_listed_and_shown_and_rotated(family: Machine, laptop: Machin
     assert rotated["principal"] != before["principal"]
     assert "1 members, managed here" in family("group", "list").out
     assert rows(family, "home:/photos")["laptop"]["write"]["allowed"]
+
+
+class Killed(BaseException):
+    """In the middle of a command."""
+
+
+def kill(*_: object) -> None:
+    raise Killed
+
+
+def rekeying(machine: Machine) -> list[str]:
+    """What is noted to be re-keyed."""
+    found = machine("status", "--json").document["domains"]
+    assert isinstance(found, list)
+    return [note["path"] for domain in found for note in domain["rekeying"]]
+
+
+def test_who_was_put_out_when_the_command_was_killed_gets_no_new_keys_either(
+    family: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    family("group", "add", "family", "tablet")
+    with monkeypatch.context() as patch:
+        patch.setattr(blocktree.commands.group, "_let_the_second_pass", kill)  # the removal is durable
+        with pytest.raises(Killed):
+            family("group", "remove", "family", "tablet", "--yes")
+    assert rekeying(family) == ["home:/photos"]
+    assert "2 files and directories at home:/photos have new keys" in family("rekey", "--resume").out
+    assert rekeying(family) == []
+
+
+def test_completing_a_removal_gives_directories_new_keys_too(family: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    family("group", "add", "family", "tablet")
+    with monkeypatch.context() as patch:
+        patch.setattr(GroupKeeper, "_revoke", kill)  # the last step of it
+        with pytest.raises(Killed):
+            family("group", "remove", "family", "tablet", "--yes")
+    done = family("group", "rotate", "family", "--json").document
+    assert done["revoked"] is not None
+    assert done["rekeyed"] == [{"path": f"/{family.root}/photos", "blocks": 2, "waiting": 0}]
+    assert rekeying(family) == []
 
 
 def test_collecting_and_scrubbing_leave_a_group_as_it_is(family: Machine) -> None:

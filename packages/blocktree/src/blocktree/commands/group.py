@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Annotated
 
 import typer
@@ -30,7 +30,7 @@ from ..output import give, human_time, iso_time, remark, say, visible
 from ..places import readable_places
 from ..principals import names_of
 from ..session import Session, now, open_store
-from .rekey import rekey_place
+from .rekey import intend_rekeying, rekey_place
 from .scrub import choose_meter
 
 DEFAULT_TIME = "1y"
@@ -140,7 +140,8 @@ def remove(
     """Put somebody out of a group. The group gets new keys, and its old ones count for nothing any more.
 
     Who stays loses nothing. Directories that the group may read get new keys at once, each file when it is written, and
-    the rest by bt rekey --resume when it suits, or with --now. An interrupted removal is completed by bt group rotate.
+    the rest by bt rekey --resume when it suits, or with --now. An interrupted removal is completed by bt group rotate,
+    and by bt rekey --resume where `bt status` says so.
 
     Examples:
 
@@ -155,11 +156,14 @@ def remove(
         known = require_group(known_groups(domain, store, identity), group)
         managed = known.require_managed()
         _require_inside(known, gone)
-        words = _not_undone(rekey_now)
-        for line in words:
-            remark(line)
-        if not yes:
-            confirm(f"Put {', '.join(who)} out of {managed.name}?", otherwise="--yes")
+    words = _not_undone(rekey_now)
+    for line in words:
+        remark(line)
+    if not yes:
+        confirm(f"Put {', '.join(who)} out of {managed.name}?", otherwise="--yes")
+    # Afterwards nothing says any more that who is put out could read there.
+    intend_rekeying(session, domain, _readable(session, domain, known.membership), lazily=not rekey_now)
+    with _work(session, domain, root=root) as (store, identity):
         done = keeper(domain, store, identity).remove(managed, set(gone))
         _let_the_second_pass(done)
     rekeyed, places = _rekey(session, domain, done, lazily=not rekey_now)
@@ -175,6 +179,8 @@ def rotate(
 ) -> None:
     """Give a group new keys, or complete such a change. Nobody loses anything.
 
+    Where somebody was being put out, directories that the group may read get new keys as well.
+
     Example: bt group rotate family
     """
     session = Session(passphrase_file)
@@ -185,7 +191,8 @@ def rotate(
         completed = work.complete(managed)
         done = completed if completed.revoked is not None else work.remove(managed, set())
         _let_the_second_pass(done)
-    _show_change(domain, done, [], [], [], [], as_json=json)
+    rekeyed, places = _rekey(session, domain, done, lazily=True) if done is completed else ([], [])
+    _show_change(domain, done, [], [], rekeyed, places, as_json=json)
 
 
 def list_groups(domain_name: DomainName = None, json: Json = False, passphrase_file: PassphraseFile = None) -> None:
@@ -269,6 +276,14 @@ def _not_undone(rekeyed: bool) -> list[str]:
         "new keys, and who is let in again gets those.",
         f"What it has read it keeps. {kept}",
     ]
+
+
+def _readable(session: Session, domain: Domain, membership: Membership) -> list[BlockPath]:
+    """Where a group can read, by its keys and those before; nothing where this machine cannot see that."""
+    principals = {membership.principal, membership.former_principal} - {None}
+    with suppress(BlocktreeError):
+        return [place for who in principals if who for place in readable_places(session, domain, who)]
+    return []
 
 
 def _let_the_second_pass(done: GroupChanged) -> None:

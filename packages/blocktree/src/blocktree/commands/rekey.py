@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from typing import Annotated
 
 import typer
 from btfproto.domain import DomainReader, survey_records
 from btfproto.localfs import Rekeyed, Rekeying, rekey_tree
 from btfproto.provider import Attributes
+from btlib.errors import BlocktreeError
 from btlib.home import Domain
 from btlib.kinds import Kind
 from btlib.paths import BlockPath
@@ -24,7 +25,7 @@ from ..files.tree import Tree
 from ..options import Json, PassphraseFile, complete_tree_path
 from ..output import give, human_size, remark, say, visible
 from ..principals import members, name_of
-from ..progress import Meter
+from ..progress import Meter, Silence
 from ..rekey_notes import RekeyNote, drop_note, keep_note, note_of, notes
 from ..session import Session, known_revocations, now, open_store
 from .scrub import Progress, choose_meter
@@ -129,6 +130,15 @@ def rekey_place(
     if not done.waiting:
         drop_note(domain, place)
     return done
+
+
+def intend_rekeying(session: Session, domain: Domain, places: Sequence[BlockPath], *, lazily: bool) -> None:
+    """Keep notes of what is going to be re-keyed, before what makes that necessary: if that is interrupted, `bt status`
+    tells of them, and bt rekey --resume does it. Left out is what cannot be re-keyed from here."""
+    for place in places:
+        with suppress(BlocktreeError):
+            top, _ = _keys(session, domain, place, Silence())
+            keep_note(domain, RekeyNote(path=str(place), was=top.key_epoch, lazily=lazily))
 
 
 def show(domain: Domain, place: BlockPath, done: Rekeyed, *, as_json: bool) -> None:
