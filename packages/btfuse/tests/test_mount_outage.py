@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -244,6 +245,97 @@ def test_an_unmount_does_not_wait_for_a_server_that_is_away(
     done = machine.run("-u", str(path))  # for thirty seconds at the most
     assert done.returncode == 0, done.stderr
     assert processes[path].wait(PATIENCE) == 0
+
+
+class Past:
+    """The store of a stopped server, as it was: to be put back, and forth again."""
+
+    def __init__(self, machine: Machine, top: Path) -> None:
+        assert machine.domain.store is not None
+        self.store, self.pins = machine.domain.store, machine.domain.pins
+        self.old, self.newest = top / "old", top / "newest"
+        shutil.copytree(self.store, self.old, ignore=shutil.ignore_patterns("*.sock"))
+
+    def put_back(self) -> None:
+        """The server's own pins go too: here it has its data beside the mount's, which the mount holds open."""
+        self.store.rename(self.newest)
+        shutil.copytree(self.old, self.store)
+        for name in ("pins", "pins-wal", "pins-shm"):
+            self.pins.with_name(name).unlink(missing_ok=True)
+
+    def put_forth(self) -> None:
+        shutil.rmtree(self.store)
+        self.newest.rename(self.store)
+
+
+def succeeds(call: Callable[[], object]) -> bool:
+    try:
+        call()
+    except OSError:
+        return False
+    return True
+
+
+def refuses_as_older(call: Callable[[], object]) -> bool:
+    try:
+        call()
+    except OSError as error:
+        return error.errno == errno.EBADMSG
+    return False
+
+
+def test_a_store_put_back_under_a_mount_is_refused_and_the_right_one_goes_on(
+    mount: Mount, daemon: Daemon, machine: Machine, tmp_path: Path
+) -> None:
+    path = mount("m", "soft=1")
+    (path / "file").write_bytes(b"first")
+    sync(path / "file")
+    daemon.kill()
+    past = Past(machine, tmp_path)
+    daemon.start()
+    until(lambda: works(lambda: (path / "file").write_bytes(b"second")))
+    sync(path / "file")
+    waiting = (path / "waiting").open("wb", buffering=0)
+    waiting.write(b"not committed yet")
+    daemon.kill()
+    past.put_back()
+    daemon.start()
+    until(lambda: refuses_as_older(listing(path)))
+    assert refuses_as_older(lambda: (path / "new").write_bytes(b"new"))
+    daemon.kill()
+    past.put_forth()
+    daemon.start()
+    until(lambda: succeeds(lambda: os.fsync(waiting.fileno())))
+    waiting.close()
+    assert (path / "file").read_bytes() == b"second"
+    assert (path / "waiting").read_bytes() == b"not committed yet"
+
+
+def test_what_a_mount_has_is_kept_when_it_ends_over_a_store_that_was_put_back(
+    mount: Mount, daemon: Daemon, machine: Machine, processes: Processes, tmp_path: Path
+) -> None:
+    path = mount("m", "soft=1", "lazy_close", "commit=3600")
+    (path / "file").write_bytes(b"first")
+    sync(path / "file")
+    daemon.kill()
+    past = Past(machine, tmp_path)
+    daemon.start()
+    until(lambda: works(lambda: (path / "file").write_bytes(b"second")))
+    sync(path / "file")
+    (path / "file").write_bytes(b"third")
+    daemon.kill()
+    past.put_back()
+    daemon.start()
+    until(lambda: refuses_as_older(listing(path)))
+    processes[path].terminate()
+    assert processes[path].wait(PATIENCE) != 0
+    ((_, kept),) = kept_in(machine.domain.data / RECOVERED)
+    assert "went back in time" in kept.reason
+    assert (Path(kept.directory or "") / "file").read_bytes() == b"third"
+    again = mount("again", "soft=1")  # its pins are gone with the server's: that is what bt accept-restore does
+    assert (again / "file").read_bytes() == b"first"
+    (again / "file").write_bytes(b"fourth")
+    sync(again / "file")
 
 
 #: Holds a lock of a file until its input ends, then says what a sync of the file says.
