@@ -12,6 +12,8 @@ import pytest
 from blocktree.commands import net
 from blocktree.session import now
 from btfproto.endpoints import SignedRecord, read_record
+from bttp.capture import MAGIC
+from bttp.tapping import TapFile
 
 from .conftest import COMMAND_SECONDS, Machine
 from .serving import enrol, free_port, running_server, with_an_apple
@@ -171,6 +173,21 @@ def test_the_frames_of_a_server_and_of_a_command_are_shown(nas: Machine, laptop:
         assert "an apple" not in done.out
     (frame,) = frames_of(nas, client_tap, "--count", "1")
     assert {"time", "process", "link", "what", "text"} <= frame.keys()
+
+
+def test_a_link_that_is_not_in_a_capture_is_refused_with_those_that_are(nas: Machine, tmp_path: Path) -> None:
+    file = tmp_path / "frames.tap"
+    for number in (3, 7):
+        tap = TapFile(file)
+        tap._remark(number, "open")
+        tap.close()
+    assert len(frames_of(nas, file, "--link", "7")) == 1
+    for options in ([], ["--json"]):
+        refused = nas("net", "tap", file, "--link", "5", *options, code=1)
+        assert "no frame of link 5" in refused.err
+        assert "these are there: 3, 7" in refused.err
+    file.write_bytes(MAGIC)
+    assert "no frame is there yet" in nas("net", "tap", file, "--link", "5", code=1).err
 
 
 def frames_of(machine: Machine, file: Path, *options: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -16,6 +16,7 @@ from btfproto.endpoints.discovery import discover
 from btfproto.opening import book_of, memory_of
 from btlib.errors import BlocktreeError
 from btlib.home import Domain
+from btlib.kinds import Kind
 from btlib.paths import BlockPath
 from btlib.revocations import NO_REVOCATIONS, Revocations
 from bttp.capture import Captured, CaptureLines, CaptureReader, What
@@ -40,6 +41,7 @@ Count = Annotated[int | None, typer.Option("--count", min=1, metavar="N", help="
 LinkNumber = Annotated[
     int | None, typer.Option("--link", metavar="N", help="Only this link (the number after the slash).")
 ]
+LINKS_NAMED = 20  #: where another one was asked for: what fits on a screen
 Payloads = Annotated[
     bool, typer.Option("--payloads", help="Show bodies too, where they were captured: what is in messages and files.")
 ]
@@ -227,14 +229,30 @@ def tap(
 
 
 def _records(stream: BinaryIO, *, follow: bool, link: int | None) -> Iterator[Captured]:
-    reader = CaptureReader()
+    """Of one link, or of all. Raises CommandError (NOT_FOUND) where the link is not there, unless it may still come."""
+    reader, links = CaptureReader(), dict[int, None]()
     while True:
         data = stream.read(PIECE)
-        yield from (record for record in reader.feed(data) if link in (None, record.link))
+        for record in reader.feed(data):
+            links[record.link] = None
+            if link in (None, record.link):
+                yield record
         if not data:
             if not follow:
-                return
+                break
             time.sleep(POLL_SECONDS)
+    if link is not None and link not in links:
+        raise CommandError(
+            f"no frame of link {link} is in {stream.name}", kind=Kind.NOT_FOUND, hint=_known_links(links)
+        )
+
+
+def _known_links(links: Iterable[int]) -> str:
+    known = sorted(links)
+    if not known:
+        return "no frame is there yet: see bt net tap --help"
+    more = "" if len(known) <= LINKS_NAMED else f" and {len(known) - LINKS_NAMED} more"
+    return f"these are there: {', '.join(map(str, known[:LINKS_NAMED]))}{more}"
 
 
 def _frame(lines: CaptureLines, record: Captured, *, payloads: bool) -> Document:
