@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from random import Random
 
+from btfproto._dial import LONGEST_PAUSE
 from btfproto._dial import PATIENCE as CLIENT_PATIENCE
 
 from tests.faults.checker import Verdict, check
@@ -33,6 +34,7 @@ FSYNCS = ("0.002", "0.03", "0.15")  #: shares of the operations
 LONGEST_WORK = 1.5  #: seconds before the fault
 LONGEST_OUTAGE = 2.0  #: seconds until btfsd is started again; less than a client's patience
 LONG_OUTAGE = 1.3 * CLIENT_PATIENCE
+BACK_SECONDS = 3 * LONGEST_PAUSE  #: a look finds the server when the next attempt is due
 TOLD_SECONDS = 3 * CLIENT_PATIENCE  #: a request may take a lease and a commit, each with the client's patience
 #: How often btfsd commits what thin clients changed: hardly any group beside those of fsync, some, and many.
 THIN_COMMITS = ("3.0", "0.3", "0.05")
@@ -111,6 +113,7 @@ def outage(rig: Rig, random: Random, seed: str) -> Verdict:
     wait_until(lambda: told(rig), "all programs are told that the server is away", TOLD_SECONDS)
     rig.start_server()
     rig.end_workload(process)
+    wait_until(lambda: answers(rig), "the mount works again by itself", BACK_SECONDS)
     hear_of_it(rig)
     right(check(histories(rig), TOPS, read_tree(rig.place)))
     rig.kill_mount()
@@ -156,6 +159,16 @@ def told(rig: Rig) -> bool:
     errors = {step.error for own in steps for step in own if step.error}
     require(errors <= TOLD, f"what a program is told says that the server is away: {errors}")
     return bool(errors) and all(own and own[-1].returned is not None for own in steps)
+
+
+def answers(rig: Rig) -> bool:
+    """Whether the mount is back: it gave up, and tries now and then."""
+    try:
+        rig.place.stat()
+    except OSError as error:
+        require(errno.errorcode.get(error.errno or 0) in TOLD, f"a look says that the server is away: {error}")
+        return False
+    return True
 
 
 def hear_of_it(rig: Rig) -> None:
