@@ -253,3 +253,16 @@ def test_who_signs_without_reaching_the_store_is_told_that_what_runs_there_has_t
         done = nas("enroll", "sign", "laptop", "--yes", "--out", tmp_path / "again.response")
     assert "has to be started again after accept" in done.err
     assert (tmp_path / "again.response").exists()
+
+
+def test_status_says_what_ends_soon_and_which_command_helps(nas: Machine) -> None:
+    assert "ending" not in nas("status", "--check").out
+    end = int(time.time()) + 3 * 86_400 + 60
+    record(nas, reissue(nas, nas, end - YEAR, end))
+    (line,) = [line for line in nas("status", "--check").out.splitlines() if line.startswith("  ending ")]
+    assert f"write and execute at /{nas.root} until " in line
+    assert f"bt grant {nas.principal} /{nas.root} write,execute --delegate --root" in line
+    (one,) = nas("status", "--check", "--json").document["domains"][0]["check"]["ending"]  # type: ignore[index]
+    assert one["until"] == end
+    nas("grant", nas.principal, "home:/", "write,execute", "--delegate", "--until", "10y", "--root")
+    assert "ending" not in nas("status", "--check").out

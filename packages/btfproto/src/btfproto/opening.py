@@ -31,7 +31,7 @@ from btlib.revocations import NO_REVOCATIONS, Revocations
 from btlib.writecaps import Chain
 from bttp.blocking import BlockingLink, connect
 
-from ._chain_watch import ChainWatch
+from ._chain_watch import ChainWatch, next_command
 from ._dial import FOR_EVER, LINK_LIMITS, PATIENCE, Dialer
 from ._places import book_of, learn_endpoints, places_of
 from ._race import first_link
@@ -429,6 +429,7 @@ __all__ = [
     "learn",
     "make_domain",
     "memory_of",
+    "next_command",
     "open_alone",
     "open_end_to_end",
     "open_files",

@@ -1,4 +1,4 @@
-"""Makes the test vectors of `docs/spec/domain.md` and `docs/spec/revocation.md`, one scenario a file.
+"""Makes the test vectors of domain.md, revocation.md and rotation.md (section 5) in `docs/spec`, one scenario a file.
 
 python packages/btfproto/tests/domain/make_vectors.py            write vectors/*.json beside this file
 python packages/btfproto/tests/domain/make_vectors.py --check    compare instead, and fail on any difference
@@ -9,23 +9,27 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from btfproto.domain import (
+    DomainReader,
     DomainRecord,
     Grants,
     ScopeRecord,
     domain_block,
     grants_block,
     public_content,
+    renew_memberships,
+    renewed_serial,
     revocations_block,
     scope_block,
 )
-from btfproto.testing.domains import NOW, person
+from btfproto.testing.domains import NOW, World, person
 from btlib import BlockPath, Chain, Identity, Principal, Readcap, Rights, issue_writecap
-from btlib.revocations import NO_LIST, RevocationList, Revoked
+from btlib.revocations import NO_LIST, RevocationList, Revocations, Revoked
 from btserde import encode
 
 HERE = Path(__file__).resolve().parent
@@ -80,6 +84,7 @@ def vectors() -> Iterator[tuple[str, Vector]]:
     yield "revoked-empty", record("a list of nothing", RevocationList(version=1), revocations_block(ROOT.principal))
     yield "revoked", record("a principal and a serial", two(), revocations_block(ROOT.principal))
     yield from lists()
+    yield from renewals()
     for size in (0, 1, 16_384, 16_385, 40_000):
         yield f"content-{size}", content(size)
 
@@ -151,6 +156,117 @@ def a_list(
         "header": {"version": fresh.version if version is None else version, "scope": scope.hex(), "written": written},
         "bytes": encode(fresh).hex(),
         "seen": None if seen is None else {"bytes": encode(seen).hex(), "written": NOW + 10},
+    }
+
+
+DAY = 86_400
+ROOT_SCOPE = World.make().created.scope  #: of the domain in which is renewed; the same in every run
+
+
+def membership(*names: str, days: int = 365, parent: Chain | None = None) -> Chain:
+    """Bob's, from NOW on, from the root; or from an owner who holds `parent`."""
+    return issue_writecap(
+        (ROOT if parent is None else OWNER).signer,
+        parent or Chain(),
+        subject=BOB.principal,
+        path=BlockPath(ROOT.principal, names or ("hosts", "laptop")),
+        scope=ROOT_SCOPE,
+        rights=Rights.WRITE | Rights.EXECUTE,
+        not_before=NOW,
+        not_after=NOW + days * DAY,
+        may_delegate=True,
+        serial=SERIAL,
+    )
+
+
+def renewals() -> Iterator[tuple[str, Vector]]:
+    """What a server with a right of twenty years makes of a membership that is shown to it."""
+    year, due = membership(), NOW + 365 * DAY - 365 * DAY // 3
+    by_owner = membership(parent=server_chain(OWNER))
+    once, twice = renewed_serial(SERIAL), renewed_serial(renewed_serial(SERIAL))
+    told: list[tuple[str, Chain, int, dict[str, Any]]] = [
+        ("in its last third", year, due, {}),
+        ("in its last second", year, NOW + 365 * DAY, {}),
+        ("after its end", year, NOW + 730 * DAY, {}),
+        ("at the last moment", year, NOW + (365 + 730) * DAY, {}),
+        ("longer than who renews", year, due, {"until": NOW + 400 * DAY}),
+        ("for all hosts", membership("hosts"), due, {}),
+        ("of just long enough", membership(days=180), NOW + 120 * DAY, {}),
+        ("from an owner", by_owner, due, {}),
+        ("before its last third", year, due - 1, {}),
+        ("too long after its end", year, NOW + (365 + 730) * DAY + 1, {}),
+        ("too short", membership(days=179), NOW + 178 * DAY, {}),
+        ("no membership", membership("photos"), due, {}),
+        ("below a machine", membership("hosts", "laptop", "secrets"), due, {}),
+        ("of somebody else", year, due, {"subject": ALICE.principal}),
+        ("by a right as short", year, due, {"until": NOW + 365 * DAY}),
+        ("revoked", year, due, {"serials": {SERIAL: due}}),
+        ("revoked after its end", year, NOW + 730 * DAY, {"serials": {SERIAL: NOW + 366 * DAY}}),
+        ("to be revoked", year, due, {"serials": {SERIAL: due + 1}}),
+        ("a revoked member", year, due, {"principals": {BOB.principal: NOW}}),
+        ("from a revoked owner", by_owner, due, {"principals": {OWNER.principal: due}}),
+        ("of which the next was revoked", year, due, {"serials": {once: due}}),
+        ("of which the one after the next was revoked", year, due, {"serials": {twice: due}}),
+    ]
+    for comment, chain, now, changes in told:
+        yield f"renewal-{comment.replace(' ', '-')}", renewal(comment, chain, now, **changes)
+
+
+def server_chain(holder: Identity, until: int = NOW + 20 * 365 * DAY) -> Chain:
+    return issue_writecap(
+        ROOT.signer,
+        Chain(),
+        subject=holder.principal,
+        path=BlockPath(ROOT.principal),
+        scope=ROOT_SCOPE,
+        rights=Rights.WRITE | Rights.EXECUTE,
+        not_before=NOW,
+        not_after=until,
+        may_delegate=True,
+        serial=holder.principal.digest[:16],
+    )
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of revocations."""
+
+    current: Revocations
+
+
+def renewal(
+    comment: str,
+    chain: Chain,
+    now: int,
+    *,
+    until: int = NOW + 20 * 365 * DAY,
+    subject: Principal = BOB.principal,
+    serials: dict[bytes, int] | None = None,
+    principals: dict[Principal, int] | None = None,
+) -> Vector:
+    list_ = Revocations(version=1, serials=serials or {}, principals=principals or {})
+    server = server_chain(MEMBER, until)
+    world = World.make()
+    made = renew_memberships(
+        DomainReader(world.store, ROOT.principal, Known(list_)),
+        MEMBER.with_chains(server),
+        subject,
+        [chain],
+        now=now,
+        random=world.random,
+    )
+    return {
+        "kind": "renewal",
+        "comment": comment,
+        "expect": "accept" if made else "refuse",
+        "root": str(ROOT.principal),
+        "subject": str(subject),
+        "server": encode(server).hex(),
+        "chain": encode(chain).hex(),
+        "now": now,
+        "revoked_serials": {serial.hex(): since for serial, since in (serials or {}).items()},
+        "revoked_principals": {str(who): since for who, since in (principals or {}).items()},
+        "follows": encode(made[0]).hex() if made else None,
     }
 
 

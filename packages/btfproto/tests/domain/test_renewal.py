@@ -111,7 +111,7 @@ def test_it_goes_on_for_years_by_what_stands_in_the_record(world: World) -> None
 @pytest.mark.parametrize("moment", [NOW + 1, NOW + AHEAD, NOW + YEAR + DAY])
 @pytest.mark.parametrize("what", ["subject", "serial", "issuer", "successor"])
 @pytest.mark.parametrize("now", [NOW + AHEAD, NOW + 2 * YEAR])
-def test_what_was_revoked_meanwhile_is_not_renewed(world: World, what: str, moment: int, now: int) -> None:
+def test_what_was_revoked_meanwhile_or_will_be_is_not_renewed(world: World, what: str, moment: int, now: int) -> None:
     chain = membership(world)
     assert chain.last is not None
     serial = chain.last.serial
@@ -121,7 +121,7 @@ def test_what_was_revoked_meanwhile_is_not_renewed(world: World, what: str, mome
         "serial": Revocations(version=1, serials={serial: moment}),
         "successor": Revocations(version=1, serials={renewed_serial(renewed_serial(serial)): moment}),
     }[what]
-    assert is_renewable(chain, LAPTOP.principal, world.root.principal, now, list_) == (moment > now)
+    assert not is_renewable(chain, LAPTOP.principal, world.root.principal, now, list_)
 
 
 def test_who_had_its_renewed_chain_revoked_gets_none_by_the_one_before(world: World) -> None:
@@ -170,6 +170,30 @@ def test_it_lasts_no_longer_than_the_right_of_who_renews_and_then_is_not_renewed
     (longer,) = renewed(world, chain, short - DAY)  # by somebody whose right lasts
     assert longer.last is not None
     assert longer.last.not_after > short
+
+
+def test_a_recorded_chain_whose_issuer_is_out_does_not_stand_in_the_way(world: World) -> None:
+    gone = OTHER_SERVER.with_chains(world.chain(OTHER_SERVER, begin=NOW, end=NOW + 9 * YEAR))
+    chain, now = membership(world), NOW + AHEAD
+    (by_gone,) = renewed(world, chain, now, issuer=gone)
+    assert renewed(world, chain, now + DAY) == ()
+    revoke(world, now + 2 * DAY, who=gone)
+    (fresh,) = renewed(world, chain, now + 3 * DAY)
+    assert by_gone.last is not None
+    assert fresh.last is not None
+    assert fresh.last.issuer == world.machine.public
+    assert fresh.last.serial == by_gone.last.serial
+
+
+def test_a_membership_that_was_signed_by_hand_and_taken_back_is_not_replaced_by_the_one_before(world: World) -> None:
+    chain, now = membership(world), NOW + AHEAD
+    by_hand = membership(world, end=now + YEAR)
+    remember_chains(
+        world.store, world.machine, LAPTOP.principal, [by_hand], world.root.principal, now=NOW, random=world.random
+    )
+    assert by_hand.last is not None
+    revoke(world, now, serial=by_hand.last.serial)
+    assert renewed(world, chain, now + DAY) == ()
 
 
 def test_who_may_not_pass_anything_on_renews_nothing(world: World) -> None:
@@ -257,15 +281,14 @@ def test_two_servers_that_renew_at_once_make_one_chain_of_one_name() -> None:
     assert fresh.last.serial == renewed_serial(chain.last.serial)
 
 
-@given(st.integers(-YEAR, 4 * YEAR), st.integers(-YEAR, 4 * YEAR))
-def test_nothing_is_renewable_that_a_verifier_who_ignores_ends_would_refuse(after: int, moment: int) -> None:
+@given(st.integers(-YEAR, 4 * YEAR), st.integers(-YEAR, 4 * YEAR), st.sampled_from([LAPTOP, STRANGER]))
+def test_it_is_renewable_in_its_time_and_only_if_it_is_not_in_the_list(after: int, moment: int, who: Identity) -> None:
     world = World.make()
     chain = membership(world)
-    list_ = Revocations(version=1, principals={LAPTOP.principal: NOW + moment})
-    now = NOW + after
-    if is_renewable(chain, LAPTOP.principal, world.root.principal, now, list_):
-        assert list_.revoked(LAPTOP.principal, now) is None
-        assert NOW + AHEAD <= now <= NOW + YEAR + RENEW_UNTIL
+    list_ = Revocations(version=1, principals={who.principal: NOW + moment})
+    in_time = AHEAD <= after <= YEAR + RENEW_UNTIL
+    found = is_renewable(chain, LAPTOP.principal, world.root.principal, NOW + after, list_)
+    assert found == (in_time and who is STRANGER)
 
 
 def held(world: World, *chains: Chain) -> HeldChains:

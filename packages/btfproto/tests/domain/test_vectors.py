@@ -20,6 +20,7 @@ from btfproto.domain import (
     check_succession,
     domain_block,
     grants_block,
+    is_renewable,
     revocations_block,
     scope_block,
     seen_list,
@@ -29,7 +30,9 @@ from btlib import Chain, Principal, PublicKeys
 from btlib.block import Header, WriterRecord
 from btlib.errors import BlocktreeError
 from btlib.labels import Label
-from btlib.revocations import RevocationList
+from btlib.revocations import RevocationList, Revocations
+from btlib.verification import verify_chain
+from btlib.writecaps import Rights
 from btserde import decode, encode
 
 HERE = Path(__file__).resolve().parent
@@ -74,6 +77,9 @@ def test_a_vector_does_what_it_says(path: Path) -> None:
     if vector["kind"] == "list":
         judge(vector)
         return
+    if vector["kind"] == "renewal":
+        judge_renewal(vector)
+        return
     encoded = bytes.fromhex(vector["bytes"])
     value = decode(encoded, RECORDS[vector["type"]])
     assert encode(value) == encoded
@@ -98,6 +104,33 @@ def judge(vector: dict[str, Any]) -> None:
     with expected:
         check_list(record, header, writer, root=root, scope=scope)
         check_succession(seen, seen_list(record, header))
+
+
+def judge_renewal(vector: dict[str, Any]) -> None:
+    """The rules once more, the slow way, but for the chain itself, which `verify_chain` judges."""
+    chain = Chain.decode(bytes.fromhex(vector["chain"]))
+    server = Chain.decode(bytes.fromhex(vector["server"])).last
+    last, now = chain.last, vector["now"]
+    root, subject = Principal.parse(vector["root"]), Principal.parse(vector["subject"])
+    revoked = Revocations(
+        version=1,
+        serials={bytes.fromhex(serial): since for serial, since in vector["revoked_serials"].items()},
+        principals={Principal.parse(who): since for who, since in vector["revoked_principals"].items()},
+    )
+    assert is_renewable(chain, subject, root, now, revoked) or vector["expect"] == "refuse"
+    if vector["follows"] is None:
+        assert vector["expect"] == "refuse"
+        return
+    follows = Chain.decode(bytes.fromhex(vector["follows"])).last
+    assert last is not None
+    assert server is not None
+    assert follows is not None
+    assert follows.serial == hashlib.sha256(b"blocktree/1 renewed\0" + last.serial).digest()[:16]
+    assert follows.not_before == max(server.not_before, now - 86_700)
+    assert follows.not_after == min(server.not_after, now - 86_700 + last.not_after - last.not_before)
+    assert (follows.path, follows.scope, follows.rights) == (last.path, last.scope, last.rights)
+    new = Chain.decode(bytes.fromhex(vector["follows"]))
+    assert verify_chain(new, root=root, subject=subject, right=Rights(0), now=now, revocations=revoked).allowed
 
 
 def header_of(version: int, scope: bytes, written: int) -> Header:

@@ -6,24 +6,28 @@ others.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from btfproto.domain import DomainReader, HeldChains
 from btfproto.localfs import Kept, kept_in
-from btfproto.opening import RECOVERED
+from btfproto.opening import RECOVERED, next_command
 from btfproto.store import lock_holder
 from btlib.errors import BlocktreeError
 from btlib.exits import exit_code
 from btlib.home import Domain, Home, tcti_of
+from btlib.writecaps import Rights
 
 from ..key_places import place_text
 from ..mounts import mounts
 from ..options import Json, PassphraseFile
 from ..output import Json as Document
-from ..output import describe, give, human_size, say, visible
+from ..output import describe, give, human_size, iso_time, say, visible
 from ..rekey_notes import notes
-from ..session import Session, open_store
+from ..session import Session, now, open_store
 
 Facts = dict[str, Document]
 
@@ -99,12 +103,26 @@ def _recovered(note: Path, kept: Kept) -> Facts:
 
 
 def _check(session: Session, domain: Domain) -> Facts:
-    store = open_store(domain, session.unlock(domain))
-    try:
+    identity = session.unlock(domain)
+    with closing(open_store(domain, identity)) as store:
         found = store.status()
-    finally:
-        store.close()
-    return {"blocks": found.blocks, "stored_bytes": found.stored_bytes, "available": found.available}
+        ending = list(_ending(HeldChains(DomainReader(store, domain.root), identity), now()))
+    return {
+        "blocks": found.blocks,
+        "stored_bytes": found.stored_bytes,
+        "available": found.available,
+        "ending": [*ending],
+    }
+
+
+def _ending(held: HeldChains, moment: int) -> Iterator[Facts]:
+    """What this machine may do, but not for long any more, and what helps."""
+    held.look(moment)
+    for chain in held.ending(moment):
+        last = chain.last
+        assert last is not None
+        rights = Rights(last.rights).text
+        yield {"rights": rights, "path": last.path, "until": last.not_after, "next": next_command(chain)}
 
 
 def _size(directory: Path) -> int:
@@ -136,10 +154,20 @@ def _say_domain(facts: Facts) -> None:
     for name, value in lines.items():
         if value is not None:
             say(f"  {name:<9} {visible(str(value))}")
+    for one in _list(_ending_of(facts.get("check"))):
+        say(f"  ending    {visible(_ending_line(one))}")
     for left in _list(facts.get("rekeying")):
         say(f"  rekeying  {visible(str(left['path']))} has old keys left: bt rekey --resume")
     for kept in _list(facts.get("recovered")):
         say(f"  recovered {visible(_recovered_line(str(facts['petname']), kept))}")
+
+
+def _ending_of(check: Document) -> Document:
+    return check.get("ending") if isinstance(check, dict) else None
+
+
+def _ending_line(one: Facts) -> str:
+    return f"{one['rights']} at {one['path']} until {iso_time(_number(one['until']))}: {one['next']}"
 
 
 def _recovered_line(petname: str, kept: Facts) -> str:

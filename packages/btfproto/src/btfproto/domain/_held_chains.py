@@ -60,6 +60,11 @@ class HeldChains:
         """The second from which on one is due."""
         return min((renewal_from(chain.last) for chain in self._best() if chain.last), default=math.inf)
 
+    def ending(self, now: int) -> list[Chain]:
+        """All that it holds of which there are two weeks left, or less, with nothing that follows."""
+        near = (chain for chain in self.identity.chains if time_left(chain, now) not in (None, "ended"))
+        return [chain for chain in near if not self.lasts_longer(chain, now)]
+
     def lasts_longer(self, chain: Chain, now: int) -> bool:
         """Whether something that gives the same as a chain follows it."""
         alike = (other for other in self.identity.chains if terms_of(other) == terms_of(chain))

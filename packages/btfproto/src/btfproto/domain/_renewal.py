@@ -1,9 +1,9 @@
 """Renewing memberships: they go on by themselves, unless revoked, and who was away while one ran out comes back.
 
 A chain is renewed from the last third of its span on, if it is in order (or was, until it ran out), and nothing in it
-was revoked since; if it is a membership, as long as those are given who belong until further notice; and not for ever
-after. A grant with an end, or a shorter membership, ends. The new chain gives the same, in the same scope, for the same
-length; it goes into the principal's record, where server and machine look for it.
+was revoked since, or will be; if it is a membership, as long as those are given who belong until further notice; and
+not for ever after. A grant with an end, or a shorter membership, ends. The new chain gives the same, in the same scope,
+for the same length; it goes into the principal's record, where server and machine look for it.
 
     chain        serial S₀
     renewed      serial S₁ = H(RENEWED ‖ S₀), whoever renews it
@@ -66,7 +66,7 @@ def is_renewable(chain: Chain, subject: Principal, root: Principal, now: int, re
     last = chain.last
     if last is None or not renewal_from(last) <= now <= last.not_after + RENEW_UNTIL or not is_membership(last):
         return False
-    if any(revocations.serials.get(serial, now + 1) <= now for serial in _successors(last.serial)):
+    if any(serial in revocations.serials for serial in _successors(last.serial)):
         return False
     then = min(now, last.not_after)
     return verify_chain(
@@ -75,7 +75,7 @@ def is_renewable(chain: Chain, subject: Principal, root: Principal, now: int, re
         subject=subject,
         right=Rights(0),
         now=then,
-        revocations=_by(revocations, now, then),
+        revocations=_by(revocations, then),
     ).allowed
 
 
@@ -116,18 +116,35 @@ class _Renewal:
         """What follows a chain; None where that would last no longer than what is there."""
         last, now = chain.last, self.giver.now
         assert last is not None  # the root's empty chain is not renewable
-        ends = [other.last.not_after for other in self._alike(chain) if other.last is not None]
-        if any(renewal_from(other.last) > now for other in self._alike(chain) if other.last is not None):
+        alike = [other.last for other in self.known if other.last is not None and self._counts(other, chain)]
+        if any(renewal_from(other) > now for other in alike):
             return None
         until = now - CLOCK_SKEW + last.not_after - last.not_before
         try:
             made = self.giver.issue(last, self.subject, until, serial=renewed_serial(last.serial))
         except CapabilityError:  # the issuer may not give that, or its own right begins or ends elsewhere
             return None
+        ends = [other.not_after for other in (last, *alike)]
         return made if made.last is not None and made.last.not_after > max(ends) else None
 
-    def _alike(self, chain: Chain) -> Iterator[Chain]:
-        return (other for other in self.known if terms_of(other) == terms_of(chain))
+    def _counts(self, other: Chain, chain: Chain) -> bool:
+        """Whether another chain stands for a renewal of this one: it gives the same, and is in order; or it was taken
+        back itself. Not if its issuer is out: then it is nothing to go on with."""
+        if other.last is None or terms_of(other) != terms_of(chain):
+            return False
+        reader, now = self.giver.reader, self.giver.now
+        revocations = reader.revocations
+        return (
+            other.last.serial in revocations.serials
+            or verify_chain(
+                other,
+                root=reader.root,
+                subject=self.subject,
+                right=Rights(0),
+                now=min(now, other.last.not_after),
+                revocations=revocations,
+            ).allowed
+        )
 
 
 def _giving(reader: DomainReader, issuer: Identity) -> Identity:
@@ -154,10 +171,11 @@ def _successors(serial: bytes) -> Iterator[bytes]:
         yield serial
 
 
-def _by(revocations: Revocations, now: int, then: int) -> Revocations:
-    """What is revoked now, as if it had been then: a chain that ran out before is no better for it."""
+def _by(revocations: Revocations, then: int) -> Revocations:
+    """What is revoked, or will be, as if it had been then: a chain that ran out before is no better for it, and one
+    that shall end soon gets no successor that would not."""
     return msgspec.structs.replace(
         revocations,
-        serials={serial: min(since, then) if since <= now else since for serial, since in revocations.serials.items()},
-        principals={who: min(since, then) if since <= now else since for who, since in revocations.principals.items()},
+        serials={serial: min(since, then) for serial, since in revocations.serials.items()},
+        principals={who: min(since, then) for who, since in revocations.principals.items()},
     )
