@@ -149,6 +149,10 @@ def test_mounts_write_on_past_the_end_of_what_they_began_with(nas: Machine, lapt
         assert "no membership that counts" not in told
         for mount in mounts:
             assert re.search(r"warning|error|cannot", mount.log.read_text(), re.IGNORECASE) is None
+        nas("revoke", "laptop", "--yes")
+        for mount in mounts:
+            with pytest.raises(OSError, match=r"ermission denied|Read-only|Key has been revoked|Key has expired"):
+                mount.place.joinpath("after it was revoked").write_bytes(b"content")
         for mount in mounts:
             mount.check(nas, "home:/notes")
 

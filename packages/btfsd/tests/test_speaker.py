@@ -53,11 +53,18 @@ def stage() -> Stage:
     return Stage()
 
 
-def test_a_machine_with_keys_in_memory_speaks_for_itself_and_never_renews() -> None:
+def test_a_machine_with_keys_in_memory_speaks_for_itself_and_goes_on_with_what_it_was_given_since() -> None:
     world = World.make()
     machine = for_process(world.machine)
     speaker = Speaker(machine, world.path(), lambda: float(NOW))
     assert speaker.identity == machine
+    renewed: list[Identity] = []
+    speaker.look(machine, renewed.append)
+    assert renewed == []
+    fresh = machine.with_chains(world.chain(machine))
+    speaker.look(fresh, renewed.append)
+    speaker.look(fresh, renewed.append)
+    assert renewed == [fresh]
 
 
 def test_a_certificate_is_renewed_in_time_and_only_then(stage: Stage) -> None:

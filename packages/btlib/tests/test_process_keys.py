@@ -244,6 +244,15 @@ def test_a_server_speaks_by_them_where_it_may_delegate(chip: Chip) -> None:
     assert server_identity(identity, SERVER, NOW + RENEWAL).chains != speaker.chains
 
 
+def test_a_server_speaks_by_the_chains_that_last_where_others_have_run_out(chip: Chip) -> None:
+    lapsed, lasting = chain_of_chip(end=NOW - 10 * CLOCK_SKEW), chain_of_chip()
+    speaker = server_identity(for_process(Identity(signer=chip, opener=CHIP, chains=(lapsed, lasting))), SERVER, NOW)
+    (chain,) = speaker.chains
+    assert decide(chain, speaker.public, Rights.EXECUTE, path=SERVER).allowed
+    with pytest.raises(CapabilityError):
+        server_identity(for_process(Identity(signer=chip, opener=CHIP, chains=(lapsed,))), SERVER, NOW)
+
+
 def test_a_server_speaks_for_itself_where_it_may_not_delegate(chip: Chip) -> None:
     held = (chain_of_chip(may_delegate=False), chain_of_chip(Rights.WRITE))
     identity = for_process(Identity(signer=chip, opener=CHIP, chains=held))

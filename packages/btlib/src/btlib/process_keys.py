@@ -97,9 +97,9 @@ class ProcessKeys:
 
     def serving(self, chains: Iterable[Chain], path: BlockPath, now: int) -> tuple[Chain, ...]:
         """The chains with which these keys may serve at a path as the identity may. Raises as `certify`."""
-        lasting = [chain for chain in chains if chain.last is not None and chain.last.not_after >= now]
-        above = [chain for chain in lasting if chain.last is not None and chain.last.block_path.is_prefix_of(path)]
-        certified = [self.certify(chain, now, Rights.EXECUTE, path) for chain in above]
+        above = [chain for chain in chains if chain.last is not None and chain.last.block_path.is_prefix_of(path)]
+        lasting = [chain for chain in above if chain.last is not None and chain.last.not_after >= now]
+        certified = [self.certify(chain, now, Rights.EXECUTE, path) for chain in lasting or above]
         return tuple(each.chain for each in certified if each.signer is self.keys)
 
     def _renewed(self, terms: _Terms, known: Certified | None, now: int) -> Certified:
