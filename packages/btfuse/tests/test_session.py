@@ -107,6 +107,18 @@ def test_an_absent_name_is_an_entry_without_a_node(kernel: Kernel) -> None:
     assert valid > 1000
 
 
+def test_forgets_that_are_cut_off_forget_nothing_and_the_next_request_is_answered(
+    kernel: Kernel, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = kernel.provider.mkdir(kernel.provider.root, "d", 0o755, OWNER)
+    assert kernel.lookup(1, "d") == made.inode
+    cut = BATCH_FORGET_IN.pack(2, 0) + FORGET_ONE.pack(made.inode, 1) + bytes(7)
+    assert kernel.ask(Opcode.BATCH_FORGET, 0, cut)[0] == errno.EIO
+    assert "23 bytes of forgets" in caplog.text
+    assert kernel.ask(Opcode.GETATTR, made.inode, bytes(16))[0] == 0
+    assert kernel.provider.forgotten == []
+
+
 def test_references_are_counted_and_the_last_is_forgotten(kernel: Kernel) -> None:
     made = kernel.provider.mkdir(kernel.provider.root, "d", 0o755, OWNER)
     assert kernel.lookup(1, "d") == kernel.lookup(1, "d") == made.inode

@@ -11,10 +11,8 @@ from btfproto.provider import AttributeChanges, Attributes, FileKind
 from ._context import SET_ID, Context, Handlers, Head, surviving_mode
 from ._protocol import (
     ACCESS_IN,
-    BATCH_FORGET_IN,
     BODY,
     FORGET_IN,
-    FORGET_ONE,
     GETXATTR_IN,
     GETXATTR_OUT,
     NANO,
@@ -24,6 +22,7 @@ from ._protocol import (
     STATFS_OUT,
     Opcode,
     SetAttr,
+    read_forgets,
 )
 
 _EMPTY = b""
@@ -105,9 +104,8 @@ class ObjectAttributes:
             self._context.nodes.drop(head[3], count)
 
     def batch_forget(self, head: Head, buffer: memoryview) -> None:
-        start = BODY + BATCH_FORGET_IN.size
         drop = self._context.nodes.drop
-        for node, count in FORGET_ONE.iter_unpack(buffer[start : head[0]]):
+        for node, count in read_forgets(buffer[: head[0]]):
             if node != ROOT_NODE:
                 drop(node, count)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import enum
 import struct
+from collections.abc import Iterator
 
 from btfproto.provider import Attributes
 
@@ -31,7 +32,7 @@ INIT_IN = struct.Struct("=IIII")  #: major, minor, max_readahead, flags; since 7
 INIT_OUT = struct.Struct("=IIIIHHIIHH32x")
 FORGET_IN = struct.Struct("=Q")
 FORGET_ONE = struct.Struct("=QQ")
-BATCH_FORGET_IN = struct.Struct("=II")
+BATCH_FORGET_IN = struct.Struct("=II")  #: how many FORGET_ONE follow, unused
 #: valid, padding, handle, size, lock owner, three times, three nanoseconds, mode, unused, uid, gid, unused
 SETATTR_IN = struct.Struct("=IIQQQqqqIIIIIIII")
 MKNOD_IN = struct.Struct("=IIII")  #: mode, device, umask, padding
@@ -206,3 +207,12 @@ def read_names(body: bytes, count: int) -> list[bytes]:
     if len(names) < count + 1:
         raise ValueError(f"a request with {len(names) - 1} names instead of {count}")
     return names[:count]
+
+
+def read_forgets(request: memoryview) -> Iterator[tuple[int, int]]:
+    """The nodes of a BATCH_FORGET, header included, and how often each. Raises ValueError, before the first, where the
+    kernel's request is not as it should be."""
+    forgets = request[BODY + BATCH_FORGET_IN.size :]
+    if len(forgets) % FORGET_ONE.size:
+        raise ValueError(f"{len(forgets)} bytes of forgets, of {FORGET_ONE.size} bytes each")
+    return FORGET_ONE.iter_unpack(forgets)

@@ -19,7 +19,7 @@ from btlib.kinds import Kind
 from ._context import Context, Handler, Handlers, Head
 from ._handles import InodeHandles
 from ._namespace import SNAPSHOTS
-from ._protocol import BATCH_FORGET_IN, BODY, FORGET_ONE, ROOT_NODE, Opcode
+from ._protocol import BODY, ROOT_NODE, Opcode, read_forgets
 from ._snapshots import OPEN_PASTS, SnapshotTree
 
 IDLE_FILES = OPEN_PASTS // 2  #: that stay open where the kernel closes none, each perhaps in a snapshot of its own
@@ -101,7 +101,7 @@ class SnapshotDoor:
         return past(head, buffer)
 
     def _forget(self, head: Head, buffer: memoryview) -> None:
-        for node, count in FORGET_ONE.iter_unpack(buffer[BODY + BATCH_FORGET_IN.size : head[0]]):
+        for node, count in read_forgets(buffer[: head[0]]):
             if node != ROOT_NODE:
                 context = self._context if self._holds(node) else self._present_context
                 context.nodes.drop(node, count)
