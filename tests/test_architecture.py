@@ -184,6 +184,7 @@ SHELLS: dict[str, list[str]] = {
         "localfs/_reading.py",  # the thread that reads ahead
         "localfs/_renewing.py",  # a warning about a file that keeps its old key
         "localfs/_rescuing.py",  # the thread that keeps what could not be saved
+        "localfs/_room.py",  # how long ago a store was asked for its room
         "opening.py",
         "past.py",  # randomness for a request id; the lock
         "remote/*",

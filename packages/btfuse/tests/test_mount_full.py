@@ -126,6 +126,7 @@ def fill(top: Path) -> dict[str, bytes]:
             write(top / f"f{number}", content)
         except OSError as error:
             kinds = {error.errno}
+            (top / f"f{number}").unlink(missing_ok=True)
             break
         kept[f"f{number}"] = content
     assert kinds == {errno.ENOSPC}

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from btlib.errors import CapabilityError, IntegrityError
 from btlib.kinds import Kind
@@ -67,13 +68,19 @@ class RevocationView:
             self.confirmed = now
             if newer is not None:
                 self._seen, self.current = newer, newer.record.effective
-            if newer is not None or self._saved is None or now - self._saved >= SAVE_SECONDS:
-                self._memory.save(Remembered(root=self._root.digest, seen=self._seen, confirmed=now))
-                self._saved = now
+            if newer is not None or self._saved is None:
+                self._save(now)
+            elif now - self._saved >= SAVE_SECONDS:
+                with suppress(FsError):  # a full disk; it is written down with the next
+                    self._save(now)
             listeners = self._listeners if newer is not None else ()
         for listener in listeners:
             listener()
         return newer is not None
+
+    def _save(self, now: int) -> None:
+        self._memory.save(Remembered(root=self._root.digest, seen=self._seen, confirmed=now))
+        self._saved = now
 
     def _newer(self) -> SeenList | None:
         # The first answer is wanted whole, also of the version that is known: it could be another list.

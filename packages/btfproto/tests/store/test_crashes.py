@@ -30,10 +30,12 @@ class FailingFiles(SystemFiles):
         self.fail_at: int | None = None
         self.error = errno.EIO
         self.short = False
+        self.lasting = False  #: all later ones fail, too
 
     def _step(self, name: str) -> bool:
         self.operations.append(name)
-        if self.fail_at == len(self.operations) - 1 and not self.short:
+        at = len(self.operations) - 1
+        if self.fail_at is not None and (self.fail_at == at or (self.lasting and self.fail_at < at)) and not self.short:
             raise OSError(self.error, os.strerror(self.error))
         return self.fail_at == len(self.operations) - 1
 
@@ -92,10 +94,11 @@ def test_a_failed_operation_refuses_the_commit_and_changes_nothing(
     files = FailingFiles()
     with opened(tmp_path / "store", files) as store:
         must_commit(store, change(A, 0, run(0, 0, BIG)))
-        files.fail_at, files.error = len(files.operations) + failing, error
+        files.fail_at, files.error, files.lasting = len(files.operations) + failing, error, kind is Kind.NO_SPACE
         request = commit_of(change(A, 1, run(0, 0, BIG, b"new")), change(B, 0))
         with pytest.raises(StoreError, match="segment") as caught:
             store.commit(request)
+        files.fail_at = None
         assert caught.value.kind is kind
         assert store.read_heads([HeadWant(A, 1)]) == [Unchanged()]
         assert records_of(store, A, 0, 0, 2) == [BIG, None]
@@ -104,6 +107,18 @@ def test_a_failed_operation_refuses_the_commit_and_changes_nothing(
         assert records_of(store, A, 0, 0, 2) == [BIG, b"new"]
     with opened(after_crash) as store:
         assert records_of(store, A, 0, 0, 2) == [BIG, None]
+    with opened(tmp_path / "store") as store:
+        assert records_of(store, A, 0, 0, 2) == [BIG, b"new"]
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_a_commit_that_found_no_room_for_a_moment_is_tried_once_more(tmp_path: Path, failing: int) -> None:
+    files = FailingFiles()
+    with opened(tmp_path / "store", files) as store:
+        must_commit(store, change(A, 0, run(0, 0, BIG)))
+        files.fail_at, files.error = len(files.operations) + failing, errno.ENOSPC
+        must_commit(store, change(A, 1, run(0, 0, BIG, b"new")))
+        assert records_of(store, A, 0, 0, 2) == [BIG, b"new"]
     with opened(tmp_path / "store") as store:
         assert records_of(store, A, 0, 0, 2) == [BIG, b"new"]
 

@@ -45,6 +45,8 @@ class Committer(Core):
         self._idle = False  #: the thread waits for the first change
         self._hurry = False
         self._commit_entropy = Entropy(self.random)
+        if not self.options.read_only:
+            self.room.committed()
 
     def wake(self) -> None:
         interval = self.options.commit_interval
@@ -60,6 +62,7 @@ class Committer(Core):
     def make_room(self) -> None:
         """Called without the lock before something is written: memory is bounded. Raises FsError."""
         used, room = self.dirty_bytes, self.options.dirty_limit >> 1
+        self.room.look_again()
         if used >= room:
             self.commit_through(self.live_group, spill=True)
         elif used >= room * HURRY and not self._hurry and self._thread is not None:
@@ -134,6 +137,7 @@ class Committer(Core):
             with self.mutex:
                 self._settled(group)
                 self.unlock_renamed(group)
+            self.room.committed()
             self.pins.note({change.block: change.version for change in commit.changes})
         else:
             self.lost(group, answer)
@@ -181,6 +185,8 @@ class Committer(Core):
 
     def _refused(self, group: Group, error: BlocktreeError) -> FsError:
         """The group was not applied, that is certain."""
+        if error.kind is Kind.NO_SPACE:
+            self.room.measure()
         with self.mutex:
             self.pending = None
             revert(self, group)

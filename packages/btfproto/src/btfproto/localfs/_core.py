@@ -31,6 +31,7 @@ from ._names import ORDINAL_BITS, NameHasher
 from ._node_table import Nodes
 from ._nodes import Node, entry_block, entry_key, entry_kind, entry_raw_name
 from ._pins import Pins
+from ._room import Room
 from ._store_pin import StorePin
 from ._writers import Writers
 from .options import FsOptions
@@ -65,6 +66,7 @@ class Core:
         self.options = options
         self.pins = pins
         self.store_pin = StorePin(store, pins)
+        self.room = Room(store)
         self.clock = clock
         self.random = random
         self.entropy = Entropy(random)  # guarded by the lock
@@ -111,7 +113,8 @@ class Core:
         return FsError(Kind.STALE, f"inode {number} is not known here any more", "look its name up again")
 
     def new_inode(self, parent: Inode, name: str, kind: FileKind, mode: int, owner: Owner) -> Inode:
-        """A fresh object of a directory, in memory only; the caller enters and marks it."""
+        """A fresh object of a directory, in memory only; the caller enters and marks it. Raises FsError (NO_SPACE)."""
+        self.room.check(self.dirty_bytes + self.frozen_bytes, DIRTY_INODE)
         take = self.entropy.take
         block = take(BLOCK_ID_SIZE)
         while not number_of(block) or number_of(block) in self.table:

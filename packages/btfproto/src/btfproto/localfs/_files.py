@@ -83,6 +83,7 @@ class Files(Renewing):
             end = offset + len(view)
             if offset < 0 or end > MAX_SIZE:
                 raise _too_large(inode, end)
+            self.room.check(self.dirty_bytes + self.frozen_bytes, len(view))
             self.renew_key(inode, inode.size)
             content = inode.content
             if content is None:

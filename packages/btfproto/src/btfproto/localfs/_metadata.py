@@ -115,7 +115,7 @@ class Metadata(Files):
             raise FsError(error.kind, error.message, error.hint) from error
         return FileSystemStatus(
             capacity=status.capacity,
-            available=max(status.available - self.dirty_bytes, 0),
+            available=max(status.available - self.dirty_bytes - self.frozen_bytes, 0),
             files=status.blocks,
             read_only=self.options.read_only or self.volume.chain is None,
         )

@@ -25,6 +25,7 @@ from ..errors import StoreError
 from ._cache import BlockCache
 from ._events import EventLog
 from ._files import Files, SystemFiles
+from ._full_device import FullDevice, usual_segment_size
 from ._group import Block
 from ._index import INDEX_NAME, Index
 from ._interface import (
@@ -48,11 +49,12 @@ from ._lock import LockHolder, StoreLock
 from ._marks import StoreMark
 from ._past import EmbeddedPast, head_answer
 from ._placement import Level
+from ._reserve import Reserve
 from ._scrub import scrub
-from ._segments import SEGMENT_SIZE, OpenSegment, Segments
+from ._segments import OpenSegment, Segments
 from ._snapshots import Past, Snapshot, check_snapshot_name, unknown_snapshot
 from ._validate import check_commit_shape
-from ._writer import Writer
+from ._writer import CHECKPOINT_BYTES, Writer
 
 SEGMENTS_NAME = "segments"
 CACHE_BYTES = 16 * 2**20  #: heads and placements kept in memory
@@ -70,13 +72,14 @@ class EmbeddedStore:
         clock: Callable[[], float] = time.monotonic,
         files: Files | None = None,
         cache_bytes: int = CACHE_BYTES,
-        segment_size: int = SEGMENT_SIZE,
+        segment_size: int | None = None,
         damaged: bool = False,
     ) -> None:
         """Open the store in `directory`, or make one there.
 
-        `program` and `endpoint` are what a second opener is told. Raises StoreError: BUSY where another process has it,
-        INTEGRITY where the index or a segment is damaged, IO, NOT_SUPPORTED for a newer format.
+        `program` and `endpoint` are what a second opener is told. Segments are smaller on a small device, unless
+        `segment_size` says how large they are. Raises StoreError: BUSY where another process has it, INTEGRITY where
+        the index or a segment is damaged, IO, NOT_SUPPORTED for a newer format.
 
         With `damaged`, segments may be missing, cut or damaged: none is touched, what is left can be read, and commits
         are refused (READ_ONLY).
@@ -88,9 +91,12 @@ class EmbeddedStore:
         self._is_closed = False
         self._damaged = damaged
         _make_directories(directory, self._files)
+        self._reserve = Reserve(directory)
         self._lock = StoreLock(directory, LockHolder(os.getpid(), program, endpoint))
         try:
-            self._open(cache_bytes, segment_size)
+            if self._reserve.free() < self._reserve.size // 2:
+                self._reserve.release()  # to open the index needs some
+            self._open(cache_bytes, segment_size or usual_segment_size(directory))
         except BaseException:
             self._lock.release()
             raise
@@ -115,7 +121,9 @@ class EmbeddedStore:
             self._events = EventLog(state.cursor)
             self._leases = Leases(self._index.fences(), self._index.write_fence)
             self._lease_lock = threading.Lock()
-            self._writer = Writer(self._index, self._segments, self._cache, self._events, self._leases, rows)
+            log_bytes = min(CHECKPOINT_BYTES, self._reserve.size // 2)
+            self._writer = Writer(self._index, self._segments, self._cache, self._events, self._leases, rows, log_bytes)
+            self._device = FullDevice(self._reserve, self._writer, spare=not self._damaged)
         except BaseException:
             self._index.close()
             raise
@@ -260,7 +268,8 @@ class EmbeddedStore:
     def status(self) -> StoreStatus:
         self._check_open()
         usage = shutil.disk_usage(self.directory)
-        return StoreStatus(self._writer.state.blocks, self._writer.state.stored, usage.total, usage.free)
+        state = self._writer.state
+        return StoreStatus(state.blocks, state.stored, usage.total, self._device.free())
 
     def scrub(self) -> Iterator[StoreError]:
         """Read everything, and tell of each damaged record or head, with its file. Raises StoreError.
@@ -290,7 +299,7 @@ class EmbeddedStore:
     def commit(self, commit: Commit) -> CommitAnswer:
         check_commit_shape(commit)
         self._check_undamaged()
-        return self._writer.commit(commit)
+        return self._device.commit(commit)
 
     def create_snapshot(self, name: str, taken: int) -> Snapshot:
         """See `Snapshots`."""
@@ -301,7 +310,7 @@ class EmbeddedStore:
     def delete_snapshot(self, name: str) -> None:
         """See `Snapshots`."""
         self._check_undamaged()
-        self._writer.delete_snapshot(name)
+        self._device.giving_back(lambda: self._writer.delete_snapshot(name))
 
     def compactable(self, share: float) -> tuple[int, int]:
         """Of segments with less than `share` alive: how many bytes `compact` would move, and how many give back."""
@@ -312,14 +321,14 @@ class EmbeddedStore:
 
         Each step is durable; commits of others go on in between. Raises StoreError.
         """
-        return self._writer.compact(share)
+        return self._device.compact(share)
 
     def forget_tombstones(self, tombstones: Sequence[tuple[bytes, int]]) -> int:
         """Forget removed blocks, given with the versions of their tombstones; how many. Raises StoreError.
 
         From then on the store takes an old head of such a block for that of a new one.
         """
-        return self._writer.forget_tombstones(tombstones)
+        return self._device.giving_back(lambda: self._writer.forget_tombstones(tombstones))
 
     def lease(self, request: LeaseRequest) -> LeaseAnswer:
         self._check_open()
@@ -327,10 +336,13 @@ class EmbeddedStore:
             now = self._clock()
             answer = None if self._leases.needs_fence(request, now) else self._leases.request(request, now)
         if answer is None:
-            with self._writer.exclusive(), self._lease_lock:
-                answer = self._leases.request(request, self._clock())
+            answer = self._device.giving_back(lambda: self._lease_with_fence(request))
         self._events.notify()
         return answer
+
+    def _lease_with_fence(self, request: LeaseRequest) -> LeaseAnswer:
+        with self._writer.exclusive(), self._lease_lock:
+            return self._leases.request(request, self._clock())
 
     def close(self) -> None:
         if self._writer.stop(self._closed):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -41,8 +42,9 @@ class StoreLock:
         except OSError as error:
             os.close(self._fd)
             raise _busy(directory) from error
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, msgspec.json.encode(holder) + b"\n", 0)
+        with suppress(OSError):  # on a full disk nobody is told who it is: the lock counts, not the content
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, msgspec.json.encode(holder) + b"\n", 0)
 
     def release(self) -> None:
         os.ftruncate(self._fd, 0)

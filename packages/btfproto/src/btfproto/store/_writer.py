@@ -67,7 +67,9 @@ class Writer:
         events: EventLog,
         leases: Leases,
         rows: Sequence[SegmentRow],
+        log_bytes: int = CHECKPOINT_BYTES,
     ) -> None:
+        """`log_bytes`: of the index's log before it is copied into the file."""
         self.state = index.state()
         self._index = index
         self._segments = segments
@@ -83,6 +85,7 @@ class Writer:
         self._newest_snapshot = index.newest_snapshot()
         self._requests = OrderedDict.fromkeys(index.requests())
         self._numbers = itertools.count(index.next_id())
+        self._log_limit = log_bytes
         self._log_bytes = 0  # of the index's log since it was last shortened, about
         self._lock = threading.Lock()  # held while a group is worked on; taken before any other lock of the store
         self._waiting: list[_Ticket] = []
@@ -119,6 +122,10 @@ class Writer:
         """
         with self.exclusive():
             among = self._compaction.plan(self._living, share)
+        yield from self._sweep(among)
+
+    def _sweep(self, among: set[int]) -> Iterator[int]:
+        with self.exclusive():
             if self._segments.active in among:
                 self._segments.retire()
         more = True
@@ -130,6 +137,28 @@ class Writer:
                 self._write(group, batch)
                 self._shorten_log()
             yield batch.appended
+
+    def compact_within(self, share: float, room: int) -> bool:
+        """Empty the segment of less than `share` alive that gives most back, among those of which what is alive fits
+        into `room`, and remove those of which nothing is; whether anything was done. Raises StoreError.
+        """
+        with self.exclusive():
+            chosen = self._best(share, room)
+            if not chosen and not self._dead:
+                return False
+        for _ in self._sweep(chosen):
+            pass
+        return True
+
+    def compactable_within(self, share: float, room: int) -> bool:
+        """Whether `compact_within` would do anything."""
+        with self.exclusive():
+            return bool(self._dead or self._best(share, room))
+
+    def _best(self, share: float, room: int) -> set[int]:
+        ends = self._segments.ends
+        fitting = [n for n in self._compaction.plan(self._living, share) if 0 < self._living[n] <= room]
+        return set(sorted(fitting, key=lambda n: self._living[n] - ends[n])[:1])
 
     def create_snapshot(self, name: str, taken: int) -> Snapshot:
         """Of what is committed. Raises StoreError (EXISTS, LIMIT)."""
@@ -315,15 +344,23 @@ class Writer:
             raise StoreError(Kind.INTEGRITY, f"the index {self._index.path} lost the small record of {block.hex()}")
         return small
 
+    def shorten_log_now(self) -> None:
+        """So that it is written from its beginning again, and need not grow. Raises StoreError (broken, stopped)."""
+        with self.exclusive():
+            self._checkpoint()
+
     def _shorten_log(self) -> None:
         """Copy the index's log into its file, now and then. What was committed is durable whatever becomes of this."""
-        if self._log_bytes <= CHECKPOINT_BYTES or self._broken is not None:
-            return
+        if self._log_bytes > self._log_limit and self._broken is None:
+            self._checkpoint()
+
+    def _checkpoint(self) -> None:
         self._log_bytes = 0
         try:
             self._index.checkpoint()
         except StoreError as error:
-            self._break(error)
+            if error.kind is not Kind.NO_SPACE:  # then the log has everything as before, and is longer for now
+                self._break(error)
 
     def _break(self, error: StoreError) -> None:
         self._broken = StoreError(error.kind, f"{error.message} (earlier)", "close the store and open it again")
