@@ -4,7 +4,8 @@ What is written waits in memory first, and a commit that finds no room is refuse
 that comes after it, deletions too. Near the end of a device, therefore, nothing that takes room is begun that has none:
 whoever writes is told at once, as by any file system, and what waits always fits.
 
-A store in this process is asked after each commit; one at a server only once it had no room, and then each second.
+A store in this process is asked after each commit, or each second where much is free; one at a server only once it had
+no room, and then each second.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from btlib.kinds import Kind
 from ..errors import FsError
 from ..store import Guarded, Store
 
-ASK_SECONDS = 1.0  #: how long a measured room counts where a change might find none
+ASK_SECONDS = 1.0  #: how long an answer counts
 USABLE = 7 / 8  #: of what is free, for contents and what the store adds to them
-NEAR = 2**26  #: bytes of free room from which on it is no matter: more than may wait in memory
+NEAR = 2**30  #: bytes of free room from which on it is no matter: more than is written until it is asked for again
 
 
 class Room:
@@ -31,11 +32,11 @@ class Room:
         self.bytes = math.inf
         self._store = store
         self._near = not isinstance(store, Guarded)
-        self._asked = 0.0
+        self._asked = -math.inf
 
     def committed(self) -> None:
         """After each commit; never with the lock of the file system held."""
-        if self._near:
+        if self._near and (self.bytes < math.inf or time.monotonic() - self._asked > ASK_SECONDS):
             self.measure()
 
     def measure(self) -> None:
