@@ -36,13 +36,17 @@ def test_a_write_that_would_not_fit_is_refused_and_deleting_makes_room(open_fs: 
     fs = open_fs()
     write_file(fs, fs.root, "first", os.urandom(200_000))
     fs.sync()
+    second, handle = fs.create(fs.root, "second", 0o644, ME, OpenFlags.WRITE)
+    assert fs.write(handle, 0, os.urandom(100_000)) == 100_000
     with pytest.raises(FsError, match="no room left") as refused:
-        write_file(fs, fs.root, "second", os.urandom(300_000))
+        fs.write(handle, 100_000, os.urandom(100_000))
     assert refused.value.kind is Kind.NO_SPACE
+    fs.close(handle)
     fs.sync()
+    assert fs.getattr(second.inode).size == 100_000, "what was written before stays, as everywhere"
     assert fs.statfs().available < 200_000
     fs.unlink(fs.root, "first")
-    fs.unlink(fs.root, "second")  # what was written before the refusal stays, as everywhere
+    fs.unlink(fs.root, "second")
     fs.sync()
     write_file(fs, fs.root, "third", b"x" * 250_000)
     fs.sync()
