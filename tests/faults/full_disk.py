@@ -47,6 +47,19 @@ class Writer:
             return
         require(False, "a full disk is noticed")
 
+    def delete_half(self) -> int:
+        """Every second file, on a disk where there is no room; how many."""
+        names = list(self.acknowledged)[::2]
+        for name in names:
+            (self.place / name).unlink()
+            del self.acknowledged[name]
+        descriptor = os.open(self.place, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        return len(names)
+
     def check(self) -> None:
         """All that was acknowledged is there."""
         for name, number in self.acknowledged.items():
@@ -55,7 +68,7 @@ class Writer:
 
 
 def fill_and_go_on(rig: Rig, image: Image) -> str:
-    """Twice full, and room is made each time; then a crash."""
+    """Twice full, and room is made each time; a third time, and files are deleted in the mount; then a crash."""
     ballast = [image.place / "first", image.place / "second"]
     for path in ballast:
         path.write_bytes(os.urandom(BALLAST << 20))
@@ -70,6 +83,11 @@ def fill_and_go_on(rig: Rig, image: Image) -> str:
         for _ in range(5):
             writer.write()
         writer.check()
+    writer.write_until_full()
+    gone = writer.delete_half()
+    for _ in range(gone // 2):
+        writer.write()
+    writer.check()
     rig.kill_mount()
     rig.start_mount()
     writer.check()

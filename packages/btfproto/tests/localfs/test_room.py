@@ -80,6 +80,16 @@ class _Counting(MemoryStore):
         return super().status()
 
 
+def test_room_that_others_just_made_is_found() -> None:
+    store = _Counting(capacity=1000)
+    room = Room(store)
+    room.committed()
+    with pytest.raises(FsError, match="no room left"):
+        room.check(0, 5000)
+    store._capacity = 10_000
+    room.check(0, 5000)
+
+
 def test_where_much_is_free_nobody_asks_after_each_commit() -> None:
     store = _Counting(capacity=4 * NEAR)
     room = Room(store)

@@ -53,5 +53,7 @@ class Room:
 
     def check(self, waiting: int, more: int) -> None:
         """Raises FsError (NO_SPACE)."""
+        if waiting + more > self.bytes and self._near:
+            self.measure()  # others may just have made room
         if waiting + more > self.bytes:
             raise FsError(Kind.NO_SPACE, "there is no room left in the store", "delete something, or see: bt df, bt gc")
