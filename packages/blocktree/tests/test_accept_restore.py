@@ -62,6 +62,19 @@ def test_what_went_back_is_shown_accepted_and_logged(restored: Machine) -> None:
     restored("scrub", "home:")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("grant", "nas", "home:/", "read"),
+        ("rekey", "home:/notes"),
+        ("gc", "home:"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_commands_that_read_no_file_refuse_it_too(restored: Machine, words: tuple[str, ...]) -> None:
+    assert "went back in time" in restored(*words, code=6).err
+
+
 def test_nothing_is_accepted_without_a_yes(restored: Machine) -> None:
     assert "--yes" in restored("accept-restore", "home", code=2).err
     code, screen = type_at_terminal(restored, ["accept-restore"], [("Passphrase", PASSPHRASE), (QUESTION, "no")])

@@ -203,6 +203,11 @@ def past(served: Machine, machine_at: Callable[[Path], Machine], homes: Path, tm
     return Past(evil, free_port(), tmp_path / "evil.log")
 
 
+def forget_the_store(machine: Machine) -> None:
+    """How far it had come, that is, which a store that lies can say rightly."""
+    (machine.home / "data/domains/home/pins").unlink()
+
+
 def test_a_rolled_back_list_is_refused_by_a_machine_that_saw_it(
     served: Machine, port: int, past: Past, machine_at: Callable[[Path], Machine], homes: Path
 ) -> None:
@@ -213,6 +218,8 @@ def test_a_rolled_back_list_is_refused_by_a_machine_that_saw_it(
     assert tablet("cat", "home:/notes/apple.txt").out == "an apple"
     past.lure(tablet)
     with running_server(past.evil, past.port, past.log):
+        assert "went back in time" in tablet("cat", "home:/notes/apple.txt", code=6).err
+        forget_the_store(tablet)
         refused = tablet("cat", "home:/notes/apple.txt", code=6)
     assert "the revocation list is missing from the store; version 1 was seen before" in refused.err
 
@@ -229,6 +236,8 @@ def test_a_server_that_tells_each_client_another_list_is_found_out(
         somebody = str(person(77).principal)
         assert past.evil("revoke", somebody, "--yes", "--json").document["version"] == 1
         past.lure(tablet)
+        assert "is another one than was seen" in tablet("cat", "home:/notes/apple.txt", code=6).err
+        forget_the_store(tablet)
         refused = tablet("cat", "home:/notes/apple.txt", code=6)
     assert "there are two revocation lists of version 1" in refused.err
     assert "bt access log" in refused.err

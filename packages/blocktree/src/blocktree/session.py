@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 
 from btfproto import opening
 from btfproto.domain import DomainReader, no_readcap, open_volume, read_held
-from btfproto.localfs import FilePins, FsOptions, LocalFs, StorePin
+from btfproto.localfs import FilePins, FsOptions, LocalFs, Pins, StorePin
 from btfproto.provider import Owner
 from btfproto.revocations import RevocationView
-from btfproto.store import Store
+from btfproto.store import Marked, Store
 from btfproto.store.remote import StoreClient
 from btlib.clocks import skew_text
 from btlib.home import Domain, Home
@@ -94,8 +94,7 @@ class Session:
             stack.callback(store.close)
             pins = FilePins(domain.pins)
             stack.callback(pins.close)
-            StorePin(store, pins).start()  # first, and the list: an old store is named as one, whatever it lacks
-            view = known_revocations(domain, store)
+            view = known_revocations(domain, store, pins)  # first: an old store is named as one, whatever it lacks
             anchor = _anchor(DomainReader(store, domain.root, view), identity, _common(paths))
             options = FsOptions(shared=isinstance(store, StoreClient))
             volume = open_volume(store, identity, anchor, now(), revocations=view)
@@ -113,8 +112,15 @@ def open_store(domain: Domain, identity: Identity, *, damaged: bool = False) -> 
     return opening.open_store(domain, identity, program="bt", patience=PATIENCE, damaged=damaged)
 
 
-def known_revocations(domain: Domain, store: Store) -> RevocationView:
-    """The domain's revocation list, fresh from the store and remembered. Raises FsError (ROLLBACK), StoreError."""
+def known_revocations(domain: Domain, store: Store, pins: Pins | None = None) -> RevocationView:
+    """The domain's revocation list, fresh from the store and remembered, once the store is known not to have been put
+    back; with `pins`, as long as it is used. Raises FsError (ROLLBACK), StoreError."""
+    if pins is not None:
+        StorePin(store, pins).start()
+    elif isinstance(store, Marked):
+        domain.pins.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with closing(FilePins(domain.pins)) as known:
+            StorePin(store, known).check(store.mark)
     view = RevocationView(store, domain.root, opening.memory_of(domain))
     view.refresh(now())
     skew = skew_text(view.seen.written, now())
