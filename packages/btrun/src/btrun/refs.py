@@ -57,11 +57,22 @@ class Target(Protocol):
     async def wait_down(self) -> Down: ...
 
 
-class Ref(msgspec.Struct, frozen=True, dict=True):
-    """A reference to an actor."""
+class Ref(msgspec.Struct, dict=True):
+    """A reference to an actor. A value: it cannot be changed."""
+
+    # Not `frozen`: such a Struct of a text and a number is never looked at by the collector of cycles, also when it
+    # leads somewhere; and what it leads to leads back. See `bind`.
 
     path: str
     incarnation: U64
+
+    def __hash__(self) -> int:
+        return hash((self.path, self.incarnation))
+
+    if not TYPE_CHECKING:  # where attributes may be set, so may any
+
+        def __setattr__(self, name, value):
+            raise AttributeError("a Ref cannot be changed")
 
     @property
     def name(self) -> str:
@@ -153,5 +164,6 @@ def make_ref(path: str, incarnation: int, target: Target) -> Ref:
 
 def bind(ref: Ref, target: Target) -> None:
     """Let a reference lead somewhere; its value stays as it is."""
+    msgspec.Struct.__setattr__(ref, "target", target)  # from now on the collector of cycles knows of it
     # The methods that are used most are the target's own: one Python call less for every message.
-    ref.__dict__.update(target=target, send=target.send, call=target.call)
+    ref.__dict__.update(send=target.send, call=target.call)
