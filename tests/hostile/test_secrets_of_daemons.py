@@ -29,36 +29,13 @@ from btlib import Credentials, FileCredentialStore
 from btlib.agent import AgentClient, agent_socket
 from btlib.home import DomainSettings, Home
 from btlib.testing import QUICK_COST
+from btlib.testing.audit import set_hook
 
 PASSPHRASE = "canary-Passphrase-7f3a"
 WRONG = "canary-Wrong-55d0"
 CONTENT = "canary content of a file "
 PATIENCE = 30.0
 NOBODY = 65534
-
-HOOK = """
-import os, shutil, sys
-_LOG, _KEPT, _busy = {log!r}, {kept!r}, False
-def _hook(event, arguments):
-    global _busy
-    if _busy or event not in ("subprocess.Popen", "os.exec", "os.posix_spawn", "os.system", "os.remove", "os.rename"):
-        return
-    _busy = True
-    try:
-        if event in ("os.remove", "os.rename"):
-            path = os.fsdecode(arguments[0])
-            if os.path.isfile(path):
-                shutil.copy(path, os.path.join(_KEPT, str(len(os.listdir(_KEPT)))))
-        else:
-            environment = arguments[-1] if isinstance(arguments[-1], dict) else dict(os.environ)
-            with open(_LOG, "a") as log:
-                log.write(repr((event, arguments[:2], environment)) + "\\n")
-    except OSError:
-        pass
-    finally:
-        _busy = False
-sys.addaudithook(_hook)
-"""
 
 
 @dataclass(frozen=True)
@@ -158,10 +135,9 @@ def place(tmp_path: Path) -> Place:
 
 def furnish(tmp_path: Path) -> Place:
     """Make all that a place has."""
-    for name in ("hook", "tmp", "kept", "logs", "mount"):
+    for name in ("tmp", "logs", "mount"):
         (tmp_path / name).mkdir()
-    hook = HOOK.format(log=str(tmp_path / "started"), kept=str(tmp_path / "kept"))
-    (tmp_path / "hook" / "sitecustomize.py").write_text(hook)
+    set_hook(tmp_path, tmp_path / "started")
     root, machine = Credentials.generate(), Credentials.generate()
     settings = DomainSettings(root=root.public.principal, host="here", store=Path("store"))
     domain = Home.find({"BLOCKTREE_HOME": str(tmp_path / "home")}).add("home", settings)

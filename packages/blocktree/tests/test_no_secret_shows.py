@@ -26,6 +26,7 @@ from btlib.home import Home
 from btlib.key_pairs import KeyPair
 from btlib.public_keys import Suite
 from btlib.shares import Share, split_seed
+from btlib.testing.audit import set_hook
 from btlib.words import seed_to_words
 
 from .conftest import CHEAP, PASSPHRASE, Done, Machine
@@ -38,30 +39,6 @@ from .test_shares import TYPED_BACK, sheets
 CANARY = "canary-Passphrase-7f3a"
 NEW = "canary-Another-19c4"
 WRONG = "canary-Wrong-55d0"
-
-HOOK = """
-import os, shutil, sys
-_LOG, _KEPT, _busy = {log!r}, {kept!r}, False
-def _hook(event, arguments):
-    global _busy
-    if _busy or event not in ("subprocess.Popen", "os.exec", "os.posix_spawn", "os.system", "os.remove", "os.rename"):
-        return
-    _busy = True
-    try:
-        if event in ("os.remove", "os.rename"):
-            path = os.fsdecode(arguments[0])
-            if os.path.isfile(path):
-                shutil.copy(path, os.path.join(_KEPT, str(len(os.listdir(_KEPT)))))
-        else:
-            environment = arguments[-1] if isinstance(arguments[-1], dict) else dict(os.environ)
-            with open(_LOG, "a") as log:
-                log.write(repr((event, arguments[:2], environment)) + "\\n")
-    except OSError:
-        pass
-    finally:
-        _busy = False
-sys.addaudithook(_hook)
-"""
 
 
 @dataclass(frozen=True)
@@ -121,10 +98,8 @@ class Case:
 
 def watched(top: Path, home: Path, machine: Machine) -> Watched:
     top.mkdir()
-    for name in ("hook", "tmp", "kept"):
-        (top / name).mkdir()
-    hook = HOOK.format(log=str(top / "log"), kept=str(top / "kept"))
-    (top / "hook" / "sitecustomize.py").write_text(hook)
+    (top / "tmp").mkdir()
+    set_hook(top, top / "log")
     return Watched(home, machine.call, top)
 
 
