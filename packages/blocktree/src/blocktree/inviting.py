@@ -162,10 +162,10 @@ class _Waiting:
                 reader, writer = await asyncio.open_connection(relay.host, relay.port)
                 with closing(writer):
                     writer.write(wait_frame(self._invitation.code.meeting))
-                    await _until_waiting(reader)
+                    first = await _until_waiting(reader)
                     self._ready()
                     self._ready = _nothing
-                    first = await reader.read(READ)
+                    first = first or await reader.read(READ)
                     if not first:
                         raise CommandError(
                             f"the meeting place at {relay} is gone",
@@ -257,8 +257,9 @@ class _Waiting:
         return None
 
 
-async def _until_waiting(reader: asyncio.StreamReader) -> None:
-    """Wait for a relay's word that others find this end. Raises PairingError or CommandError where it says no."""
+async def _until_waiting(reader: asyncio.StreamReader) -> bytes:
+    """Wait for a relay's word that others find this end; what a joiner said right behind it. Raises PairingError or
+    CommandError where it says no."""
     said = FrameReader()
     async with asyncio.timeout(TALK_SECONDS):
         while (found := said.next_frame()) is None:
@@ -270,6 +271,7 @@ async def _until_waiting(reader: asyncio.StreamReader) -> None:
         raise heard(found.body[0])
     if found.kind is not FrameKind.WAITING:
         raise CommandError("what answers is no meeting place", kind=Kind.PROTOCOL, hint=MEET)
+    return said.rest()
 
 
 def _nothing() -> None:
