@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,13 @@ HEADERS = st.builds(
 @given(HEADERS)
 def test_a_run_header_survives_encoding(run: RunHeader) -> None:
     assert decode_run_header(encode_run_header(run)) == run
+
+
+@given(HEADERS, st.integers(5, 7), st.integers(1, 255))
+def test_an_unused_byte_of_a_run_header_is_zero(run: RunHeader, at: int, value: int) -> None:
+    data = bytearray(encode_run_header(run)[:-4])
+    data[at] = value
+    assert decode_run_header(bytes(data) + zlib.crc32(data).to_bytes(4, "little")) is None
 
 
 @given(HEADERS, st.integers(0, RUN_HEADER_SIZE - 1), st.integers(1, 255))

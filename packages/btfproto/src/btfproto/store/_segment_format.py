@@ -24,6 +24,7 @@ RUN_MAGIC = b"BTRN"
 
 _SEGMENT = struct.Struct("<8sIQ16s")
 _RUN = struct.Struct("<4sB3x16sQQIII")
+_UNUSED = slice(5, 8)  # of a run header: zero
 _CRC = struct.Struct("<I")
 
 SEGMENT_HEADER_SIZE = _SEGMENT.size + _CRC.size
@@ -71,7 +72,7 @@ def decode_run_header(data: bytes) -> RunHeader | None:
     if len(data) != RUN_HEADER_SIZE or _CRC.pack(zlib.crc32(data[: _RUN.size])) != data[_RUN.size :]:
         return None
     magic, level, block, version, first, length, size, last = _RUN.unpack(data[: _RUN.size])
-    if magic != RUN_MAGIC or not length or not size or not last:
+    if magic != RUN_MAGIC or data[_UNUSED] != bytes(3) or not length or not size or not last:
         return None
     return RunHeader(level, block, version, first, length, size, last)
 
