@@ -228,7 +228,7 @@ def test_damage_in_the_store_fails_one_file_and_leaves_the_rest(machine: Machine
 
 
 def _flip_a_byte_of_the_largest_record(store: Path) -> None:
-    segment = max((path for path in store.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    segment = max(store.rglob("*.seg"), key=lambda path: path.stat().st_size)
     with segment.open("r+b") as file:
         file.seek(segment.stat().st_size // 2)
         byte = file.read(1)
