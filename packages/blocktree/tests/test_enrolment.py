@@ -6,6 +6,7 @@ import base64
 
 import msgspec
 import pytest
+from blocktree.delegating import Enrolment
 from blocktree.enrolment import (
     REQUEST_TITLE,
     Response,
@@ -16,13 +17,16 @@ from blocktree.enrolment import (
     read_response,
 )
 from btlib.errors import BlocktreeError
+from btlib.identity import Identity
 from btlib.key_pairs import KeyPair
 from btlib.kinds import Kind
 from btlib.labels import Label
 from btlib.paths import BlockPath
 from btlib.public_keys import Suite
-from btlib.writecaps import Chain, Rights, issue_writecap
+from btlib.writecaps import SERVE, Chain, Rights, issue_writecap
 from btserde import encode
+from bttp import Peer
+from bttp._auth import Auth
 
 NOW = 1_800_000_000
 DAY = 86_400
@@ -149,3 +153,19 @@ def test_a_host_that_is_no_name_is_refused(host: str) -> None:
 def test_the_files_hold_no_secret_seed() -> None:
     text = make_request(NEW, "laptop", NOW)
     assert bytes([2]) * 32 not in base64.b64decode(text.partition("\n")[2])
+
+
+def test_no_machine_passes_for_another_with_what_its_enrolment_gives() -> None:
+    enrolment = Enrolment(
+        issuer=Identity(signer=ROOT, opener=ROOT),
+        root=ROOT.public.principal,
+        subject=NEW.public.principal,
+        host="laptop",
+        now=NOW,
+        until=NOW + DAY,
+        random=bytes,
+    )
+    peer = Peer((Auth(public=NEW.public, chains=enrolment.chains(), signature=b""),))
+    assert peer.decide(Rights.EXECUTE, HOSTS.child("nas"), NOW).allowed
+    assert not peer.decide(SERVE, HOSTS.child("nas"), NOW).allowed
+    assert peer.decide(SERVE, HOSTS.child("laptop").child("btfsd"), NOW).allowed

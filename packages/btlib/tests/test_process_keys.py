@@ -17,7 +17,7 @@ from btlib.public_keys import PublicKeys, Suite
 from btlib.revocations import Revocations
 from btlib.testing import make_keys
 from btlib.verification import Decision, Stage, verify_chain
-from btlib.writecaps import MAX_CAPS, Chain, Rights, issue_writecap
+from btlib.writecaps import MAX_CAPS, SERVE, Chain, Rights, issue_writecap
 
 NOW = 1_800_000_000
 YEAR = 365 * 86_400
@@ -233,9 +233,8 @@ def test_a_server_speaks_by_them_where_it_may_delegate(chip: Chip) -> None:
     speaker = server_identity(identity, SERVER, NOW)
     (chain,) = speaker.chains
     assert speaker.principal != identity.principal
-    assert decide(chain, speaker.public, Rights.EXECUTE, path=SERVER).allowed
-    assert decide(chain, speaker.public, Rights.EXECUTE).stage is Stage.PATH
-    assert decide(chain, speaker.public, Rights.WRITE, path=SERVER).stage is Stage.RIGHT
+    assert decide(chain, speaker.public, SERVE, path=SERVER).allowed
+    assert decide(chain, speaker.public, SERVE).stage is Stage.PATH
     for number in range(10):
         message = bytes([number])
         speaker.public.verify(Label.LINK_SERVER, message, speaker.signer.sign(Label.LINK_SERVER, message))

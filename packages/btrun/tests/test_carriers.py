@@ -1,4 +1,4 @@
-"""Whom a link leads to: only peers that may execute at its path get what is meant for it."""
+"""Whom a link leads to: only peers that may serve at its path get what is meant for it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import bttp
 import pytest
 from btlib.kinds import Kind
 from btlib.testing import make_domain_identities
+from btlib.writecaps import Rights
 from btrun import Runtime
 from btrun.blocking import open_runtime
 from btrun.errors import NoLinkError, WrongPeerError
@@ -21,7 +22,10 @@ Story: TypeAlias = Callable[[Runtime, Runtime, bttp.Server], Awaitable[None]]
 DOMAIN = make_domain_identities("nas", "alice")
 APP = DOMAIN.path.child("hosts").child("nas").child("app")
 ROOT = DOMAIN.principal
-OTHER = DOMAIN.issue("other", ("hosts", "other"))  #: a member, with a place of its own
+#: A member, with a place of its own and leave to talk to all hosts, as an enrolment gives it.
+OTHER = DOMAIN.issue("other", ("hosts", "other")).with_chains(
+    *DOMAIN.issue("other", ("hosts",), rights=Rights.EXECUTE).chains
+)
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -44,10 +48,10 @@ def tell(request: pytest.FixtureRequest) -> Callable[[Story], None]:
     return run
 
 
-def test_a_link_is_not_attached_where_its_peer_may_not_execute(tell: Callable[[Story], None]) -> None:
+def test_a_link_is_not_attached_where_its_peer_may_not_serve(tell: Callable[[Story], None]) -> None:
     async def story(client: Runtime, pretender: Runtime, listening: bttp.Server) -> None:
         async with bttp.connect(listening.endpoints[0], DOMAIN["alice"], root=ROOT) as link:
-            with pytest.raises(WrongPeerError, match=f"{OTHER.principal}, who may not execute at {APP}") as caught:
+            with pytest.raises(WrongPeerError, match=f"{OTHER.principal}, who may not serve at {APP}") as caught:
                 client.attach(link, APP)
             assert caught.value.kind is Kind.FORBIDDEN
             with pytest.raises(NoLinkError):
@@ -87,12 +91,12 @@ def test_nothing_is_sent_over_a_link_that_was_made_to_another_peer(tell: Callabl
     tell(story)
 
 
-def test_a_script_links_only_to_who_may_execute_at_the_path() -> None:
+def test_a_script_links_only_to_who_may_serve_at_the_path() -> None:
     with (
         open_runtime(Runtime(OTHER, APP)) as pretender,
         pretender.serve(["127.0.0.1:0"], OTHER, roots=[ROOT]) as server,
         open_runtime() as rt,
     ):
         linking = rt.linked(server.endpoints, DOMAIN["alice"], APP, root=ROOT, timeout=5)
-        with pytest.raises(bttp.AuthenticationError, match=f"{APP} is not below"), linking:
+        with pytest.raises(bttp.AuthenticationError, match="the right to write at"), linking:
             raise AssertionError

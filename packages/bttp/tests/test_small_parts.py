@@ -6,6 +6,7 @@ import pytest
 from btlib import BlockPath
 from btlib.kinds import Kind
 from btlib.testing import make_domain_identities
+from btlib.writecaps import Rights
 from bttp import BttpError, LocalProtocolError, Peer, RemoteProtocolError, RootPolicy, Router, ServerLimits
 from bttp._auth import Auth
 from bttp._endpoints import TcpEndpoint, UnixEndpoint, parse_endpoint
@@ -122,6 +123,17 @@ def test_anonymous_peers_need_a_word_from_the_server() -> None:
     assert policy.admit(Peer(), 1).allowed
     assert policy.authorize(Peer(), HOSTS.child("lobby"), 1).allowed
     assert policy.authorize(Peer(), HOSTS, 1).kind is Kind.UNAUTHENTICATED
+
+
+def test_leave_to_send_somewhere_and_to_write_there_is_no_leave_to_serve_there() -> None:
+    mallory = DOMAIN.issue("mallory", ("hosts", "mallory")).with_chains(
+        *DOMAIN.issue("mallory", ("hosts",), rights=Rights.EXECUTE).chains,
+        *DOMAIN.issue("mallory", rights=Rights.WRITE).chains,
+    )
+    member = Peer((Auth(public=mallory.public, chains=mallory.chains, signature=b""),))
+    refused = check_server(member, DOMAIN.principal, HOSTS.child("nas"), 1)
+    assert (refused.allowed, refused.kind) == (False, Kind.FORBIDDEN)
+    assert check_server(member, DOMAIN.principal, HOSTS.child("mallory").child("btfsd"), 1).allowed
 
 
 def test_a_client_takes_only_the_server_it_means() -> None:

@@ -19,7 +19,7 @@ from btfproto.testing.domains import DAY, NOW, World, person
 from btlib.identity import Identity
 from btlib.labels import Label
 from btlib.paths import BlockPath
-from btlib.writecaps import Rights
+from btlib.writecaps import SERVE, Rights
 from btserde import encode
 
 HERE = Path(__file__).resolve().parent
@@ -46,7 +46,7 @@ def other(**changes: object) -> SignedRecord:
     return signed(msgspec.structs.replace(read_record(good()), **changes))
 
 
-def member(*names: str, rights: Rights) -> Identity:
+def member(*names: str, rights: Rights = SERVE) -> Identity:
     someone = person(9)
     return someone.with_chains(WORLD.chain(someone, *names, rights=rights))
 
@@ -110,7 +110,7 @@ def vectors() -> Iterator[tuple[str, Vector]]:
         "stranger",
         vector(
             "signed by somebody with the machine's chain",
-            msgspec.structs.replace(by(member(rights=Rights.EXECUTE)), chain=good().chain),
+            msgspec.structs.replace(by(member()), chain=good().chain),
             "may not serve",
         ),
     )
@@ -120,9 +120,11 @@ def vectors() -> Iterator[tuple[str, Vector]]:
     )
     yield (
         "elsewhere",
-        vector(
-            "the signer may execute at another path", by(member("hosts", "b", rights=Rights.EXECUTE)), "may not serve"
-        ),
+        vector("the signer may serve at another path", by(member("hosts", "b")), "may not serve"),
+    )
+    yield (
+        "execute-only",
+        vector("the signer may send there, and not write", by(member("hosts", rights=Rights.EXECUTE)), "may not serve"),
     )
     yield "no-endpoint", vector("no endpoints", other(endpoints=()), "0 endpoints")
     yield "twice", vector("an endpoint twice", other(endpoints=("a:1", "a:1")), "twice")

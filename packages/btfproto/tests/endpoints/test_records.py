@@ -26,7 +26,7 @@ from btlib.errors import BlocktreeError, CapabilityError
 from btlib.kinds import Kind
 from btlib.paths import BlockPath
 from btlib.revocations import Revocations
-from btlib.writecaps import Rights
+from btlib.writecaps import SERVE, Rights
 from btserde import encode
 from hypothesis import given
 from hypothesis import strategies as st
@@ -109,9 +109,11 @@ def test_a_stranger_serves_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "rights"), [(("hosts", "nas"), Rights.WRITE), (("hosts", "other"), Rights.EXECUTE)], ids=["right", "path"]
+    ("names", "rights"),
+    [(("hosts", "nas"), Rights.WRITE), (("hosts",), Rights.EXECUTE), (("hosts", "other"), SERVE)],
+    ids=["write", "membership", "path"],
 )
-def test_whoever_may_not_execute_there_serves_nothing(names: tuple[str, ...], rights: Rights) -> None:
+def test_whoever_may_not_serve_there_serves_nothing(names: tuple[str, ...], rights: Rights) -> None:
     bob = person(9)
     bob = bob.with_chains(WORLD.chain(bob, *names, rights=rights))
     with pytest.raises(CapabilityError):
@@ -122,7 +124,7 @@ def test_whoever_may_not_execute_there_serves_nothing(names: tuple[str, ...], ri
 
 def test_who_serves_below_does_not_serve_above() -> None:
     bob = person(9)
-    bob = bob.with_chains(WORLD.chain(bob, "hosts", "nas", rights=Rights.EXECUTE))
+    bob = bob.with_chains(WORLD.chain(bob, "hosts", "nas"))
     sign_record(bob, path=SERVER, server=SERVER, endpoints=ENDPOINTS, now=NOW, lifetime=DAY)
     with pytest.raises(BlocktreeError):
         sign_record(bob, path=WORLD.path(), server=SERVER, endpoints=ENDPOINTS, now=NOW, lifetime=DAY)
@@ -227,7 +229,7 @@ def test_nothing_found_says_what_stands_in_the_way() -> None:
 def test_several_servers_of_a_path_are_all_found_the_newest_first() -> None:
     other = person(9)
     elsewhere = WORLD.path("hosts", "other", "btfsd")
-    other = other.with_chains(WORLD.chain(other, rights=Rights.EXECUTE))
+    other = other.with_chains(WORLD.chain(other))
     second = sign_record(other, path=WORLD.path(), server=elsewhere, endpoints=["other:1"], now=NOW + 5, lifetime=DAY)
     found = resolve(WORLD.path("x"), records(at(), second), now=NOW + 5)
     assert found.endpoints == ("other:1", "nas.example:1")

@@ -3,7 +3,7 @@
     chain of the identity ─ one more writecap ─▶ keys of the process
 
                 to write        the chain's own path and scope, WRITE
-                to serve        the path where it serves, EXECUTE
+                to serve        the path where it serves, WRITE and EXECUTE
                 both            not to be delegated, for some hours
 
 The chip signs that writecap when the process first uses a chain, and again every few hours; everything else is signed
@@ -30,7 +30,7 @@ from .key_pairs import KeyPair
 from .paths import BlockPath
 from .public_keys import PublicKeys
 from .signing import Signer
-from .writecaps import MAX_CAPS, Chain, Rights, Writecap, issue_writecap
+from .writecaps import MAX_CAPS, SERVE, Chain, Rights, Writecap, issue_writecap
 
 LIFETIME = 36 * 3600  #: seconds that one certificate lasts: for who is a day ahead too, and a stolen key is soon dead
 RENEWAL = 6 * 3600  #: after this time it is made anew, so that more than a day is always left
@@ -99,7 +99,7 @@ class ProcessKeys:
         """The chains with which these keys may serve at a path as the identity may. Raises as `certify`."""
         above = [chain for chain in chains if chain.last is not None and chain.last.block_path.is_prefix_of(path)]
         lasting = [chain for chain in above if chain.last is not None and chain.last.not_after >= now]
-        certified = [self.certify(chain, now, Rights.EXECUTE, path) for chain in lasting or above]
+        certified = [self.certify(chain, now, SERVE, path) for chain in lasting or above]
         return tuple(each.chain for each in certified if each.signer is self.keys)
 
     def _renewed(self, terms: _Terms, known: Certified | None, now: int) -> Certified:

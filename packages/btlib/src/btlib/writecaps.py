@@ -48,6 +48,9 @@ class Rights(enum.IntFlag):
         return " and ".join(right.name.lower() for right in Rights if right in self and right.name) or "nothing"
 
 
+#: What it takes to be the one that listens at a path: both, in one chain. Who may only send there, or only write there,
+#: is not who answers there.
+SERVE = Rights.WRITE | Rights.EXECUTE
 _ALL_RIGHTS = int(Rights.WRITE | Rights.EXECUTE)
 
 

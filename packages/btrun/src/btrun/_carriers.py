@@ -1,8 +1,8 @@
 """Links to other runtimes, and which paths each of them leads to. A `bttp.Link` is a carrier; so is a simulated one.
 
-A link leads to a path only if its peer's chains let it execute there: whoever else answers at an address, be it a
-member of the domain, gets no message meant for that path. They are looked at when the link is attached, and when it is
-made again; a link ends by itself when its peer leaves the domain.
+A link leads to a path only if its peer may serve there (`SERVE`): whoever else answers at an address, be it a member
+of the domain with leave to send there, gets no message meant for that path. Its chains are looked at when the link is
+attached, and when it is made again; a link ends by itself when its peer leaves the domain.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from btlib.paths import BlockPath
-from btlib.writecaps import Rights
+from btlib.writecaps import SERVE
 from bttp import Link, NotSentError, Peer, ReconnectingLink
 
 from .errors import WrongPeerError
@@ -44,7 +44,7 @@ class RenewedCarrier:
         self.closed = False
         self._path = path
         self._clock = clock
-        self._good: Link | None = None  # the one whose peer may execute at the path
+        self._good: Link | None = None  # the one whose peer serves at the path
 
     async def call(self, path: BlockPath | str, body: bytes = b"", *, timeout: float | None = None) -> memoryview:
         return await self._link().call(path, body, timeout=timeout)
@@ -107,10 +107,10 @@ class Carriers:
 
 def check_peer(peer: Peer, path: BlockPath, now: float) -> None:
     """Raises WrongPeerError."""
-    decision = peer.decide(Rights.EXECUTE, path, int(now))
+    decision = peer.decide(SERVE, path, int(now))
     if not decision.allowed:
         raise WrongPeerError(
-            f"the link leads to {peer}, who may not execute at {path}: {decision.reason}",
+            f"the link leads to {peer}, who may not serve at {path}: {decision.reason}",
             kind=decision.kind,
-            hint="attach it to the path where its peer serves, or grant the peer EXECUTE there",
+            hint="attach it to the path where its peer serves, or grant the peer write,run there",
         )

@@ -39,7 +39,7 @@ async def connect(
     policy: Policy | None = None,
     revocations: Callable[[Principal], Revocations] = lambda _root: NO_REVOCATIONS,
 ) -> AsyncIterator[Link]:
-    """A link to the server at `endpoint`, which must belong to the domain of `root` (and may execute at `server`).
+    """A link to the server at `endpoint`, which must belong to the domain of `root` (and may serve at `server`).
 
     `identity`: as whom to speak; None: anonymously. `router`: what the server may call here, on this link; `policy`:
     where it may, by default where chains from `root` let it execute. `revocations`: the newest of a domain, asked for

@@ -15,7 +15,7 @@ from btlib.paths import BlockPath
 from btlib.principals import Principal
 from btlib.revocations import NO_REVOCATIONS, Revocations
 from btlib.verification import Decision, Stage
-from btlib.writecaps import Chain, Rights
+from btlib.writecaps import SERVE, Chain, Rights
 
 from ._peer import Peer
 
@@ -85,12 +85,15 @@ def refused(reason: str, kind: Kind = Kind.FORBIDDEN) -> Decision:
 def check_server(
     peer: Peer, root: Principal, server: BlockPath | None, now: int, revocations: Revocations = NO_REVOCATIONS
 ) -> Decision:
-    """A client's question: whether this server may speak in the domain of `root` (and is the one at `server`)."""
+    """A client's question: whether this server may serve in the domain of `root` (and at `server`, where one is named).
+
+    Leave to send there is not enough: all members have it, and none of them shall pass for the server.
+    """
     if server is not None:
         if server.root != root:
             return refused(f"{server} is not in the domain of {root}", Kind.INVALID)
-        return peer.decide(Rights.EXECUTE, server, now, revocations=revocations)
-    return peer.member(root, now, Rights.EXECUTE, revocations)
+        return peer.decide(SERVE, server, now, revocations=revocations)
+    return peer.member(root, now, SERVE, revocations)
 
 
 _NO_ANONYMOUS = refused("this server takes no anonymous peers: prove a principal", Kind.UNAUTHENTICATED)

@@ -21,7 +21,7 @@ from bttp._topics import SUBSCRIBED, encode_message
 
 WAIT = 10.0
 DOMAIN = make_domain_identities("keeper", "sensor")
-DOMAIN.members["server"] = DOMAIN.issue("server", rights=Rights.EXECUTE)
+DOMAIN.members["server"] = DOMAIN.issue("server", ("broker",))  # serves there, and may not write in topics
 DOMAIN.members["display"] = DOMAIN.issue("display", rights=Rights.EXECUTE)
 DOMAIN.members["eve"] = DOMAIN.issue("eve", rights=Rights.EXECUTE)
 TOPICS = DOMAIN.path.child("topics")

@@ -24,7 +24,7 @@ from btlib.paths import BlockPath
 from btlib.public_keys import PublicKeys
 from btlib.revocations import NO_REVOCATIONS, Revocations
 from btlib.verification import verify_chain
-from btlib.writecaps import Chain, Rights
+from btlib.writecaps import SERVE, Chain
 from btserde import I64, U8, Limits, SerdeError, decode, encode
 from bttp import TcpEndpoint, parse_endpoint
 
@@ -138,7 +138,7 @@ def check_record(
             signed.chain,
             root=path.root,
             subject=signed.signer.principal,
-            right=Rights.EXECUTE,
+            right=SERVE,
             now=now,
             path=place,
             revocations=revocations,
@@ -263,10 +263,10 @@ def endpoint_fault(text: str) -> str | None:
 def _chain(identity: Identity, record: EndpointRecord, now: int) -> Chain:
     """One chain for both paths: that for the server, unless only that for the path gives both."""
     root = record.path.root
-    chains = [identity.chain_for(root, Rights.EXECUTE, now, path=place) for place in (record.server, record.path)]
+    chains = [identity.chain_for(root, SERVE, now, path=place) for place in (record.server, record.path)]
     for chain in chains:
         decisions = [
-            verify_chain(chain, root=root, subject=identity.principal, right=Rights.EXECUTE, now=now, path=place)
+            verify_chain(chain, root=root, subject=identity.principal, right=SERVE, now=now, path=place)
             for place in (record.server, record.path)
         ]
         if all(decision.allowed for decision in decisions):
@@ -274,7 +274,7 @@ def _chain(identity: Identity, record: EndpointRecord, now: int) -> Chain:
     raise FsError(
         Kind.FORBIDDEN,
         f"{identity.principal} has no chain that allows serving both {record.path} and {record.server}",
-        "let an owner grant execute above both",
+        "let an owner grant write,run above both",
     )
 
 

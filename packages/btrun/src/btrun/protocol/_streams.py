@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 from btlib import BlockPath, Kind, Principal
-from btlib.writecaps import Rights
+from btlib.writecaps import SERVE, Rights
 from bttp import BttpError, Link, Peer, Router, Stream
 from msgspec import Struct
 
@@ -107,7 +107,7 @@ async def open_channel(link: Link, path: BlockPath) -> AsyncIterator[Channel]:
     to execute there) is the SessionEndedError of the session's first step, of the refusal's kind. Raises what
     `link.stream` raises, and SessionEndedError of kind UNAUTHENTICATED where the other end of the link is anonymous.
     """
-    peer = _speaker(link.peer, path)
+    peer = _speaker(link.peer, path, SERVE)
     async with link.stream(path) as stream:
         channel = StreamChannel(stream, peer)
         try:
@@ -132,7 +132,7 @@ def serve_sessions(router: Router, path: BlockPath, program: Program) -> None:
     """
 
     async def serve(stream: Stream) -> None:
-        channel = StreamChannel(stream, _speaker(stream.peer, stream.path))
+        channel = StreamChannel(stream, _speaker(stream.peer, stream.path, Rights.EXECUTE))
         try:
             await program(channel)
         except ProtocolError as error:
@@ -144,8 +144,8 @@ def serve_sessions(router: Router, path: BlockPath, program: Program) -> None:
     router.add_stream(path, serve)
 
 
-def _speaker(peer: Peer, path: BlockPath) -> Principal:
-    """For whom the peer speaks at a path: of several principals on one link, the first that may execute there."""
+def _speaker(peer: Peer, path: BlockPath, right: Rights) -> Principal:
+    """For whom the peer speaks at a path: of several principals on one link, the first that has the right there."""
     if peer.anonymous:
         raise SessionEndedError(
             f"no session at {path} with an anonymous peer: nobody could be named",
@@ -153,5 +153,5 @@ def _speaker(peer: Peer, path: BlockPath) -> Principal:
             hint="connect with an identity",
         )
     now = int(time.time())
-    able = (proof for proof in peer.proofs if Peer((proof,)).decide(Rights.EXECUTE, path, now).allowed)
+    able = (proof for proof in peer.proofs if Peer((proof,)).decide(right, path, now).allowed)
     return next(able, peer.proofs[0]).public.principal

@@ -32,7 +32,7 @@ def connect(
     policy: Policy | None = None,
     revocations: Callable[[Principal], Revocations] = lambda _root: NO_REVOCATIONS,
 ) -> BlockingLink:
-    """A link to the server at `endpoint`, which must belong to the domain of `root` (and may execute at `server`).
+    """A link to the server at `endpoint`, which must belong to the domain of `root` (and may serve at `server`).
 
     `identity`: as whom to speak; None: anonymously. `router` and `policy`: what the server may call here, and where, as
     of `bttp.connect`; handlers run in threads. Close the link, or use it as a context. Raises as `bttp.connect`.
