@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import msgspec
 from btlib.kinds import Kind
 from btlib.paths import BlockPath
 from btlib.principals import Principal
@@ -92,8 +93,13 @@ def check_server(
     if server is not None:
         if server.root != root:
             return refused(f"{server} is not in the domain of {root}", Kind.INVALID)
-        return peer.decide(SERVE, server, now, revocations=revocations)
-    return peer.member(root, now, SERVE, revocations)
+        decision = peer.decide(SERVE, server, now, revocations=revocations)
+    else:
+        decision = peer.member(root, now, SERVE, revocations)
+    if decision.allowed:
+        return decision
+    place = "in the domain" if server is None else f"at {server}"
+    return msgspec.structs.replace(decision, reason=f"it may not serve {place} (write and execute): {decision.reason}")
 
 
 _NO_ANONYMOUS = refused("this server takes no anonymous peers: prove a principal", Kind.UNAUTHENTICATED)
