@@ -10,8 +10,8 @@ import pytest
 from btfproto.domain import DomainReader, SnapshotRecord, all_digests, open_volume, snapshot_block, stretches_of
 from btfproto.domain._snapshots import STRETCH, stretch_length
 from btfproto.errors import FsError, StoreError
-from btfproto.localfs import FsOptions, LocalFs, MemoryPins, Pins, empty_directory_attributes
-from btfproto.past import MarkedPins, SnapshotKeeper
+from btfproto.localfs import FilePins, FsOptions, LocalFs, MemoryPins, Pins, empty_directory_attributes
+from btfproto.past import SnapshotKeeper
 from btfproto.provider import OpenFlags, Owner
 from btfproto.revocations import RevocationView
 from btfproto.store import (
@@ -26,6 +26,7 @@ from btfproto.store import (
 )
 from btfproto.testing.domains import World, person
 from btlib.kinds import Kind
+from btlib.writecaps import Chain
 
 ME = Owner(1, 1)
 READ, BOTH = OpenFlags.READ, OpenFlags.READ | OpenFlags.WRITE
@@ -38,7 +39,7 @@ class Domain:
         now = int(time.time())
         self.store = store
         self.world = World.make(store, now=now, directory_attributes=empty_directory_attributes)
-        self.pins = MarkedPins(MemoryPins())
+        self.pins = MemoryPins()
         machine, path = self.world.machine, self.world.path()
         self.view = RevocationView(store, path.root)
         self.fs = LocalFs(
@@ -253,3 +254,24 @@ def test_a_snapshot_names_itself(domain: Domain) -> None:
     made = domain.keeper.create("s")
     assert isinstance(made, Snapshot)
     assert [snapshot.name for snapshot in domain.keeper.all()] == ["s"]
+
+
+def test_a_snapshot_beside_another_process_that_goes_on_writing_is_made(domain: Domain, tmp_path: Path) -> None:
+    """Both keep what they see in one file: what the other saw after the snapshot was taken is no rollback of it."""
+    domain.write("a", b"one")
+    ours, theirs = FilePins(tmp_path / "pins"), FilePins(tmp_path / "pins")
+    heads = {head.block: head.version for head in domain.store.scan(None, 100)}
+    theirs.note(heads)
+    theirs.flush()
+
+    class Busy(SnapshotKeeper):
+        def _sign(self, made: Snapshot, chain: Chain, now: int, seen: Callable[[bytes], int]) -> None:
+            theirs.note({block: version + 1 for block, version in heads.items()})
+            theirs.flush()
+            super()._sign(made, chain, now, seen)
+
+    machine, path = domain.world.machine, domain.world.path()
+    Busy(domain.store, machine, path, ours, domain.view, lambda: int(time.time())).create("s")
+    assert [made.name for made in domain.keeper.all()] == ["s"]
+    ours.close()
+    theirs.close()

@@ -39,7 +39,7 @@ from ._staleness import Staleness
 from .domain import DomainReader, HeldChains, create_domain, open_volume
 from .errors import FsError, StoreError
 from .localfs import FileKeeper, FilePins, FsOptions, Keeper, LocalFs, Pins, StorePin, empty_directory_attributes
-from .past import MarkedPins, SnapshotKeeper
+from .past import SnapshotKeeper
 from .provider import FsProvider
 from .remote import FsClient
 from .revocations import MEMORY_FILE, FileMemory, RevocationMemory, RevocationView
@@ -77,7 +77,6 @@ class OpenedFs(LocalFs):
         with ExitStack() as stack:
             stack.callback(store.close)
             stack.callback(pins.close)
-            pins = MarkedPins(pins)
             StorePin(store, pins).start()  # first: an old store is named as one, whatever it lacks
             view = RevocationView(store, path.root, memory)
             if isinstance(store, StoreClient):

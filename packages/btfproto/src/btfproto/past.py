@@ -13,8 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from btlib.errors import CapabilityError, IntegrityError
@@ -67,46 +66,6 @@ INODES = 20_000  #: objects of a snapshot in memory, some 10 MB
 ROLLED_BACK = "delete the snapshot, and look at who keeps the store"
 
 
-class MarkedPins:
-    """Pins that know what was seen up to a moment, while others go on. See `Pins`.
-
-    What is seen after a snapshot was taken says nothing about what belongs into it.
-    """
-
-    def __init__(self, pins: Pins) -> None:
-        self._pins = pins
-        self._before: dict[bytes, int] | None = None  # what was raised since the mark, as it was
-        self._lock = threading.Lock()
-        self._marking = threading.Lock()
-        self.seen, self.accept, self.flush, self.close = pins.seen, pins.accept, pins.flush, pins.close
-        self.seen_stores, self.note_store, self.accept_store = pins.seen_stores, pins.note_store, pins.accept_store
-
-    def note(self, versions: Mapping[bytes, int]) -> None:
-        if self._before is None:  # whoever marks now takes its snapshot later: what is noted here is in it
-            self._pins.note(versions)
-            return
-        with self._lock:
-            if self._before is not None:
-                for block in versions:
-                    self._before.setdefault(block, self._pins.seen(block))
-            self._pins.note(versions)
-
-    @contextmanager
-    def marked(self) -> Iterator[Callable[[bytes], int]]:
-        """Gives a `seen` as of now."""
-
-        def seen(block: bytes) -> int:
-            with self._lock:
-                return before[block] if block in before else self._pins.seen(block)
-
-        with self._marking:
-            before = self._before = {}
-            try:
-                yield seen
-            finally:
-                self._before = None
-
-
 class SnapshotKeeper:
     """The snapshots of a domain's store, for one identity. Thread-safe as the store is."""
 
@@ -119,16 +78,14 @@ class SnapshotKeeper:
         revocations: RevocationView,
         clock: Callable[[], int],
     ) -> None:
-        """`path` is what `files` attaches at; `clock` tells seconds. Whoever else notes into `pins` does it through the
-        same `MarkedPins`. Raises FsError where a store has no snapshots.
-        """
+        """`path` is what `files` attaches at; `clock` tells seconds. Raises FsError where a store has no snapshots."""
         if not isinstance(store, Snapshots):
             raise FsError(Kind.NOT_SUPPORTED, "this store keeps no snapshots")
         self._store: Store = store
         self._snapshots: Snapshots = store
         self._identity = identity
         self._path = path
-        self._pins = pins if isinstance(pins, MarkedPins) else MarkedPins(pins)
+        self._pins = pins
         self._revocations = revocations
         self._clock = clock
         self._reader = DomainReader(store, path.root, revocations)
@@ -145,7 +102,7 @@ class SnapshotKeeper:
         """Of everything that is committed. Raises FsError, StoreError (EXISTS, INVALID…)."""
         now = self._clock()
         chain = self._chain(now)
-        with self._pins.marked() as seen:
+        with self._pins.as_of_now() as seen:  # what is seen later need not be in the snapshot
             made = self._snapshots.create_snapshot(name, now)
             try:
                 self._sign(made, chain, now, seen)

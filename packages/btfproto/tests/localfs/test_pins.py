@@ -37,6 +37,27 @@ def test_versions_only_grow_unless_accepted(pins: Pins) -> None:
     assert pins.seen(BLOCK) == 2
 
 
+def test_what_is_seen_later_is_not_what_was_seen_before(pins: Pins) -> None:
+    pins.note({BLOCK: 5})
+    with pins.as_of_now() as seen:
+        pins.note({BLOCK: 6, OTHER: 1})
+        pins.flush()
+        assert (seen(BLOCK), seen(OTHER)) == (5, 0)
+    assert (pins.seen(BLOCK), pins.seen(OTHER)) == (6, 1)
+
+
+def test_what_another_process_sees_later_is_not_what_was_seen_before(tmp_path: Path) -> None:
+    ours, theirs = FilePins(tmp_path / "pins"), FilePins(tmp_path / "pins")
+    theirs.note({BLOCK: 5})
+    theirs.flush()
+    with ours.as_of_now() as seen:
+        theirs.note({BLOCK: 6, OTHER: 1})
+        theirs.flush()
+        assert (ours.seen(BLOCK), seen(BLOCK), seen(OTHER)) == (6, 5, 0)
+    ours.close()
+    theirs.close()
+
+
 def test_what_was_seen_of_stores_only_grows_unless_accepted(pins: Pins) -> None:
     assert pins.seen_stores() == {}
     pins.note_store(BLOCK, SeenStore(500, 500, b"a" * 16))

@@ -11,7 +11,8 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -62,6 +63,10 @@ class Pins(Protocol):
         """The newest version seen of a block; 0 for one never seen."""
         ...
 
+    def as_of_now(self) -> AbstractContextManager[Callable[[bytes], int]]:
+        """A `seen` for as long as the context lasts, blind to what is noted from now on, here or by other processes."""
+        ...
+
     def note(self, versions: Mapping[bytes, int]) -> None:
         """These were seen. Lower versions than before are ignored."""
         ...
@@ -101,6 +106,11 @@ class MemoryPins:
     def seen(self, block: bytes) -> int:
         return self._versions.get(block, 0)
 
+    @contextmanager
+    def as_of_now(self) -> Iterator[Callable[[bytes], int]]:
+        versions = self._versions.copy()
+        yield lambda block: versions.get(block, 0)
+
     def note(self, versions: Mapping[bytes, int]) -> None:
         known = self._versions
         for block, version in versions.items():
@@ -139,10 +149,7 @@ class FilePins:
         self._failing = False  # the last writing failed
         self._due = BATCH  # as many fresh ones are written
         self._closed = False
-        try:
-            self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=5)
-        except sqlite3.Error as error:
-            raise self._failed(error) from error
+        self._connection = self._connect()
         self._run("PRAGMA journal_mode = WAL", ())
         self._run("PRAGMA synchronous = NORMAL", ())
         for statement in _SCHEMA:
@@ -153,8 +160,16 @@ class FilePins:
             fresh = self._fresh.get(block)
             if fresh is not None:
                 return fresh
-            row = self._run("SELECT version FROM pins WHERE block = ?", (block,)).fetchone()
-            return int(row[0]) if row else 0
+            return self._read(self._connection, block)
+
+    @contextmanager
+    def as_of_now(self) -> Iterator[Callable[[bytes], int]]:
+        with closing(self._connect()) as frozen:
+            with self._lock:  # what is written from the fresh ones meanwhile would be missed by both
+                fresh = self._fresh.copy()
+                for statement in ("BEGIN", "SELECT count(*) FROM stores"):  # reads see the file as of the first one
+                    self._run(statement, (), frozen).fetchall()
+            yield lambda block: fresh[block] if block in fresh else self._read(frozen, block)
 
     def note(self, versions: Mapping[bytes, int]) -> None:
         with self._lock:
@@ -240,9 +255,21 @@ class FilePins:
         except sqlite3.Error as error:
             raise self._failed(error) from error
 
-    def _run(self, statement: str, arguments: tuple[object, ...]) -> sqlite3.Cursor:
+    def _connect(self) -> sqlite3.Connection:
         try:
-            return self._connection.execute(statement, arguments)
+            return sqlite3.connect(self._path, check_same_thread=False, isolation_level=None, timeout=5)
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+
+    def _read(self, connection: sqlite3.Connection, block: bytes) -> int:
+        row = self._run("SELECT version FROM pins WHERE block = ?", (block,), connection).fetchone()
+        return int(row[0]) if row else 0
+
+    def _run(
+        self, statement: str, arguments: tuple[object, ...], connection: sqlite3.Connection | None = None
+    ) -> sqlite3.Cursor:
+        try:
+            return (connection or self._connection).execute(statement, arguments)
         except sqlite3.Error as error:
             raise self._failed(error) from error
 
