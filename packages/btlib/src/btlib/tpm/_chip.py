@@ -3,8 +3,8 @@
 Every use of a key is a conversation of its own, in one thread from beginning to end: no context is ever shared, other
 programs get the chip in between, and a chip that was restarted is simply met anew. What is opened (the storage key,
 keys, sessions) is flushed at the end, whatever happened. Where no resource manager stands before the chip, what a
-killed process left behind is flushed at the next beginning: objects that carry our mark or name, and loaded sessions,
-which no living program can own while it is not connected.
+killed process left behind is flushed at the next beginning: objects that carry our mark or name, and loaded sessions.
+So that none of it is a living process's, this user's processes take turns there, by a lock on a file.
 
 All that is secret goes through a session salted with the storage key: its first parameter, in both directions, is
 encrypted, and a passphrase is only ever proved. Whoever listens to the bus learns public keys and signatures. Whoever
@@ -16,11 +16,15 @@ a variable of its own here and in `_templates`; without, freed memory is read.
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
 import re
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from tpm2_pytss import (
@@ -50,7 +54,7 @@ from tpm2_pytss.utils import wrap
 
 from ..errors import CredentialError
 from ._answers import Lockout, missing, no_storage, refusal
-from ._errors import OtherTpmError
+from ._errors import OtherTpmError, TpmError
 from ._format import Blob
 from ._templates import is_marked, put_point, storage_template
 
@@ -232,7 +236,9 @@ def conversation(
     `chip` is the name of the storage key to expect, `own` the blobs that a dead process may have left loaded. Raises
     TpmError with the sentence for whatever the chip refuses.
     """
-    with _ONE_BY_ONE:
+    with _ONE_BY_ONE, ExitStack() as turn:
+        if _BARE.fullmatch(tcti):
+            turn.enter_context(_turn(tcti))
         ectx = _connect(tcti)
         try:
             talk = _begin(ectx, tcti, name, own)
@@ -249,6 +255,25 @@ def conversation(
                 talk.close()
         finally:
             ectx.close()
+
+
+@contextmanager
+def _turn(tcti: str) -> Iterator[None]:
+    """Keep this user's other processes away from a bare chip: each would flush what the other has just loaded."""
+    chip = hashlib.sha256(tcti.encode()).hexdigest()[:16]
+    path = Path(tempfile.gettempdir(), f"blocktree-tpm-{os.getuid()}-{chip}.lock")
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise TpmError(
+            f"no turn at the TPM at {tcti}: the lock file {path} cannot be opened: {error.strerror}",
+            hint="remove it, or set TMPDIR to a directory where you may write",
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _begin(ectx: ESAPI, tcti: str, name: str, own: Sequence[Blob]) -> Conversation:
