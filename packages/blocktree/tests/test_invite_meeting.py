@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,6 +52,9 @@ def until_waiting(code: str) -> None:
             probe.sendall(wait_frame(InvitationCode.parse(code).meeting))
             if probe.recv(len(busy)) == busy:
                 return
+            probe.shutdown(socket.SHUT_WR)  # it took the place itself: the next is not to meet it there
+            while probe.recv(1 << 10):
+                pass
     raise AssertionError("it does not come back")
 
 
