@@ -105,7 +105,7 @@ def test_imported_keys_are_those_that_the_words_give_in_software(tpm: SoftwareTp
     sealed = root.public.seal(Label.READCAP, b"info", b"text")
     assert identity.opener.open(Label.READCAP, b"info", sealed) == b"text"
     assert root.identity().opener.open(Label.READCAP, b"info", sealed) == b"text"
-    root.public.verify(Label.COMMIT, b"message", identity.signer.sign(Label.WRITECAP, b"message"))
+    root.public.verify(Label.COMMIT, b"message", identity.signer.sign(Label.COMMIT, b"message"))
 
 
 def test_the_file_alone_says_where_the_chip_is(store: TpmCredentialStore, tpm: SoftwareTpm) -> None:
@@ -126,9 +126,9 @@ def test_a_killed_and_restarted_chip_goes_on_under_the_same_identity(
     identity = store.unlock(PASS)
     tpm.kill()
     with pytest.raises(TpmMissingError, match=r"no TPM answers at swtpm:.*look at: ls /dev/tpm"):
-        identity.signer.sign(Label.WRITECAP, b"lost")
+        identity.signer.sign(Label.COMMIT, b"lost")
     tpm.start()
-    store.public().verify(Label.COMMIT, b"again", identity.signer.sign(Label.WRITECAP, b"again"))
+    store.public().verify(Label.COMMIT, b"again", identity.signer.sign(Label.COMMIT, b"again"))
     assert again(store).unlock(PASS).public == identity.public
 
 
@@ -231,7 +231,7 @@ def refusing(*_: object, **__: object) -> NoReturn:
 def test_with_room_for_two_more_objects_all_works(store: TpmCredentialStore, tpm: SoftwareTpm) -> None:
     leave_objects(tpm.tcti, 1)
     identity = store.unlock(PASS)
-    identity.signer.sign(Label.WRITECAP, b"message")
+    identity.signer.sign(Label.COMMIT, b"message")
     store.change_passphrase(PASS, "another")
     assert slots(tpm.tcti) == (1, 0)
 
@@ -264,7 +264,7 @@ def killing(self, *args, **named):
 
 identity = TpmCredentialStore(Path(sys.argv[1])).unlock("correct horse")
 setattr(ESAPI, command, killing)
-identity.signer.sign(Label.WRITECAP, b"message")
+identity.signer.sign(Label.COMMIT, b"message")
 print("survived")
 """
 
@@ -296,7 +296,7 @@ store = TpmCredentialStore(Path(sys.argv[1]), tcti=sys.argv[2], cost=QUICK_COST)
 keys = store.unlock(sys.argv[3])
 for number in range(20):
     message = bytes([number])
-    keys.public.verify(Label.WRITECAP, message, keys.signer.sign(Label.WRITECAP, message))
+    keys.public.verify(Label.COMMIT, message, keys.signer.sign(Label.COMMIT, message))
 """
 
 
@@ -339,7 +339,7 @@ def test_threads_share_a_chip_and_no_context(
         try:
             for turn in range(5):
                 message = bytes([number, turn])
-                identity.public.verify(Label.COMMIT, message, identity.signer.sign(Label.WRITECAP, message))
+                identity.public.verify(Label.COMMIT, message, identity.signer.sign(Label.COMMIT, message))
                 assert identity.opener.open(Label.READCAP, b"info", sealed) == b"text"
         except BaseException as error:
             failures.append(error)
