@@ -104,6 +104,7 @@ SHELLS: dict[str, list[str]] = {
         "process_keys.py",  # keys of a moment
         "testing/audit.py",
         "testing/swtpm.py",
+        "testing/vectors.py",
         "tpm/_chip.py",  # talks to the chip
         "tpm/_store.py",
         "unlocking.py",  # the order in which a passphrase is looked for

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 from blocktree.enrolment import make_request
 from btlib import BlockPath, Chain, KeyPair, Label, Principal, PublicKeys, Readcap, Rights, Suite, issue_writecap
+from btlib.testing.vectors import write_or_check
 from btserde import encode
 
 HERE = Path(__file__).resolve().parent
@@ -123,18 +124,5 @@ def contents() -> dict[Path, str]:
     return {HERE / "vectors" / f"{name}.json": json.dumps(made, indent=1) + "\n" for name, made in vectors()}
 
 
-def main() -> int:
-    made = contents()
-    if "--check" in sys.argv:
-        found = {path: path.read_text(encoding="utf-8") for path in (HERE / "vectors").glob("*.json")}
-        differ = sorted(path.name for path in made.keys() | found.keys() if made.get(path) != found.get(path))
-        print("\n".join(f"differs: {name}" for name in differ) or "all vectors are as made")
-        return 1 if differ else 0
-    (HERE / "vectors").mkdir(exist_ok=True)
-    for path, text in made.items():
-        path.write_text(text, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(HERE / "vectors", contents(), sys.argv[1:]))

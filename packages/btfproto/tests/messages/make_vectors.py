@@ -12,6 +12,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from btlib.testing.vectors import write_or_check
+
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[3]))
 
@@ -63,18 +65,5 @@ def contents() -> dict[Path, str]:
     return made
 
 
-def main() -> int:
-    made = contents()
-    if "--check" in sys.argv:
-        found = {path: path.read_text(encoding="utf-8") for path in (HERE / "vectors").glob("*.json")}
-        differ = sorted(path.name for path in made.keys() | found.keys() if made.get(path) != found.get(path))
-        print("\n".join(f"differs: {name}" for name in differ) or "all vectors are as made")
-        return 1 if differ else 0
-    (HERE / "vectors").mkdir(exist_ok=True)
-    for path, text in made.items():
-        path.write_text(text, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(HERE / "vectors", contents(), sys.argv[1:]))
