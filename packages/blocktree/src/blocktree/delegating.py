@@ -10,10 +10,9 @@ from btlib.home import HOSTS
 from btlib.identity import Identity
 from btlib.paths import BlockPath
 from btlib.principals import Principal
-from btlib.writecaps import Chain, Rights, issue_writecap
+from btlib.writecaps import SERVE, Chain, Rights, issue_writecap
 
 ID_SIZE = 16  #: bytes of a serial and of a scope id
-BOTH = Rights.WRITE | Rights.EXECUTE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +37,10 @@ class Enrolment:
         """
         hosts = BlockPath(self.root, (HOSTS,))
         place = hosts.child(self.host)
-        above_place = self.issuer.chain_for(self.root, BOTH, self.now, path=place)
+        above_place = self.issuer.chain_for(self.root, SERVE, self.now, path=place)
         above_hosts = self.issuer.chain_for(self.root, Rights.EXECUTE, self.now, path=hosts)
         return (
-            self._issue(above_place, place, self.random(ID_SIZE), BOTH, may_delegate=True),
+            self._issue(above_place, place, self.random(ID_SIZE), SERVE, may_delegate=True),
             self._issue(above_hosts, hosts, _scope(above_hosts), Rights.EXECUTE, may_delegate=False),
         )
 

@@ -10,7 +10,7 @@ the older ones finds them. It asks nobody by itself and knows no clock. Thread-s
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from btlib.errors import CapabilityError, IntegrityError
 from btlib.identity import Identity
@@ -22,7 +22,7 @@ from btfproto.errors import FsError
 from ._handover import terms_of
 from ._open import read_held
 from ._reader import DomainReader
-from ._renewal import renewal_from
+from ._renewal import end_of, longest, renewal_from
 
 HOUR = 3_600
 DAY = 24 * HOUR
@@ -53,12 +53,12 @@ class HeldChains:
 
     def due(self, now: int) -> tuple[Chain, ...]:
         """Those of the chains to show that near their end, or have run out, with nothing that follows."""
-        return tuple(chain for chain in self._best() if chain.last and now >= renewal_from(chain.last))
+        return tuple(chain for chain in longest(self.shown.chains) if chain.last and now >= renewal_from(chain.last))
 
     @property
     def due_from(self) -> float:
         """The second from which on one is due."""
-        return min((renewal_from(chain.last) for chain in self._best() if chain.last), default=math.inf)
+        return min((renewal_from(chain.last) for chain in longest(self.shown.chains) if chain.last), default=math.inf)
 
     def ending(self, now: int) -> list[Chain]:
         """All that it holds of which there are two weeks left, or less, with nothing that follows."""
@@ -68,11 +68,7 @@ class HeldChains:
     def lasts_longer(self, chain: Chain, now: int) -> bool:
         """Whether something that gives the same as a chain follows it."""
         alike = (other for other in self.identity.chains if terms_of(other) == terms_of(chain))
-        return any(_end(other) > _end(chain) and self._is_valid(other, now) for other in alike)
-
-    def _best(self) -> Collection[Chain]:
-        """Of those that give the same, the one that lasts longest."""
-        return {terms_of(chain): chain for chain in sorted(self.shown.chains, key=_end)}.values()
+        return any(end_of(other) > end_of(chain) and self._is_valid(other, now) for other in alike)
 
     def _is_valid(self, chain: Chain, now: int) -> bool:
         reader = self.reader
@@ -91,7 +87,7 @@ def following(own: Identity, found: Sequence[Chain]) -> Identity:
     better: list[Chain] = []
     for chain in own.chains:
         alike = [other for other in found if terms_of(other) == terms_of(chain)]
-        best = max((chain, *alike), key=_end)
+        best = max((chain, *alike), key=end_of)
         if best != chain and best not in better:
             better.append(best)
     kept = Identity(signer=own.signer, opener=own.opener, chains=tuple(better), process_keys=own.process_keys)
@@ -117,7 +113,3 @@ def time_left(chain: Chain, now: int) -> str | None:
     if left < 0:
         return "ended"
     return f"ends in {left // DAY} days" if left >= 2 * DAY else f"ends in {left // HOUR} hours"
-
-
-def _end(chain: Chain) -> int:
-    return 0 if chain.last is None else chain.last.not_after

@@ -96,7 +96,7 @@ def renew_memberships(
         _, grants = reader.grants(scope, subject)
         giver = Giver(reader=reader, identity=_giving(reader, issuer), now=now, random=random, refused=[])
         renewal = _Renewal(giver=giver, subject=subject, known=(*grants.chains, *shown))
-        fresh = tuple(made for chain in _longest(wanted) if (made := renewal.of(chain)) is not None)
+        fresh = tuple(made for chain in longest(wanted) if (made := renewal.of(chain)) is not None)
         if fresh:
             giver.record(scope, subject, (), fresh)
     except (IntegrityError, CapabilityError) as error:
@@ -153,15 +153,13 @@ def _giving(reader: DomainReader, issuer: Identity) -> Identity:
     return replace(held, chains=tuple(chain for chain in held.chains if chain.last and chain.last.may_delegate))
 
 
-def _longest(chains: Iterable[Chain]) -> list[Chain]:
+def longest(chains: Iterable[Chain]) -> list[Chain]:
     """Of those that give the same, the one that lasts longest."""
-    found: dict[object, Chain] = {}
-    for chain in sorted(chains, key=_end):
-        found[terms_of(chain)] = chain
-    return list(found.values())
+    return list({terms_of(chain): chain for chain in sorted(chains, key=end_of)}.values())
 
 
-def _end(chain: Chain) -> int:
+def end_of(chain: Chain) -> int:
+    """The last second of a chain; 0 for the root's empty one, which has no end and is followed by none."""
     return 0 if chain.last is None else chain.last.not_after
 
 
