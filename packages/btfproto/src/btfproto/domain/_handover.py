@@ -288,7 +288,7 @@ def _anew(
         terms_of(chain) for chain in there if _is_valid(who.reader, chain, subject, who.now) and chain not in chains
     }
     fresh = []
-    for chain in sorted(chains, key=_end, reverse=True):
+    for chain in sorted(chains, key=end_of, reverse=True):
         if terms_of(chain) in given or (made := who.anew(chain, holder, subject)) is None:
             continue
         given.add(terms_of(made))
@@ -302,7 +302,8 @@ def terms_of(chain: Chain) -> tuple[str, bytes, int, bool] | None:
     return None if last is None else (last.path, last.scope, int(last.rights), last.may_delegate)
 
 
-def _end(chain: Chain) -> int:
+def end_of(chain: Chain) -> int:
+    """The last second of a chain; 0 for the root's empty one, which has no end and is followed by none."""
     return 0 if chain.last is None else chain.last.not_after
 
 

@@ -19,10 +19,10 @@ from btlib.writecaps import Chain, Rights
 
 from btfproto.errors import FsError
 
-from ._handover import terms_of
+from ._handover import end_of, terms_of
 from ._open import read_held
 from ._reader import DomainReader
-from ._renewal import end_of, longest, renewal_from
+from ._renewal import longest, renewal_from
 
 HOUR = 3_600
 DAY = 24 * HOUR

@@ -31,7 +31,7 @@ from btlib.writecaps import Chain, Rights, Writecap
 from btfproto.errors import FsError
 
 from ._create import SERIAL_SIZE, Random
-from ._handover import Giver, terms_of
+from ._handover import Giver, end_of, terms_of
 from ._open import read_held
 from ._reader import DomainReader
 
@@ -156,11 +156,6 @@ def _giving(reader: DomainReader, issuer: Identity) -> Identity:
 def longest(chains: Iterable[Chain]) -> list[Chain]:
     """Of those that give the same, the one that lasts longest."""
     return list({terms_of(chain): chain for chain in sorted(chains, key=end_of)}.values())
-
-
-def end_of(chain: Chain) -> int:
-    """The last second of a chain; 0 for the root's empty one, which has no end and is followed by none."""
-    return 0 if chain.last is None else chain.last.not_after
 
 
 def _successors(serial: bytes) -> Iterator[bytes]:
