@@ -274,7 +274,7 @@ class Runtime(Supervisor):
         With `bttp.reconnecting`, references work again when the link is there again. While it is not, calls raise
         NoLinkError, which says that nothing was sent.
 
-        The link's peer must be allowed to execute at `path`: WrongPeerError, here, or from calls over a reconnecting
+        The link's peer must be allowed to serve at `path`: WrongPeerError, here, or from calls over a reconnecting
         link. That looks at its chains; `bttp.connect(server=path, revocations=…)` also knows who was revoked.
         """
         self.carriers.attach(link, path)

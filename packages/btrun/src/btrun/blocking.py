@@ -121,7 +121,7 @@ class BlockingRuntime:
         """Reach the actors below `path` over a link to the first endpoint that answers; it is made again when it is
         lost. Waits until it is there. Raises DeadlineError, AuthenticationError.
 
-        `server`: at which path whoever answers must be allowed to execute; by default at `path`.
+        `server`: at which path whoever answers must be allowed to serve; by default at `path`.
         """
 
         @asynccontextmanager

@@ -90,7 +90,7 @@ class NoLinkError(UnavailableError):
 
 
 class WrongPeerError(NoLinkError):
-    """Whoever answers at the other end of a link may not execute at this path. Nothing was sent."""
+    """Whoever answers at the other end of a link may not serve at this path. Nothing was sent."""
 
     default_kind: ClassVar[Kind] = Kind.FORBIDDEN
 
