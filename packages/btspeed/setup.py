@@ -31,7 +31,9 @@ setup(
         Extension(
             "btspeed._sectors",
             sources=["src/btspeed/_sectors.c"],
-            depends=["src/btspeed/_sectors.h", "src/btspeed/_many_lanes.h"],
+            depends=[
+                f"src/btspeed/{name}.h" for name in ("_sectors", "_engine", "_many_lanes", "_together", "_from_file")
+            ],
             define_macros=[("HAVE_IPSEC_MB", "1")] if many_lanes else [],
             libraries=["crypto", *(["IPSec_MB"] if many_lanes else [])],
             extra_compile_args=COMPILE,

@@ -19,6 +19,7 @@ from ._binding import VARIABLE, Binding, load_binding
 from ._context import Settings, Symlinks
 from ._daemon import run_in_background, run_in_foreground, say, set_up_logging
 from ._errors import FuseError
+from ._memory import keep_memory
 from ._mount import run_mount
 from ._mountpoint import check_mountpoint, find_fusermount, unmount_and_wait
 from ._sources import open_source
@@ -78,6 +79,7 @@ def _check_device() -> None:
 def _mount(asked: Arguments, binding: Binding, ready: Callable[[], None]) -> None:
     options = asked.options
     forbid_dumps()
+    keep_memory()
     opened = open_source(asked.source, options, os.environ)
     sys.setswitchinterval(_SWITCH_SECONDS)
     settings = Settings(

@@ -2,6 +2,7 @@
 
     open_sectors    compare many stored sectors with their hashes, and open them
     open_joined     the same, as one piece
+    open_stretches  read consecutive ones from files, and the same
     open_at         read one from a file, and the same
     seal_sectors    seal many sectors, and hash them
     make_encoder    an encoder of the values of one type
@@ -20,7 +21,7 @@ from __future__ import annotations
 from ._encode import make_encoder
 from ._frames import take_plain_frames
 from ._requests import ReadTable, exchange
-from ._sectors import open_at, open_joined, open_sectors, seal_sectors
+from ._sectors import open_at, open_joined, open_sectors, open_stretches, seal_sectors
 from ._waiting import spin_while_counting
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "open_at",
     "open_joined",
     "open_sectors",
+    "open_stretches",
     "seal_sectors",
     "spin_while_counting",
     "take_plain_frames",

@@ -14,10 +14,11 @@
  * The cryptography is OpenSSL's. Where Intel's multi-buffer library was found at build time and knows this processor
  * (`_many_lanes.h`), many sectors are hashed side by side and sealed with wider instructions, in half the time.
  *
- * It keeps no state but fetched algorithms and idle engines, and opens no file. Only the limited API of Python 3.11 is
+ * It keeps no state but fetched algorithms and idle engines; it reads from files that others opened (`_from_file.h`). Only the limited API of Python 3.11 is
  * used.
  */
 
+#define _GNU_SOURCE /* sched_getaffinity */
 #define Py_LIMITED_API 0x030B0000
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -28,13 +29,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
-
-#include "_sectors.h"
-#ifdef HAVE_IPSEC_MB
-#include "_many_lanes.h"
-#endif
+#include "_engine.h"
 
 /* Below this many bytes the work is shorter than waiting for the interpreter lock to come back. */
 #define UNLOCK_FROM (64 * 1024)
@@ -42,161 +37,21 @@
 /* A sector larger than this is none (`btlib.block` allows 1 MiB); it keeps every length within OpenSSL's int. */
 #define SECTOR_LIMIT (1 << 24)
 
-static EVP_CIPHER *aes_gcm;
-static EVP_MD *sha256;
+#include "_together.h"
 
-typedef struct {
-    EVP_CIPHER_CTX *cipher;
-    EVP_MD_CTX *hash;
-    Prefix bound;
-    Prefix label;
-#ifdef HAVE_IPSEC_MB
-    Lanes *lanes; /* NULL: this processor has none */
-#endif
-} Engine;
-
-static int hash_one(Engine *engine, const Sector *sector, const unsigned char *stored, size_t size,
-                    unsigned char *digest)
+/* Do all of it, with helpers where that is worth it. 1: done; else what a batch returned, or -1 with an exception set. */
+static int run_all(const Keys *keys, int encrypt, Batch batch, const Sector *sectors, Py_ssize_t count,
+                   Py_ssize_t bytes, const char *complaint)
 {
-    put_index(&engine->label, sector->index);
-    return EVP_DigestInit_ex2(engine->hash, sha256, NULL) == 1 &&
-           EVP_DigestUpdate(engine->hash, engine->label.bytes, (size_t)engine->label.size) == 1 &&
-           EVP_DigestUpdate(engine->hash, stored, size) == 1 && EVP_DigestFinal_ex(engine->hash, digest, NULL) == 1;
-}
-
-/* 1: done; 0: it does not open; -1: OpenSSL failed. */
-static int decrypt(Engine *engine, const Sector *sector)
-{
-    int length, size = (int)sector->in_size - SEAL;
-    const unsigned char *body = sector->in + NONCE, *tag = body + size;
-
-    put_index(&engine->bound, sector->index);
-#ifdef HAVE_IPSEC_MB
-    if (engine->lanes != NULL)
-        return lanes_decrypt(engine->lanes, &engine->bound, sector);
-#endif
-    if (EVP_DecryptInit_ex2(engine->cipher, NULL, NULL, sector->in, NULL) != 1 ||
-        EVP_DecryptUpdate(engine->cipher, NULL, &length, engine->bound.bytes, engine->bound.size) != 1 ||
-        EVP_DecryptUpdate(engine->cipher, sector->out, &length, body, size) != 1 ||
-        EVP_CIPHER_CTX_ctrl(engine->cipher, EVP_CTRL_AEAD_SET_TAG, TAG, (void *)tag) != 1)
-        return -1;
-    return EVP_DecryptFinal_ex(engine->cipher, sector->out + size, &length) == 1;
-}
-
-/* `out` begins with the nonce already. 1: done; -1: OpenSSL failed. */
-static int encrypt(Engine *engine, const Sector *sector)
-{
-    int length, size = (int)sector->in_size;
-    unsigned char *body = sector->out + NONCE;
-
-    put_index(&engine->bound, sector->index);
-#ifdef HAVE_IPSEC_MB
-    if (engine->lanes != NULL)
-        return lanes_encrypt(engine->lanes, &engine->bound, sector);
-#endif
-    if (EVP_EncryptInit_ex2(engine->cipher, NULL, NULL, sector->out, NULL) != 1 ||
-        EVP_EncryptUpdate(engine->cipher, NULL, &length, engine->bound.bytes, engine->bound.size) != 1 ||
-        EVP_EncryptUpdate(engine->cipher, body, &length, sector->in, size) != 1 ||
-        EVP_EncryptFinal_ex(engine->cipher, body + size, &length) != 1 ||
-        EVP_CIPHER_CTX_ctrl(engine->cipher, EVP_CTRL_AEAD_GET_TAG, TAG, body + size) != 1)
-        return -1;
-    return 1;
-}
-
-/* The hashes of up to BATCH stored sectors: those that were given, or those that were made. 1: done; -1: OpenSSL failed. */
-static int hash_batch(Engine *engine, const Sector *sectors, int count, int made, unsigned char digests[][DIGEST])
-{
-#ifdef HAVE_IPSEC_MB
-    if (engine->lanes != NULL && count >= LANES_FROM && lanes_fit(sectors, count, made))
-        return lanes_hash(engine->lanes, &engine->label, sectors, count, made, digests);
-#endif
-    for (int at = 0; at < count; at++)
-        if (!hash_one(engine, &sectors[at], stored_of(&sectors[at], made), stored_size(&sectors[at], made), digests[at]))
-            return -1;
-    return 1;
-}
-
-static int open_batch(Engine *engine, const Sector *sectors, int count)
-{
-    unsigned char digests[BATCH][DIGEST];
-    int done = hash_batch(engine, sectors, count, 0, digests);
-    for (int at = 0; done == 1 && at < count; at++)
-        done = CRYPTO_memcmp(digests[at], sectors[at].expected, DIGEST) == 0;
-    for (int at = 0; done == 1 && at < count; at++)
-        done = decrypt(engine, &sectors[at]);
-    return done;
-}
-
-static int seal_batch(Engine *engine, const Sector *sectors, int count)
-{
-    unsigned char digests[BATCH][DIGEST];
-    int done = 1;
-    for (int at = 0; done == 1 && at < count; at++)
-        done = encrypt(engine, &sectors[at]);
-    if (done == 1)
-        done = hash_batch(engine, sectors, count, 1, digests);
-    for (int at = 0; done == 1 && at < count; at++)
-        memcpy(sectors[at].digest, digests[at], DIGEST);
-    return done;
-}
-
-/* The arguments that both functions share. False with an exception set. */
-static int prepare(Engine *engine, int encrypt, const char *key, Py_ssize_t key_size, const char *bound,
-                   Py_ssize_t bound_size, const char *label, Py_ssize_t label_size)
-{
-    if (key_size != KEY || bound_size > PREFIX_LIMIT || label_size > PREFIX_LIMIT) {
-        PyErr_SetString(PyExc_ValueError, "a key has 32 bytes, and what is bound to it at most 128");
-        return 0;
+    Engine engine = {0}, second = {0};
+    int together = count >= TOGETHER_FROM && has_second_processor(), done = -1;
+    if (prepare(&engine, encrypt, keys) && (!together || prepare(&second, encrypt, keys))) {
+        done = run_unlocked(&engine, together ? &second : NULL, batch, sectors, count, bytes);
+        if (done < 0)
+            PyErr_SetString(PyExc_RuntimeError, complaint);
     }
-    set_prefix(&engine->bound, bound, bound_size);
-    set_prefix(&engine->label, label, label_size);
-    engine->hash = EVP_MD_CTX_new();
-    if (engine->hash == NULL) {
-        PyErr_NoMemory();
-        return 0;
-    }
-#ifdef HAVE_IPSEC_MB
-    engine->lanes = lanes_take((const unsigned char *)key);
-    if (engine->lanes != NULL)
-        return 1;
-#endif
-    engine->cipher = EVP_CIPHER_CTX_new();
-    if (engine->cipher == NULL ||
-        EVP_CipherInit_ex2(engine->cipher, aes_gcm, (const unsigned char *)key, NULL, encrypt, NULL) != 1) {
-        PyErr_SetString(PyExc_RuntimeError, "OpenSSL has no AES-256-GCM here");
-        return 0;
-    }
-    return 1;
-}
-
-static void clear(Engine *engine)
-{
-    EVP_CIPHER_CTX_free(engine->cipher); /* wipes the key */
-    EVP_MD_CTX_free(engine->hash);
-#ifdef HAVE_IPSEC_MB
-    lanes_give_back(engine->lanes);
-#endif
-}
-
-typedef int (*Batch)(Engine *, const Sector *, int);
-
-/* Do all of it; the result of the first batch that is not done, else 1. */
-static int run(Engine *engine, Batch batch, const Sector *sectors, Py_ssize_t count)
-{
-    int done = 1;
-    for (Py_ssize_t at = 0; done == 1 && at < count; at += BATCH)
-        done = batch(engine, sectors + at, count - at < BATCH ? (int)(count - at) : BATCH);
-    return done;
-}
-
-static int run_unlocked(Engine *engine, Batch batch, const Sector *sectors, Py_ssize_t count, Py_ssize_t bytes)
-{
-    int done;
-    if (bytes < UNLOCK_FROM)
-        return run(engine, batch, sectors, count);
-    Py_BEGIN_ALLOW_THREADS
-    done = run(engine, batch, sectors, count);
-    Py_END_ALLOW_THREADS
+    clear(&engine);
+    clear(&second);
     return done;
 }
 
@@ -362,11 +217,11 @@ static PyObject *new_result(int joined, Py_ssize_t count, Py_ssize_t size, Targe
 
 static PyObject *open_into(int joined, PyObject *args)
 {
-    const char *key, *bound, *label;
-    Py_ssize_t key_size, bound_size, label_size, size, bytes = 0;
+    Keys keys;
+    Py_ssize_t size, bytes = 0;
     PyObject *indexes, *records, *expected;
-    if (!PyArg_ParseTuple(args, "y#y#y#OOOn", &key, &key_size, &bound, &bound_size, &label, &label_size, &indexes,
-                          &records, &expected, &size))
+    if (!PyArg_ParseTuple(args, "y#y#y#OOOn", &keys.key, &keys.key_size, &keys.bound, &keys.bound_size, &keys.label,
+                          &keys.label_size, &indexes, &records, &expected, &size))
         return NULL;
     if (!PyList_Check(indexes) || size < 0 || size > SECTOR_LIMIT)
         return PyErr_Format(PyExc_ValueError, "indexes must be a list, and sectors have 0 to %d bytes", SECTOR_LIMIT);
@@ -376,7 +231,6 @@ static PyObject *open_into(int joined, PyObject *args)
     if (joined && size > 0 && count > PY_SSIZE_T_MAX / size)
         return PyErr_NoMemory();
 
-    Engine engine = {0};
     Holds holds = {PyMem_Calloc((size_t)count + 1, sizeof(Py_buffer)), 0};
     Sector *sectors = PyMem_Calloc((size_t)count + 1, sizeof(Sector));
     Target target;
@@ -384,15 +238,8 @@ static PyObject *open_into(int joined, PyObject *args)
     if (holds.views == NULL || sectors == NULL || result == NULL)
         return no_memory_left(sectors, &holds, result, NULL);
     int done = collect_stored(count, indexes, records, expected, &target, sectors, &holds, &bytes);
-    if (done == 1) {
-        done = -1;
-        if (prepare(&engine, 0, key, key_size, bound, bound_size, label, label_size)) {
-            done = run_unlocked(&engine, open_batch, sectors, count, bytes);
-            if (done < 0)
-                failed("OpenSSL could not open a sector");
-        }
-        clear(&engine);
-    }
+    if (done == 1)
+        done = run_all(&keys, 0, open_batch, sectors, count, bytes, "OpenSSL could not open a sector");
     release(&holds);
     PyMem_Free(sectors);
     if (done == 1)
@@ -430,12 +277,13 @@ PyDoc_STRVAR(seal_doc,
 
 static PyObject *seal_sectors(PyObject *self, PyObject *args)
 {
-    const char *key, *bound, *label, *nonces;
-    Py_ssize_t key_size, bound_size, label_size, nonces_size, bytes = 0;
+    Keys keys;
+    const char *nonces;
+    Py_ssize_t nonces_size, bytes = 0;
     PyObject *indexes, *plains;
     (void)self;
-    if (!PyArg_ParseTuple(args, "y#y#y#OOy#", &key, &key_size, &bound, &bound_size, &label, &label_size, &indexes,
-                          &plains, &nonces, &nonces_size))
+    if (!PyArg_ParseTuple(args, "y#y#y#OOy#", &keys.key, &keys.key_size, &keys.bound, &keys.bound_size, &keys.label,
+                          &keys.label_size, &indexes, &plains, &nonces, &nonces_size))
         return NULL;
     if (!PyList_Check(indexes))
         return PyErr_Format(PyExc_ValueError, "indexes must be a list");
@@ -445,21 +293,14 @@ static PyObject *seal_sectors(PyObject *self, PyObject *args)
     if (nonces_size / NONCE != count || nonces_size % NONCE)
         return PyErr_Format(PyExc_ValueError, "%zd sectors need %d bytes of nonce each", count, NONCE);
 
-    Engine engine = {0};
     Holds holds = {PyMem_Calloc((size_t)count + 1, sizeof(Py_buffer)), 0};
     Sector *sectors = PyMem_Calloc((size_t)count + 1, sizeof(Sector));
     PyObject *stored = PyList_New(count), *digests = PyList_New(count), *result = NULL;
     if (holds.views == NULL || sectors == NULL || stored == NULL || digests == NULL)
         return no_memory_left(sectors, &holds, stored, digests);
-    if (collect_plain(count, indexes, plains, nonces, sectors, &holds, stored, digests, &bytes) == 1) {
-        if (prepare(&engine, 1, key, key_size, bound, bound_size, label, label_size)) {
-            if (run_unlocked(&engine, seal_batch, sectors, count, bytes) == 1)
-                result = PyTuple_Pack(2, stored, digests);
-            else
-                failed("OpenSSL could not seal a sector");
-        }
-        clear(&engine);
-    }
+    if (collect_plain(count, indexes, plains, nonces, sectors, &holds, stored, digests, &bytes) == 1 &&
+        run_all(&keys, 1, seal_batch, sectors, count, bytes, "OpenSSL could not seal a sector") == 1)
+        result = PyTuple_Pack(2, stored, digests);
     release(&holds);
     PyMem_Free(sectors);
     Py_DECREF(stored);
@@ -467,68 +308,12 @@ static PyObject *seal_sectors(PyObject *self, PyObject *args)
     return result;
 }
 
-/* 1: read and opened; 0: it is not there whole, or not what was hashed; -1: OpenSSL failed. */
-static int read_and_open(Engine *engine, Sector *sector, int descriptor, unsigned char *stored, int64_t offset)
-{
-    if (pread(descriptor, stored, (size_t)sector->in_size, (off_t)offset) != sector->in_size)
-        return 0;
-    sector->in = stored;
-    return open_batch(engine, sector, 1);
-}
-
-PyDoc_STRVAR(open_at_doc,
-             "open_at(key, bound, label, descriptor, offset, length, index, expected, size) -> bytes | None\n\n"
-             "The content of one sector whose stored form lies in a file, as `open_sectors` opens it. None also where it\n"
-             "cannot be read.");
-
-static PyObject *open_at(PyObject *self, PyObject *args)
-{
-    const char *key, *bound, *label, *expected;
-    Py_ssize_t key_size, bound_size, label_size, expected_size, length, size;
-    unsigned long long index;
-    long long offset;
-    int descriptor, done;
-    (void)self;
-    if (!PyArg_ParseTuple(args, "y#y#y#iLnKy#n", &key, &key_size, &bound, &bound_size, &label, &label_size, &descriptor,
-                          &offset, &length, &index, &expected, &expected_size, &size))
-        return NULL;
-    if (size < 0 || size > SECTOR_LIMIT)
-        return PyErr_Format(PyExc_ValueError, "sectors have 0 to %d bytes", SECTOR_LIMIT);
-    if (expected_size != DIGEST || length < SEAL || length > size + SEAL || offset < 0)
-        Py_RETURN_NONE;
-
-    Engine engine = {0};
-    Sector sector = {.index = index, .in_size = length};
-    memcpy(sector.expected, expected, DIGEST);
-    PyObject *result = PyBytes_FromStringAndSize(NULL, length - SEAL);
-    unsigned char *stored = PyMem_Malloc((size_t)length);
-    if (result == NULL || stored == NULL) {
-        PyMem_Free(stored);
-        Py_XDECREF(result);
-        return PyErr_NoMemory();
-    }
-    sector.out = (unsigned char *)PyBytes_AsString(result);
-    done = prepare(&engine, 0, key, key_size, bound, bound_size, label, label_size) ? 1 : -1;
-    if (done == 1) {
-        Py_BEGIN_ALLOW_THREADS
-        done = read_and_open(&engine, &sector, descriptor, stored, offset);
-        Py_END_ALLOW_THREADS
-        if (done < 0)
-            failed("OpenSSL could not open a sector");
-    }
-    clear(&engine);
-    PyMem_Free(stored);
-    if (done == 1)
-        return result;
-    Py_DECREF(result);
-    if (done < 0)
-        return NULL;
-    Py_RETURN_NONE;
-}
+#include "_from_file.h"
 
 static PyMethodDef methods[] = {
     {"open_at", open_at, METH_VARARGS, open_at_doc},
     {"open_sectors", open_sectors, METH_VARARGS, open_doc},
+    {"open_stretches", open_stretches, METH_VARARGS, stretches_doc},
     {"open_joined", open_joined, METH_VARARGS, joined_doc},
     {"seal_sectors", seal_sectors, METH_VARARGS, seal_doc},
     {NULL, NULL, 0, NULL},

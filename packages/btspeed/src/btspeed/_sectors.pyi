@@ -20,6 +20,15 @@ def open_joined(
     expected: list[bytes],
     size: int,
 ) -> bytes | None: ...
+def open_stretches(
+    key: bytes,
+    bound: bytes,
+    label: bytes,
+    first: int,
+    hashes: bytes,
+    runs: tuple[tuple[int, int, int, int, int, int], ...],
+    size: int,
+) -> bytes | None: ...
 def seal_sectors(
     key: bytes, bound: bytes, label: bytes, indexes: list[int], plains: Sequence[Buffer], nonces: bytes
 ) -> tuple[list[bytes], list[bytes]]: ...

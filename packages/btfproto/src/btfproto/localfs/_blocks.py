@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from btlib.block import HOLE, SECTOR_BITS, Header, SectorCipher, SectorTree
+from btlib.block import DIGEST_SIZE, FANOUT, HOLE, SECTOR_BITS, Header, SectorCipher, SectorTree
 
 from ..store import Places, RecordHole, RecordRef, RecordRun, Records
 
@@ -75,6 +75,32 @@ class SectorRequest:
         if self._small is not None and indexes == [0]:
             return [self._small]
         return read_records(self._cipher.block, [RecordRef(0, index) for index in indexes]).records if indexes else []
+
+
+class ChunkRequest:
+    """The same for consecutive sectors, which are wanted as one piece."""
+
+    __slots__ = ("_cipher", "_first", "_hashes", "_small")
+
+    def __init__(self, cipher: SectorCipher, first: int, hashes: bytes, small: bytes | None) -> None:
+        self._cipher = cipher
+        self._first = first
+        self._hashes = hashes
+        self._small = small
+
+    def load(self, read_records: ReadRecords, places: Places | None) -> bytes:
+        """Filled up with zeros, holes too; from the files where they lie, if `places` knows them.
+
+        Raises IntegrityError, StoreError.
+        """
+        cipher, first, hashes = self._cipher, self._first, self._hashes
+        end = first + len(hashes) // DIGEST_SIZE
+        if places is not None and (found := places.stretches(cipher.block, first, end)) is not None:
+            joined = cipher.open_stretches(first, hashes, found.runs, SECTOR_SIZE)
+            if joined is not None:
+                return joined
+        each = [hashes[at : at + DIGEST_SIZE] for at in range(0, len(hashes), DIGEST_SIZE)]
+        return SectorRequest(cipher, list(range(first, end)), each, self._small).load_joined(read_records)
 
 
 class SingleRequest:
@@ -177,6 +203,15 @@ class StoredBlock:
         else:
             expected = self._loaded_tree(read_records).leaf(index)
         return SingleRequest(self.cipher, index, expected, self.small)
+
+    def request_chunk(self, first: int, end: int, read_records: ReadRecords) -> ChunkRequest:
+        """The same for sectors from `first` to `end` under one Merkle node. Raises IntegrityError, StoreError."""
+        page, within = divmod(first, FANOUT)
+        hashes = self.page(page, read_records)[within * DIGEST_SIZE :]
+        if not hashes:
+            hashes = b"".join(self._expected(range(first, end), read_records))
+        size = (end - first) * DIGEST_SIZE
+        return ChunkRequest(self.cipher, first, hashes[:size].ljust(size, b"\0"), self.small)
 
     def page(self, page: int, read_records: ReadRecords) -> bytes:
         """The hashes under one Merkle node; empty where there is none. Raises IntegrityError, StoreError."""
@@ -327,6 +362,9 @@ def _holes(indexes: Iterable[int]) -> Iterable[RecordHole]:
 
 def _runs(level: int, records: Mapping[int, bytes]) -> Iterable[RecordRun]:
     """Records by number, as runs of consecutive ones."""
+    if records and max(records) - min(records) == len(records) - 1:
+        yield RecordRun(level, min(records), [records[index] for index in sorted(records)])
+        return
     run: list[bytes | memoryview] = []
     first = before = -1
     for index in sorted(records):

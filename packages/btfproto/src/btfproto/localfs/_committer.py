@@ -27,6 +27,7 @@ from ._group import Group, freeze, revert, seal, settle
 #: After these nobody knows whether a commit took effect; it is sent again with the same request id.
 UNKNOWN_FATE = frozenset({Kind.IO, Kind.UNREACHABLE, Kind.DEADLINE, Kind.INTERNAL, Kind.CANCELLED, Kind.PROTOCOL})
 MAX_PAUSE = 60.0  #: seconds between attempts of the background thread, after doubling
+LOOK_AGAIN = 1.0  #: seconds after which who waits for the background thread looks whether it lives
 HURRY = 0.75  #: of what a group may hold: from here on it is committed unasked, so that writers seldom wait
 NANOSECONDS = 10**9
 
@@ -40,10 +41,12 @@ class Committer(Core):
         self.failed: tuple[int, FsError] | None = None
         self.failures = 0
         self._commits = threading.Lock()  # taken before the core's lock, never after
-        self._changed = threading.Condition(self.mutex)
+        self._changed = threading.Condition(self.mutex)  # for the background thread: there is work
+        self._progress = threading.Condition(self.mutex)  # of a group: it was taken, brought into the store, or refused
         self._thread: threading.Thread | None = None
         self._idle = False  #: the thread waits for the first change
         self._hurry = False
+        self._spill = False  #: somebody waits for memory
         self._commit_entropy = Entropy(self.random)
         if not self.options.read_only:
             self.room.committed()
@@ -61,14 +64,36 @@ class Committer(Core):
 
     def make_room(self) -> None:
         """Called without the lock before something is written: memory is bounded. Raises FsError."""
-        used, room = self.dirty_bytes, self.options.dirty_limit >> 1
+        room = self.options.dirty_limit >> 1
         self.room.look_again()
-        if used >= room:
-            self.commit_through(self.live_group, spill=True)
-        elif used >= room * HURRY and not self._hurry and self._thread is not None:
-            with self.mutex:
+        if self.dirty_bytes < room * HURRY:
+            return
+        if self._thread is None:
+            if self.dirty_bytes >= room:
+                self.commit_through(self.live_group, spill=True)
+            return
+        with self.mutex:
+            if not self._hurry:
                 self._hurry = True
                 self._changed.notify()
+        if self.dirty_bytes >= room:
+            self._hand_over(self._thread, room)
+
+    def _hand_over(self, thread: threading.Thread, room: int) -> None:
+        """Wait until the background thread took what waits, having brought what it took before into the store: so one
+        seals while the other writes. Raises FsError."""
+        failures = self.failures
+        with self.mutex:
+            while self.dirty_bytes >= room or self.dirty_bytes + self.frozen_bytes > 2 * room:
+                if self.failed is not None and self.failures != failures:
+                    error = self.failed[1]
+                    raise FsError(error.kind, error.message, error.hint)
+                self._hurry = self._spill = True
+                self._changed.notify()
+                if not self._progress.wait(LOOK_AGAIN) and not thread.is_alive():
+                    break
+        if self.dirty_bytes >= room:
+            self.commit_through(self.live_group, spill=True)
 
     def commit_through(self, group: int, spill: bool = False) -> None:
         """Return when every change up to this group is durable. Raises FsError: nothing is lost, try again.
@@ -98,6 +123,8 @@ class Committer(Core):
         now = self.clock() // NANOSECONDS
         with self.mutex:
             group = freeze(self, spill)
+            self._hurry = self._spill = False
+            self._progress.notify_all()
             if not group.members:
                 self._settled(group)
                 return None
@@ -182,6 +209,7 @@ class Committer(Core):
     def _settled(self, group: Group) -> None:
         settle(self, group)
         self.done, self.pending, self.failed = group.number, None, None
+        self._progress.notify_all()
 
     def _refused(self, group: Group, error: BlocktreeError) -> FsError:
         """The group was not applied, that is certain."""
@@ -203,13 +231,15 @@ class Committer(Core):
     def _failed_with(self, group: Group, error: FsError) -> None:
         self.failed = (group.number, error)
         self.failures += 1
+        self._hurry = self._spill = False  # who waits is told, and the thread tries again in its own time
+        self._progress.notify_all()
 
     def _run(self, interval: float) -> None:
         """The background thread."""
         pause = interval
         while self._wait_for_work(pause):
             try:
-                self.commit_through(self.live_group)
+                self.commit_through(self.live_group, self._spill)
                 pause = interval
             except FsError:  # it stands in `failed` and in the inodes, and whoever asks is told
                 pause = min(pause * 2, max(MAX_PAUSE, interval))
@@ -217,7 +247,6 @@ class Committer(Core):
     def _wait_for_work(self, pause: float) -> bool:
         """Wait until something is dirty, then until it is old enough; False at shutdown."""
         with self.mutex:
-            self._hurry = False
             while not self.closed and not self.dirty and self.pending is None:
                 self._idle = True
                 self._changed.wait()

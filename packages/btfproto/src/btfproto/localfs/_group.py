@@ -11,7 +11,7 @@ memory, unless memory is short.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from btlib.block import HOLE, NONCE_SIZE, REMOVED, SECTOR_BITS, Header, SectorCipher, encode_signed_header, sign_commit
 
@@ -28,6 +28,7 @@ from ._inode import Inode
 from ._node_table import Layer as NodeLayer
 
 EMPTY_PLAN = Plan(HOLE, 0)
+CROWDING = 2  #: what one file has in a group is not cached where it would take more than a quarter of the cache
 
 
 class Member:
@@ -153,13 +154,9 @@ def _seal_member(core: Core, member: Member, entropy: Entropy, now: int) -> Head
     store = member.inode.store
     renewed, take = member.renewed, entropy.take
     cipher = store.cipher if renewed is None else SectorCipher(renewed.key, store.block, renewed.key_epoch)
-    leaves: dict[int, bytes] = {}
-    plain: dict[int, bytes | bytearray] = {}
-    for index, content in _plain_sectors(member):
-        if content:
-            plain[index] = content
-        else:
-            leaves[index] = HOLE
+    sectors = _plain_sectors(member)
+    plain = {index: content for index, content in sectors.items() if content}
+    leaves = {} if len(plain) == len(sectors) else {index: HOLE for index, content in sectors.items() if not content}
     indexes = list(plain)
     records, hashes = cipher.seal_all(indexes, list(plain.values()), take(NONCE_SIZE * len(indexes)))
     stored = dict(zip(indexes, records, strict=True))
@@ -188,17 +185,17 @@ def _seal_member(core: Core, member: Member, entropy: Entropy, now: int) -> Head
     )
 
 
-def _plain_sectors(member: Member) -> Iterable[tuple[int, bytes | bytearray]]:
+def _plain_sectors(member: Member) -> Mapping[int, bytes | bytearray]:
     """What the sectors become; b"" for a hole."""
     if member.nodes is not None:
-        for sector, node in member.nodes.items():
-            if sector < member.sector_count:
-                yield sector, b"" if node is None else node.encode()
-    elif member.layer is not None:
-        layer, old = member.layer, member.inode.store.sector_count
-        for first, end in layer.punched:
-            yield from ((i, b"") for i in range(first, min(end, old, layer.cut)) if i not in layer.sectors)
-        yield from layer.sectors.items()
+        nodes = member.nodes.items()
+        return {i: b"" if node is None else node.encode() for i, node in nodes if i < member.sector_count}
+    layer = member.layer
+    if layer is None or not layer.punched:
+        return {} if layer is None else layer.sectors
+    end = min(member.inode.store.sector_count, layer.cut)
+    holes = (index for first, last in layer.punched for index in range(first, min(last, end)))
+    return dict.fromkeys(holes, b"") | layer.sectors
 
 
 def settle(core: Core, group: Group) -> None:
@@ -233,6 +230,10 @@ def _cache_layer(core: Core, inode: Inode, layer: Layer) -> None:
     if inode.chunked:
         for number in {index >> CHUNK_BITS for index in layer.sectors}:
             cache.drop(base + CHUNKS + number)
+    if layer.size > cache.limit >> CROWDING:  # it would push everything out, itself too
+        for index in layer.sectors:
+            cache.drop(base + index)
+        return
     for index, plain in layer.sectors.items():
         cache.put(base + index, plain, len(plain))
 

@@ -5,15 +5,15 @@
     keep    under the lock     it goes to the cache, unless the file was committed meanwhile
 
 So a read shows the file as it was when it began, and a slow store holds nobody up. Whoever reads in sequence gets
-*chunks*: a mebibyte in one piece, which costs no work for each of its sectors. A thread, started by the first of them,
-fetches the next ones while the last is being delivered, and what lies behind the reader is dropped. Its failures are
+*chunks*: a mebibyte in one piece, which costs no work for each of its sectors. Threads, started by the first of them,
+fetch the next ones while the last is being delivered, and what lies behind the reader is dropped. Their failures are
 dropped too: whoever reads there fetches it again, and is told.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ from btlib.kinds import Kind
 from ..errors import FsError
 from ..provider import FileKind, Handle
 from ..store import Places
-from ._blocks import SECTOR_MASK, SECTOR_SIZE, SectorRequest, SingleRequest
+from ._blocks import SECTOR_MASK, SECTOR_SIZE, ChunkRequest, SectorRequest, SingleRequest
 from ._cache import new_base
 from ._chunks import CHUNK_BITS, CHUNK_MASK, CHUNK_SECTORS, CHUNK_SHIFT, CHUNK_SIZE, CHUNKS
 from ._content import SECTOR_SHIFT, Buffer
@@ -41,8 +41,8 @@ FIRST_AHEAD = 32  #: sectors (128 KiB) that the first read in sequence gets in a
 STREAK = 2  #: misses in sequence from which on a reader gets chunks
 NOWHERE = -2  #: a `read_end` that no read follows
 CHUNK_ROOM = 8  #: chunks that the cache must hold before there are any: they must not push each other out
-AHEAD = 2  #: chunks to fetch before a sequential reader
-IN_FLIGHT = 4  #: chunks that the thread has or waits for: uncached memory
+AHEAD = 2  #: chunks to fetch before a sequential reader, each by a thread of its own
+IN_FLIGHT = 4  #: chunks that the threads have or wait for: uncached memory
 
 
 class Miss:
@@ -50,13 +50,15 @@ class Miss:
 
     __slots__ = ("_version", "asked", "chunk", "done", "found", "indexes", "inode", "request")
 
-    def __init__(self, inode: Inode, indexes: list[int], request: SectorRequest, asked: int = 0) -> None:
+    def __init__(
+        self, inode: Inode, indexes: Sequence[int], request: SectorRequest | ChunkRequest, asked: int = 0
+    ) -> None:
         self.inode = inode
         self.asked = asked  #: how many of them the reader asked for; the others are for his next reads
         self.indexes = indexes
         self.request = request
         self.found: list[bytes] = []
-        self.chunk = False  #: they make a chunk, and are found in one piece
+        self.chunk = isinstance(request, ChunkRequest)  #: they make a chunk, and are found in one piece
         self.done: threading.Event | None = None  #: where the thread fetches it
         self._version = inode.store.version
 
@@ -105,7 +107,7 @@ class Reading(Locking):
     """Adds `read`."""
 
     def start_reading(self) -> None:
-        self._fetcher: threading.Thread | None = None
+        self._fetchers: list[threading.Thread] = []
         self._wanted: SimpleQueue[Miss | None] = SimpleQueue()
         self._in_flight = 0
         self._places = self.store if COMPILED and isinstance(self.store, Places) else None
@@ -113,13 +115,14 @@ class Reading(Locking):
         self._chunks = self.options.cache_bytes >= CHUNK_ROOM * CHUNK_SIZE
 
     def stop_reading(self) -> None:
-        """End the thread. Never called with the lock held; `closed` is set."""
+        """End the threads. Never called with the lock held; `closed` is set."""
         with self.mutex:
-            thread, self._fetcher = self._fetcher, None
+            threads, self._fetchers = self._fetchers, []
             if self._direct is not None:
                 self._direct.table.clear()
-        if thread is not None:
+        for _ in threads:
             self._wanted.put(None)
+        for thread in threads:
             thread.join()
 
     @property
@@ -151,7 +154,7 @@ class Reading(Locking):
         with self.mutex:  # somebody commits to this very file all the time
             begun = self._begin(handle, offset, size, whole=False)
             if isinstance(begun, Begun):
-                begun.miss.found = self.fetch(begun.miss.inode, begun.miss.indexes)
+                begun.miss.found = self.fetch(begun.miss.inode, list(begun.miss.indexes))
                 self._keep(begun.miss)
                 return begun.result()
             assert isinstance(begun, bytes)
@@ -225,14 +228,8 @@ class Reading(Locking):
         if whole and inode.streak:
             ahead = range(end, min(end + FIRST_AHEAD, inode.store.sector_count))
             missing += [index for index in ahead if self._cached(inode, index) is None]
-        return self._made(inode, missing, asked)
-
-    def _made(self, inode: Inode, missing: list[int], asked: int) -> Miss:
-        return Miss(inode, missing, self._wanting(inode, missing), asked)
-
-    def _wanting(self, inode: Inode, indexes: list[int]) -> SectorRequest:
         try:
-            return inode.store.request(indexes, self.read_records)
+            return Miss(inode, missing, inode.store.request(missing, self.read_records), asked)
         except BlocktreeError as error:
             raise refused(inode.path, error) from error
 
@@ -271,10 +268,11 @@ class Reading(Locking):
         return True
 
     def _find(self, miss: Miss) -> None:
-        if miss.chunk:
-            miss.found = [miss.request.load_joined(self.read_records)]
+        request = miss.request
+        if isinstance(request, ChunkRequest):
+            miss.found = [request.load(self.read_records, self._places)]
         else:
-            miss.found = miss.request.load(self.read_records)
+            miss.found = request.load(self.read_records)
 
     def _keep(self, miss: Miss) -> None:
         """What was loaded goes to the cache."""
@@ -313,9 +311,12 @@ class Reading(Locking):
         miss = inode.ahead.get(number)
         if miss is None:
             start = number << CHUNK_BITS
-            indexes = list(range(start, min(start + CHUNK_SECTORS, max(inode.store.sector_count, start + 1))))
-            miss = self._made(inode, indexes, asked)
-            miss.chunk = True
+            end = min(start + CHUNK_SECTORS, max(inode.store.sector_count, start + 1))
+            try:
+                request = inode.store.request_chunk(start, end, self.read_records)
+            except BlocktreeError as error:
+                raise refused(inode.path, error) from error
+            miss = Miss(inode, range(start, end), request, asked)
         return miss
 
     def _get_chunk(self, miss: Miss) -> None:
@@ -349,13 +350,14 @@ class Reading(Locking):
         miss.done = threading.Event()
         inode.ahead[number] = miss
         self._in_flight += 1
-        if self._fetcher is None:
-            self._fetcher = threading.Thread(target=self._fetch_wanted, name="localfs-ahead", daemon=True)
-            self._fetcher.start()
+        if len(self._fetchers) < AHEAD:
+            thread = threading.Thread(target=self._fetch_wanted, name="localfs-ahead", daemon=True)
+            self._fetchers.append(thread)
+            thread.start()
         self._wanted.put(miss)
 
     def _fetch_wanted(self) -> None:
-        """The thread."""
+        """A thread."""
         while (miss := self._wanted.get()) is not None:
             try:
                 self._find(miss)

@@ -20,7 +20,7 @@ from ._header import (
     encode_header,
     encode_signed_header,
 )
-from ._ids import BLOCK_ID_SIZE, MAX_SECTORS, SECTOR_BITS, BlockId, Digest, derive_block_id
+from ._ids import BLOCK_ID_SIZE, DIGEST_SIZE, MAX_SECTORS, SECTOR_BITS, BlockId, Digest, derive_block_id
 from ._merkle import FANOUT, HOLE, leaf_hash, level_size, node_hash, record_hash, tree_height
 from ._tree import Dropped, SectorTree, TreeUpdate
 from ._writer import WriterRecord, decode_writer, encode_writer, writer_id
@@ -28,6 +28,7 @@ from ._writer import WriterRecord, decode_writer, encode_writer, writer_id
 __all__ = [
     "BLOCK_ID_SIZE",
     "COMPILED",
+    "DIGEST_SIZE",
     "FANOUT",
     "HOLE",
     "KEY_SIZE",

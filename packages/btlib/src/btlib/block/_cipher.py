@@ -116,6 +116,16 @@ class SectorCipher:
                 return joined
         return b"".join(plain.ljust(size, b"\0") for plain in self.open_all(indexes, records, expected, size))
 
+    def open_stretches(
+        self, first: int, hashes: bytes, runs: tuple[tuple[int, int, int, int, int, int], ...], size: int
+    ) -> bytes | None:
+        """The content of consecutive sectors from number `first` on, as many as there are hashes, as `open_joined`
+        gives it; the stored forms lie in files: (first, length, descriptor, offset, size, last).
+
+        None if they cannot be read or are not what was hashed: `open_joined` tells. Only where `COMPILED`.
+        """
+        return btspeed.open_stretches(self._key, self._sector, _LEAF, first, hashes, runs, size)
+
     def open_at(
         self, descriptor: int, offset: int, length: int, index: int, expected: bytes, size: int
     ) -> bytes | None:

@@ -185,11 +185,13 @@ class SectorTree:
         hashes = {}
         for parent, indexes in children.items():
             old = self._old_node(level, parent)
-            node = bytearray(NODE_SIZE)
-            node[: len(old)] = old
-            for index in indexes:
-                slot = (index & FANOUT - 1) * DIGEST_SIZE
-                node[slot : slot + DIGEST_SIZE] = changed[index]
+            if len(indexes) == FANOUT:
+                node = bytearray().join([changed[index] for index in sorted(indexes)])
+            else:
+                node = bytearray(old.ljust(NODE_SIZE, b"\0"))
+                for index in indexes:
+                    slot = (index & FANOUT - 1) * DIGEST_SIZE
+                    node[slot : slot + DIGEST_SIZE] = changed[index]
             new = trim_node(node[: (size - (parent << FANOUT_BITS)) * DIGEST_SIZE])
             if new != old:
                 nodes[level, parent] = new or None
