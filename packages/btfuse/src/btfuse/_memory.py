@@ -1,7 +1,7 @@
 """What the C library does with memory that is given back: a mount moves mebibytes through it, again and again.
 
-By default it returns them to the system at once, and the next ones come page by page, each with a fault that takes longer
-than hashing what is put there. Every thread has a pool of its own, too, of which each keeps what it once had.
+By default it returns them to the system at once, and the next ones come page by page, each with a fault that takes
+longer than hashing what is put there. Every thread has a pool of its own, too, which keeps what it once had.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 V = TypeVar("V")
@@ -52,6 +53,12 @@ class WeightedCache(Generic[V]):
         old = self._items.pop(key, None)
         if old is not None:
             self.weight -= old[1]
+
+    def drop_all(self, base: int, keys: Iterable[int]) -> None:
+        """Drop keys that are counted from a base; quick where few of them are there."""
+        items = self._items
+        for key in [base + key for key in keys if base + key in items]:
+            self.weight -= items.pop(key)[1]
 
     def clear(self) -> None:
         self._items.clear()

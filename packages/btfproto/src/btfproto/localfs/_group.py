@@ -231,8 +231,7 @@ def _cache_layer(core: Core, inode: Inode, layer: Layer) -> None:
         for number in {index >> CHUNK_BITS for index in layer.sectors}:
             cache.drop(base + CHUNKS + number)
     if layer.size > cache.limit >> CROWDING:  # it would push everything out, itself too
-        for index in layer.sectors:
-            cache.drop(base + index)
+        cache.drop_all(base, layer.sectors)
         return
     for index, plain in layer.sectors.items():
         cache.put(base + index, plain, len(plain))

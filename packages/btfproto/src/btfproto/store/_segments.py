@@ -292,6 +292,8 @@ class Batch:
 
 def _rest(parts: list[Buffer], taken: int) -> list[Buffer]:
     """What remains of some parts after `taken` bytes."""
+    if taken == sum(map(len, parts)):
+        return []
     for i, part in enumerate(parts):
         if taken < len(part):
             return [memoryview(part)[taken:], *parts[i + 1 :]]

@@ -9,8 +9,9 @@ It does no locking and reads no sectors: the caller hashes those and compares.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -177,16 +178,14 @@ class SectorTree:
         size = level_size(level - 1, sector_count)
         if level == self.height + 1 and self.root != HOLE:
             changed.setdefault(0, self.root)  # the old tree becomes the first child of the grown one
-        children: dict[int, list[int]] = {}
-        for index in changed:
-            children.setdefault(index >> FANOUT_BITS, []).append(index)
+        children = _by_parent(changed)
         if level_size(level - 1, self.sector_count) > size:
             children.setdefault(size - 1 >> FANOUT_BITS, [])  # the new end cuts through this node
         hashes = {}
         for parent, indexes in children.items():
             old = self._old_node(level, parent)
             if len(indexes) == FANOUT:
-                node = bytearray().join([changed[index] for index in sorted(indexes)])
+                node = bytearray().join([changed[index] for index in indexes])
             else:
                 node = bytearray(old.ljust(NODE_SIZE, b"\0"))
                 for index in indexes:
@@ -246,3 +245,16 @@ class SectorTree:
         self._cache.move_to_end((level, index))
         while len(self._cache) > self._cached_nodes:
             self._cache.popitem(last=False)
+
+
+def _by_parent(indexes: Iterable[int]) -> dict[int, Sequence[int]]:
+    """Some records by the node above them, each in order."""
+    children: dict[int, Sequence[int]] = {}
+    ordered = sorted(indexes)
+    at, end = 0, len(ordered)
+    while at < end:
+        parent = ordered[at] >> FANOUT_BITS
+        stop = bisect_left(ordered, parent + 1 << FANOUT_BITS, at)
+        children[parent] = ordered[at:stop]
+        at = stop
+    return children
