@@ -140,6 +140,18 @@ class ReadsDirectly(Protocol):
         ...
 
 
+@runtime_checkable
+class KeepsUnlinked(Protocol):
+    """A provider that keeps a file beyond its last name in the call that removes it."""
+
+    def unlink_keeping(self, parent: Inode, name: str) -> tuple[Inode, Handle | None] | None:
+        """`unlink`. Where a file lost its last name: its inode, and a handle for reading and writing unless it has one.
+
+        Raises what `unlink` raises.
+        """
+        ...
+
+
 class FsProvider(Protocol):
     """The calls of a file system. `handle` comes from `open` or `create` and lives until `close`."""
 

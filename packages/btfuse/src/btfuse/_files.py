@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+from functools import lru_cache
 
 from btfproto.provider import AllocateMode, AttributeChanges, FileKind, OpenFlags, Seek
 
@@ -168,8 +169,7 @@ class ExclusiveFiles(Files):
 
     def create(self, head: Head, buffer: memoryview) -> bytes:
         flags, mode, _umask, _open_flags = CREATE_IN.unpack_from(buffer, BODY)
-        ours = OpenFlags.READ | OpenFlags.WRITE | (open_flags(flags) & ~OpenFlags.APPEND)
-        entry, inode, handle = self._create(head, buffer, mode, ours)
+        entry, inode, handle = self._create(head, buffer, mode, _inode_flags(flags))
         self._handles.put(inode, handle)
         return entry + OPEN_OUT.pack(0, FOPEN_KEEP_CACHE, 0)
 
@@ -197,6 +197,7 @@ class ExclusiveFiles(Files):
         return self._handles.get(head[3])
 
 
+@lru_cache(maxsize=256)  # the operators of an enum cost more than the rest of an open
 def open_flags(flags: int) -> OpenFlags:
     """The kernel's O_… flags as ours."""
     ours = _ACCESS[flags & os.O_ACCMODE]
@@ -208,3 +209,9 @@ def open_flags(flags: int) -> OpenFlags:
         if flags & os.O_EXCL:
             ours |= OpenFlags.EXCLUSIVE
     return ours
+
+
+@lru_cache(maxsize=256)
+def _inode_flags(flags: int) -> OpenFlags:
+    """Of the handle of an inode that is created with the kernel's flags: whoever opens it later shares it."""
+    return OpenFlags.READ | OpenFlags.WRITE | (open_flags(flags) & ~OpenFlags.APPEND)

@@ -15,11 +15,11 @@ from __future__ import annotations
 import contextlib
 
 from btfproto.errors import FsError
-from btfproto.provider import FileKind, FsProvider, OpenFlags
+from btfproto.provider import FileKind, FsProvider, KeepsUnlinked, OpenFlags
 from btlib.kinds import Kind
 
 #: Handles that are open because somebody may come back. A provider's handle is small; files in use at once are few.
-IDLE_LIMIT = 512
+IDLE_LIMIT = 4096
 _BOTH = OpenFlags.READ | OpenFlags.WRITE
 _READ_ONLY = {Kind.READ_ONLY, Kind.FORBIDDEN, Kind.EXPIRED}
 
@@ -28,6 +28,7 @@ class InodeHandles:
     def __init__(self, provider: FsProvider, limit: int = IDLE_LIMIT) -> None:
         self._provider = provider
         self._limit = limit
+        self._unlink = provider.unlink_keeping if isinstance(provider, KeepsUnlinked) else self._unlink_plainly
         self._idle: dict[int, int] = {}
         self._kept: dict[int, int] = {}
 
@@ -59,6 +60,19 @@ class InodeHandles:
         if handle is not None:
             self._provider.close(handle)
 
+    def unlink(self, parent: int, name: str) -> None:
+        """Remove a name, and keep the file whose last one it was. Raises FsError."""
+        lost = self._unlink(parent, name)
+        if lost is not None:
+            inode, handle = lost
+            known = self._idle.pop(inode, handle)
+            if inode not in self._kept:
+                self._kept[inode] = self._opened(inode) if known is None else known
+
+    def _unlink_plainly(self, parent: int, name: str) -> None:
+        self.keep_before_loss(parent, name)
+        self._provider.unlink(parent, name)
+
     def keep_before_loss(self, parent: int, name: str) -> None:
         """`name` is about to be removed or replaced: keep the file behind it.
 
@@ -70,11 +84,14 @@ class InodeHandles:
                 self.keep(attributes.inode)
 
     def _open(self, inode: int) -> int:
+        handle = self._opened(inode)
+        self.put(inode, handle)
+        return handle
+
+    def _opened(self, inode: int) -> int:
         try:
-            handle = self._provider.open(inode, _BOTH)
+            return self._provider.open(inode, _BOTH)
         except FsError as error:
             if error.kind not in _READ_ONLY:
                 raise
-            handle = self._provider.open(inode, OpenFlags.READ)
-        self.put(inode, handle)
-        return handle
+            return self._provider.open(inode, OpenFlags.READ)

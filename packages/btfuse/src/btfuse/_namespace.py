@@ -124,8 +124,9 @@ class Namespace:
         context = self._context
         parent, name = context.inode(head), context.name(head, buffer)
         if context.exclusive:
-            context.handles.keep_before_loss(parent, name)
-        self._provider.unlink(parent, name)
+            context.handles.unlink(parent, name)
+        else:
+            self._provider.unlink(parent, name)
         return _EMPTY
 
     def rmdir(self, head: Head, buffer: memoryview) -> bytes:

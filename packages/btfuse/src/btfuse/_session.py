@@ -131,6 +131,9 @@ class Session:
 
     def _recover(self, head: Head, buffer: memoryview, handler: Handler | None, error: Exception) -> Answer:
         """Once more, where the provider had only forgotten the object; else an errno."""
+        if type(error) is OSError and error.errno:  # mostly an attribute that a file does not have, asked for at each
+            self.answer(head[2], error.errno)
+            return None
         if handler is not None and self._revived(head, error):
             try:
                 return handler(head, buffer)

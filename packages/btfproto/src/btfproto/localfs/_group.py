@@ -169,7 +169,7 @@ def _seal_member(core: Core, member: Member, entropy: Entropy, now: int) -> Head
     if attributes.kind is FileKind.FILE:
         attributes.stored = max(attributes.stored + plan.gained, 0)
     sealed = cipher.seal_attributes(member.version, encode_attributes(attributes), take(NONCE_SIZE))
-    if not member.inode.opens:
+    if not member.inode.opens or member.sector_count <= 1:
         store.rest()
     return Header(
         block=store.block,

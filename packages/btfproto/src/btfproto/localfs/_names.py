@@ -10,6 +10,7 @@ from its position nor prepare names that collide. Names whose hashes are equal a
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 from btlib.kinds import Kind
 from btlib.labels import Label
@@ -25,6 +26,7 @@ MAX_KEY = (1 << 63) - 1
 _SHIFT = 64 - HASH_BITS
 
 
+@lru_cache(maxsize=64)  # one call comes here several times with the same name, and so does the next
 def name_bytes(name: str) -> bytes:
     """The bytes of a name that a caller gave. Raises FsError: INVALID or NAME_TOO_LONG."""
     try:
@@ -39,16 +41,22 @@ def name_bytes(name: str) -> bytes:
 
 
 class NameHasher:
-    """The keyed hash of one directory's names. Immutable; may be shared between threads."""
+    """The keyed hash of one directory's names; it remembers the last. May be shared between threads."""
 
-    __slots__ = ("_keyed",)
+    __slots__ = ("_keyed", "_last")
 
     def __init__(self, directory_key: bytes) -> None:
         derived = hashlib.blake2b(Label.NAME_HASH.value, key=directory_key, digest_size=32).digest()
         self._keyed = hashlib.blake2b(key=derived, digest_size=8)
+        self._last = (b"", 0)
 
     def __call__(self, raw: bytes) -> int:
         """1 … 2^58 - 1."""
+        known, found = self._last
+        if raw == known and found:
+            return found
         state = self._keyed.copy()
         state.update(raw)
-        return int.from_bytes(state.digest(), "little") >> _SHIFT or 1
+        found = int.from_bytes(state.digest(), "little") >> _SHIFT or 1
+        self._last = raw, found
+        return found

@@ -10,7 +10,7 @@ from ._attributes import MAX_TARGET
 from ._changing import changing
 from ._committer import Committer
 from ._directory import DirectoryTree
-from ._handles import OpenFile
+from ._handles import READ, WRITE, OpenFile
 from ._inode import Inode, number_of
 from ._names import MAX_KEY, name_bytes
 from ._nodes import entry_block, entry_key, entry_kind
@@ -152,6 +152,14 @@ class Namespace(Committer):
 
     @changing
     def unlink(self, parent: int, name: str) -> None:
+        self._unlink(parent, name)
+
+    @changing
+    def unlink_keeping(self, parent: int, name: str) -> tuple[int, Handle | None] | None:
+        """See `KeepsUnlinked`."""
+        return self._unlink(parent, name, keep=True)
+
+    def _unlink(self, parent: int, name: str, keep: bool = False) -> tuple[int, Handle | None] | None:
         with self.mutex:
             directory, tree = self.directory_of(parent)
             raw = name_bytes(name)
@@ -163,8 +171,13 @@ class Namespace(Committer):
             tree.remove(raw, name)
             now = self.clock()
             self._touch(directory, now)
-            if inode is not None:
-                self._drop_link(inode, now)
+            if inode is None:
+                return None
+            kept = None
+            if keep and inode.links == 1 and inode.kind is FileKind.FILE:
+                kept = inode.number, None if inode.opens else self.handles.add(OpenFile(inode, READ | WRITE))
+            self._drop_link(inode, now)
+            return kept
 
     def _child_to_remove(self, directory: Inode, name: str, record: bytes) -> Inode | None:
         """None for a damaged file: its name can go, and what is left of its block is nobody's."""
