@@ -8,7 +8,8 @@ are those of `fs-local`; BENCH_FS_JOBS (comma-separated) restricts to some.
 
 The contenders run as they are without options, with two consequences that flatter sshfs: it makes nothing durable,
 where a close of ours waits until the server has committed; and it believes what it saw of others' files for 20 seconds,
-where ours asks again after one. BENCH_FS_OPTIONS gives our mount options, such as `lazy_close`.
+where ours asks again after one. A second mount of ours, of a server of its own, has `lazy_close`: a close waits for
+nothing, as that of sshfs. Each of ours is compared with each peer. BENCH_FS_OPTIONS gives both more mount options.
 
 Needs root, /dev/fuse, fio, git and tar, and for the peers sshfs, openssh-server and gocryptfs.
 """
@@ -51,6 +52,7 @@ NAME = "fs-remote"
 _SSHD_PATHS = "/usr/sbin:/usr/local/sbin:/usr/bin"
 #: sshd insists that this exists; its package makes it when the service is started, which we do not do.
 _PRIVILEGE_SEPARATION = Path("/run/sshd")
+_LAZY_CLOSE = "lazy_close"  #: our mount option: a close waits for nothing durable
 _ON_SSHFS = "gocryptfs on sshfs"
 _PROGRAMS = {"sshfs": "sshfs", _ON_SSHFS: "gocryptfs"}
 
@@ -61,25 +63,30 @@ def run(rounds: int) -> list[Result]:
     with tempfile.TemporaryDirectory(prefix="fs-remote-", dir=place()) as text, contextlib.ExitStack() as stack:
         directory = Path(text)
         material = make_material(directory / "material")
-        contenders = [stack.enter_context(_ours(directory / "ours")), *_peers(directory, stack)]
+        ours = {
+            NAME: stack.enter_context(_ours("btfuse", directory / "ours")),
+            f"{NAME}, {_LAZY_CLOSE}": stack.enter_context(_ours(_LAZY_CLOSE, directory / _LAZY_CLOSE, _LAZY_CLOSE)),
+        }
+        peers = _peers(directory, stack)
+        contenders = [*ours.values(), *peers]
         for job in wanted_jobs():
             compete(NAME, job, contenders, material, rounds)
         for contender in contenders:
             contender.figures[MEMORY] = [contender.peak_mib()]
-        return results(NAME, contenders)
+        return [result for name, mount in ours.items() for result in results(name, [mount, *peers])]
 
 
 @contextlib.contextmanager
-def _ours(directory: Path) -> Iterator[Contender]:
+def _ours(name: str, directory: Path, *options: str) -> Iterator[Contender]:
     directory.mkdir()
     environment, port = made_domain(directory), _free_port()
     server = [sys.executable, "-m", "btfsd", "--domain", "bench", "--listen", f"127.0.0.1:{port}"]
     mountpoint = directory / "mnt"
     asked = [option for option in os.environ.get("BENCH_FS_OPTIONS", "").split(",") if option]
-    command = btfuse(environment, mountpoint, f"server=127.0.0.1:{port}", *asked)
+    command = btfuse(environment, mountpoint, f"server=127.0.0.1:{port}", *options, *asked)
     with running(server, environment) as process:
         _wait_for_port(process, port)
-        with mounted("btfuse", command, mountpoint) as contender:
+        with mounted(name, command, mountpoint) as contender:
             yield contender
 
 
