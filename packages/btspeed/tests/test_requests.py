@@ -77,7 +77,7 @@ def request(opcode: int, unique: int, node: int, offset: int, size: int) -> byte
     return SIZES.pack(SIZES.size + len(body), opcode, unique, node, 0, 0, 0, 0, 0) + body
 
 
-def turn(ends: tuple[socket.socket, socket.socket], words: memoryview, table: btspeed.ReadTable) -> int:
+def turn(ends: tuple[socket.socket, socket.socket], words: memoryview, table: btspeed.ReadTable | None) -> int:
     """The unique number of the request that is Python's."""
     head = btspeed.exchange(ends[1].fileno(), memoryview(bytearray(200)), 0, None, 1, words, 40, 1, table)
     assert head is not None
@@ -137,3 +137,48 @@ def test_python_gets_the_read_at_which_a_thread_shall_begin_to_spin(
         ends[0].send(request(READ, 4, 9, 3 * SECTOR, SECTOR))
         ends[0].send(request(14, 8, 9, 0, 0))
         assert turn(ends, words, stored.table(9)) == expected
+
+
+RELEASE, GETXATTR = 18, 22
+NO_DATA = 61
+
+
+def asking(unique: int, name: bytes) -> bytes:
+    body = struct.pack("<II", 64, 0) + name
+    return SIZES.pack(SIZES.size + len(body), GETXATTR, unique, 9, 0, 0, 0, 0, 0) + body
+
+
+@pytest.mark.parametrize("table", [True, False])
+def test_attributes_that_no_mount_has_are_answered_without_python(
+    ends: tuple[socket.socket, socket.socket], stored: StoredFile, table: bool
+) -> None:
+    names = [b"security.capability\0", b"system.posix_acl_access\0", b"user_x\0\0", b"trusted\0"]
+    for unique, name in enumerate(names):
+        ends[0].send(asking(unique, name))
+    ends[0].send(request(14, 99, 9, 0, 0))
+    words = score()
+    words[3] = 1
+    assert turn(ends, words, stored.table(9) if table else None) == 99
+    for unique in range(len(names)):
+        assert ends[0].recv(1000) == struct.pack("<IiQ", 16, -NO_DATA, unique)
+
+
+@pytest.mark.parametrize("name", [b"user.note\0", b"trusted.x\0", b"x\0", b"", b"user.\0\0\0"])
+def test_attributes_that_a_mount_may_have_are_pythons(
+    ends: tuple[socket.socket, socket.socket], stored: StoredFile, name: bytes
+) -> None:
+    ends[0].send(asking(5, name))
+    assert turn(ends, score(), stored.table(9)) == 5
+
+
+def test_a_release_says_nothing_where_the_kernel_opens_by_itself(
+    ends: tuple[socket.socket, socket.socket], stored: StoredFile
+) -> None:
+    words = score()
+    words[3] = 1
+    ends[0].send(request(RELEASE, 4, 9, 0, 0))
+    ends[0].send(request(14, 8, 9, 0, 0))
+    assert turn(ends, words, stored.table(9)) == 8
+    assert ends[0].recv(1000) == struct.pack("<IiQ", 16, 0, 4)
+    ends[0].send(request(RELEASE, 6, 9, 0, 0))
+    assert turn(ends, words, None) == 6

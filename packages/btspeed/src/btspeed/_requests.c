@@ -8,7 +8,8 @@
  * caller and its spinning thread read and write besides.
  *
  * A READ that the table `reads` can serve is answered here, and then the next request waited for: the interpreter sees
- * nothing of it. But now and then it is handed one, because it may have a signal to handle.
+ * nothing of it, nor of what has the same answer always (`served`). But now and then it is handed one, because it may have
+ * a signal to handle.
  */
 
 #include "_reads.h"
@@ -22,7 +23,9 @@
 
 enum { WAITED, IS_OVER, SCORE, SPINS, WORDS }; /* of `score` */
 
-enum { READ = 15, READ_HEADER = 24, IN_A_ROW = 256 };
+enum { READ = 15, RELEASE = 18, GETXATTR = 22 }; /* opcodes */
+enum { READ_HEADER = 24, GETXATTR_HEADER = 8, IN_A_ROW = 256 };
+enum { USER = sizeof "user." - 1, TRUSTED = sizeof "trusted." - 1 };
 
 typedef struct {
     uint32_t length, opcode;
@@ -52,6 +55,13 @@ static int64_t now(void)
     return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
+static void refuse(int descriptor, uint64_t unique, int error)
+{
+    Answer refusal = {sizeof refusal, -error, unique};
+    ssize_t written = write(descriptor, &refusal, sizeof refusal);
+    (void)written;
+}
+
 /* What cannot be written is answered with the reason; who does not wait any more needs no answer. */
 static void answer(int descriptor, uint64_t unique, const void *body, size_t size)
 {
@@ -59,9 +69,7 @@ static void answer(int descriptor, uint64_t unique, const void *body, size_t siz
     struct iovec parts[2] = {{&head, sizeof head}, {(void *)body, size}};
     if (writev(descriptor, parts, size ? 2 : 1) >= 0 || errno == ENOENT || errno == ENODEV || errno == ECONNABORTED)
         return;
-    Answer refusal = {sizeof refusal, -errno, unique};
-    ssize_t written = write(descriptor, &refusal, sizeof refusal);
-    (void)written;
+    refuse(descriptor, unique, errno);
 }
 
 /* The size of the next request, 0 where there will be none, or -1 with errno. */
@@ -105,16 +113,38 @@ static PyObject *unpack(const Py_buffer *buffer)
                          (unsigned long long)head.node, head.uid, head.gid, head.pid, head.extension, head.padding);
 }
 
-/* Whether the request was a READ that the table has, and is answered. */
+/* What the kernel asks about each file that is written, and no mount has: an attribute outside of "user." and "trusted."
+ * (`btfuse._attributes`). */
+static int asks_for_nothing(const char *name, size_t size)
+{
+    return size >= TRUSTED && strncmp(name, "user.", USER) != 0 && strncmp(name, "trusted.", TRUSTED) != 0;
+}
+
+/* Whether the request was answered: a READ that the table has, a RELEASE where there is a table, for then the kernel opens
+ * files by itself, or a GETXATTR of what is not there. */
 static int served(int descriptor, const Py_buffer *buffer, ssize_t size, ReadTable *reads)
 {
     Head head;
     Range range;
     unsigned char room[READ_LIMIT];
+    const char *body = (const char *)buffer->buf + sizeof head;
+    size_t length = (size_t)size - sizeof head;
     memcpy(&head, buffer->buf, sizeof head);
-    if (head.opcode != READ || (size_t)size < sizeof head + sizeof range)
+    if (head.opcode == GETXATTR && length > GETXATTR_HEADER) {
+        if (!asks_for_nothing(body + GETXATTR_HEADER, length - GETXATTR_HEADER))
+            return 0;
+        refuse(descriptor, head.unique, ENODATA);
+        return 1;
+    }
+    if (reads == NULL)
         return 0;
-    memcpy(&range, (const char *)buffer->buf + sizeof head, sizeof range);
+    if (head.opcode == RELEASE) {
+        answer(descriptor, head.unique, NULL, 0);
+        return 1;
+    }
+    if (head.opcode != READ || length < sizeof range)
+        return 0;
+    memcpy(&range, body, sizeof range);
     const unsigned char *found = reads_serve(reads, head.node, range.offset, range.size, room);
     if (found == NULL)
         return 0;
@@ -141,7 +171,7 @@ static ssize_t receive(Turn *turn)
         if (size < 0)
             return size;
         keep_score(score, waited, turn->full, turn->step);
-        if (turn->reads == NULL || (size_t)size < sizeof(Head) || count == IN_A_ROW ||
+        if ((size_t)size < sizeof(Head) || count == IN_A_ROW ||
             (score[SCORE] == turn->full && !score[SPINS]) || /* the spinning thread shall be started */
             !served(turn->descriptor, &turn->buffer, size, turn->reads))
             return size;
