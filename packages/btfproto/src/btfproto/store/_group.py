@@ -290,7 +290,7 @@ class Group:
 
     def _expect(self, commit: Commit) -> None:
         """Where segments must be synced anyway, or many bodies come at once, only the smallest go into the index."""
-        self._expected_bytes += sum(len(record) for c in commit.changes for run in c.runs for record in run.records)
+        self._expected_bytes += sum(sum(map(len, run.records)) for c in commit.changes for run in c.runs)
         if self._expected_bytes > INLINE_BYTES:
             self._inline_limit = INLINE_ALWAYS
 

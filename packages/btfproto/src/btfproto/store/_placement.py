@@ -86,9 +86,10 @@ class Level:
     def replace(self, start: int, end: int, new: Run | None, delta: Delta) -> list[Run]:
         """Put `new`, or nothing, in the place of records `start` to `end`; returns the parts that went."""
         low = bisect_right(self._firsts, start) - 1
-        if low < 0 or self.runs[low].end <= start:
+        old = self.runs[low] if low >= 0 else None
+        if old is None or old[0] + old[1] <= start:
             low += 1
-        elif new is not None and end <= self.runs[low].end:
+        elif new is not None and end <= old[0] + old[1]:
             return [self._replace_within(low, start, end, new, delta)]
         high = bisect_left(self._firsts, end, low)
         pieces, gone = [], []
@@ -113,7 +114,7 @@ class Level:
         It begins where the old run begins, or leaves a piece there, so no row has to go.
         """
         run = self.runs[at]
-        if run.first == start and run.end == end:
+        if run[0] == start and run[0] + run[1] == end:
             self.runs[at] = delta[start] = new
             return run
         pieces = [new]

@@ -239,19 +239,28 @@ class Batch:
         self, block: bytes, version: int, level: int, first: int, records: Sequence[Buffer], born: int
     ) -> list[Run]:
         """Append consecutive records; returns where they will lie."""
+        if len(records) == 1:
+            size = len(records[0])
+            return [self._add(RunHeader(level, block, version, first, 1, size, size), records, born)]
         sizes = list(map(len, records))
-        runs = []
-        for start, end in stretches(sizes):
-            number, parts = self._room()
-            count, size, last = end - start, sizes[start], sizes[end - 1]
-            header = RunHeader(level, block, version, first + start, count, size, last)
-            parts.append(encode_run_header(header))
-            parts += records[start:end]
-            run = Run(first + start, count, number, self._end + RUN_HEADER_SIZE, size, last, born)
-            self._end = self.ends[number] = run.offset + run.data_size
-            self.appended += run.data_size
-            runs.append(run)
-        return runs
+        return [
+            self._add(
+                RunHeader(level, block, version, first + start, end - start, sizes[start], sizes[end - 1]),
+                records[start:end],
+                born,
+            )
+            for start, end in stretches(sizes)
+        ]
+
+    def _add(self, header: RunHeader, records: Sequence[Buffer], born: int) -> Run:
+        _, _, _, first, count, size, last = header
+        number, parts = self._room()
+        parts.append(encode_run_header(header))
+        parts += records
+        offset, data_size = self._end + RUN_HEADER_SIZE, (count - 1) * size + last
+        self._end = self.ends[number] = offset + data_size
+        self.appended += data_size
+        return Run(first, count, number, offset, size, last, born)
 
     def sync(self) -> None:
         """Write all of it and return when it is durable. Raises StoreError; then nothing of it counts."""
