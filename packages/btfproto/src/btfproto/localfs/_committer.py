@@ -66,34 +66,39 @@ class Committer(Core):
         """Called without the lock before something is written: memory is bounded. Raises FsError."""
         room = self.options.dirty_limit >> 1
         self.room.look_again()
-        if self.dirty_bytes < room * HURRY:
+        if self.dirty_bytes < room * HURRY and not self._is_full(room):
             return
-        if self._thread is None:
-            if self.dirty_bytes >= room:
+        thread = self._thread
+        if thread is None:
+            if self._is_full(room):
                 self.commit_through(self.live_group, spill=True)
             return
         with self.mutex:
             if not self._hurry:
                 self._hurry = True
                 self._changed.notify()
-        if self.dirty_bytes >= room:
-            self._hand_over(self._thread, room)
+        if self._is_full(room):
+            self._hand_over(thread, room)
+
+    def _is_full(self, room: int) -> bool:
+        """Whether the group that collects is, or both groups together are."""
+        return self.dirty_bytes >= room or self.dirty_bytes + self.frozen_bytes > 2 * room
 
     def _hand_over(self, thread: threading.Thread, room: int) -> None:
         """Wait until the background thread took what waits, having brought what it took before into the store: so one
         seals while the other writes. Raises FsError."""
-        failures = self.failures
         with self.mutex:
-            while self.dirty_bytes >= room or self.dirty_bytes + self.frozen_bytes > 2 * room:
+            failures = self.failures
+            while self._is_full(room) and thread.is_alive() and not self.closed:
+                self._hurry = self._spill = True
+                self._changed.notify()
+                self._progress.wait(LOOK_AGAIN)
                 if self.failed is not None and self.failures != failures:
                     error = self.failed[1]
                     raise FsError(error.kind, error.message, error.hint)
-                self._hurry = self._spill = True
-                self._changed.notify()
-                if not self._progress.wait(LOOK_AGAIN) and not thread.is_alive():
-                    break
-        if self.dirty_bytes >= room:
-            self.commit_through(self.live_group, spill=True)
+            if self.closed or not self._is_full(room):  # what was shut down says so itself
+                return
+        self.commit_through(self.live_group, spill=True)  # the thread died of a defect
 
     def commit_through(self, group: int, spill: bool = False) -> None:
         """Return when every change up to this group is durable. Raises FsError: nothing is lost, try again.
@@ -122,7 +127,7 @@ class Committer(Core):
         """The next group, ready to be sent; None where nothing is dirty."""
         now = self.clock() // NANOSECONDS
         with self.mutex:
-            group = freeze(self, spill)
+            group = freeze(self, spill or self._spill)
             self._hurry = self._spill = False
             self._progress.notify_all()
             if not group.members:
@@ -239,15 +244,15 @@ class Committer(Core):
         pause = interval
         while self._wait_for_work(pause):
             try:
-                self.commit_through(self.live_group, self._spill)
+                self.commit_through(self.live_group)
                 pause = interval
             except FsError:  # it stands in `failed` and in the inodes, and whoever asks is told
                 pause = min(pause * 2, max(MAX_PAUSE, interval))
 
     def _wait_for_work(self, pause: float) -> bool:
-        """Wait until something is dirty, then until it is old enough; False at shutdown."""
+        """Wait until something is dirty, then until it is old enough or somebody waits for room; False at shutdown."""
         with self.mutex:
-            while not self.closed and not self.dirty and self.pending is None:
+            while not (self.closed or self.dirty or self.pending is not None or self._spill):
                 self._idle = True
                 self._changed.wait()
             self._idle = False
@@ -260,6 +265,7 @@ class Committer(Core):
         """End the thread. Never called with the lock held; `closed` is set."""
         with self.mutex:
             self._changed.notify_all()
+            self._progress.notify_all()
             thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join()
