@@ -13,6 +13,7 @@ import typer
 from btlib.errors import BlocktreeError
 from btlib.exits import ExitCode, exit_code
 from btlib.hardening import forbid_dumps
+from btlib.memory import collect_seldom, keep_memory
 from bttp.tapping import tap_from_environment
 
 from . import __version__
@@ -79,6 +80,8 @@ def serve(
     start_logging(settings.log.level, as_json=settings.log.json, environ=os.environ)
     tap_from_environment(os.environ)
     forbid_dumps()
+    keep_memory()
+    collect_seldom()
     run_daemon(settings, unlock(settings, os.environ), os.environ)
 
 

@@ -13,13 +13,13 @@ from btlib.errors import BlocktreeError
 from btlib.exits import ExitCode, exit_code
 from btlib.hardening import forbid_dumps
 from btlib.kinds import Kind
+from btlib.memory import keep_memory
 
 from ._arguments import Arguments, parse_arguments
 from ._binding import VARIABLE, Binding, load_binding
 from ._context import Settings, Symlinks
 from ._daemon import run_in_background, run_in_foreground, say, set_up_logging
 from ._errors import FuseError
-from ._memory import keep_memory
 from ._mount import run_mount
 from ._mountpoint import check_mountpoint, find_fusermount, unmount_and_wait
 from ._sources import open_source

@@ -8,7 +8,6 @@ Nothing of a mount outlives `run_mount`, whichever way it ends: the kernel's mou
 from __future__ import annotations
 
 import contextlib
-import gc
 import logging
 import os
 import select
@@ -20,6 +19,7 @@ from btfproto.opening import OpenedFs
 from btfproto.provider import FsProvider
 from btlib.errors import BlocktreeError
 from btlib.kinds import Kind
+from btlib.memory import collect_seldom
 
 from ._attributes import ObjectAttributes
 from ._binding import Binding
@@ -40,9 +40,6 @@ log = logging.getLogger("btfuse")
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 #: How long a stop waits for the requests in flight before it ends the connection under open files.
 STOP_SECONDS = 2.0
-#: What a file system keeps in memory hardly ever holds itself in a cycle. With Python's own thresholds the collector
-#: walks over all of it for every few hundred files that are made, which is a tenth of their cost.
-_COLLECT = (20_000, 20, 20)
 #: How often a mount with a server looks whether the kernel still has it, for a user who waits for its end.
 END_SECONDS = 1.0
 #: How often a shared mount asks which objects others have changed. The kernel forgets after a second by itself.
@@ -63,7 +60,7 @@ def run_mount(
     To be called from the main thread of a process of its own: it takes over the signals that stop one.
     """
     stop = _catch_stop_signals()
-    gc.set_threshold(*_COLLECT)
+    collect_seldom()
     with LastWord() as word:
         try:
             descriptor = binding.mount(settings.mountpoint, options)
