@@ -22,7 +22,7 @@ class _Body:
 
     def __init__(self, stream: int, parts: Sequence[Buffer], size: int) -> None:
         self.stream = stream
-        self.parts = deque(memoryview(part).cast("B") for part in parts if len(part))
+        self.parts = deque(filter(len, parts))
         self.left = size
 
     def chunk(self, pieces: list[Buffer]) -> int:
@@ -35,8 +35,9 @@ class _Body:
                 pieces.append(self.parts.popleft())
                 want -= len(part)
             else:
-                pieces.append(part[:want])
-                self.parts[0] = part[want:]
+                view = memoryview(part)
+                pieces.append(view[:want])
+                self.parts[0] = view[want:]
                 want = 0
         self.left -= size
         return size

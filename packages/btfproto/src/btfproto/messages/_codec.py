@@ -84,7 +84,8 @@ def decode_store_request(body: Bytes) -> store.StoreRequest:
 
 
 def encode_store_reply(reply: store.StoreReply) -> Parts:
-    return _STORE_REPLY.encode_parts(reply)
+    """In one part: hundreds of records, copied once, cost less than hundreds of parts on their way to the network."""
+    return [_STORE_REPLY.encode(reply)]
 
 
 def decode_store_reply(body: Bytes, expected: type[Reply]) -> Reply:
