@@ -83,6 +83,48 @@ def test_a_sequential_reader_finds_its_next_chunks_fetched(store: WatchedStore, 
     assert len(store.ahead) == len(set(store.ahead)) > 500
 
 
+def test_a_sequential_reader_whose_reads_come_in_any_order_finds_its_next_chunks_fetched(
+    store: WatchedStore, open_fs: OpenFs
+) -> None:
+    fs = open_fs(store=store, options=OPTIONS)
+    handle = open_file(fs)
+    for at in range(0, len(CONTENT), 3 * STEP):
+        for offset in (at + STEP, at + 2 * STEP, at):
+            assert fs.read(handle, offset, STEP) == CONTENT[offset : offset + STEP]
+    assert len(store.ahead) == len(set(store.ahead)) > 500
+
+
+def test_a_sequential_reader_asks_for_the_nodes_of_many_chunks_at_once(store: WatchedStore, open_fs: OpenFs) -> None:
+    fs = open_fs(store=store, options=OPTIONS)
+    handle = open_file(fs)
+    asked: list[int] = []
+    store.target = fs.table[fs.lookup(fs.root, "f").inode].store.block
+
+    def note(refs: Sequence[RecordRef], records: list[bytes | None]) -> list[bytes | None]:
+        if refs[0].level:
+            asked.append(len(refs))
+        return records
+
+    store.lie = note
+    assert read_through(fs, handle) == CONTENT
+    assert len(asked) <= 2
+    assert sum(asked) == 6
+
+
+def test_a_damaged_node_ahead_is_reported_to_who_reads_there(store: WatchedStore, open_fs: OpenFs) -> None:
+    fs = open_fs(store=store, options=OPTIONS)
+    handle = open_file(fs)
+    store.target = fs.table[fs.lookup(fs.root, "f").inode].store.block
+    store.lie = lambda refs, records: [
+        b"x" * 32 if (ref.level, ref.index) == (1, 3) else record for ref, record in zip(refs, records, strict=True)
+    ]
+    for at in range(0, 3 * CHUNK, STEP):
+        assert fs.read(handle, at, STEP) == CONTENT[at : at + STEP]
+    with pytest.raises(FsError) as caught:
+        fs.read(handle, 3 * CHUNK, STEP)
+    assert caught.value.kind is Kind.INTEGRITY
+
+
 def test_a_random_reader_starts_no_thread(store: WatchedStore, open_fs: OpenFs) -> None:
     fs = open_fs(store=store, options=OPTIONS)
     handle = open_file(fs)

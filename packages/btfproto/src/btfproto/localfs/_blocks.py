@@ -9,14 +9,17 @@ makes it the committed version, `revert` forgets it. Not thread-safe.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from btlib.block import DIGEST_SIZE, FANOUT, HOLE, SECTOR_BITS, Header, SectorCipher, SectorTree
+from btlib.errors import IntegrityError
 
 from ..store import Places, RecordHole, RecordRef, RecordRun, Records
 
 SECTOR_SIZE = 1 << SECTOR_BITS
 SECTOR_MASK = SECTOR_SIZE - 1
+PAGES = 16  #: Merkle nodes read at once for who reads in sequence: 128 KiB, for the next 16 MiB of the file
 MAX_COUNTED = 1 << 18  #: sectors looked at when a file is cut: 1 GiB, some 50 ms
 
 ReadRecords = Callable[[bytes, Sequence[RecordRef]], Records]
@@ -207,11 +210,25 @@ class StoredBlock:
     def request_chunk(self, first: int, end: int, read_records: ReadRecords) -> ChunkRequest:
         """The same for sectors from `first` to `end` under one Merkle node. Raises IntegrityError, StoreError."""
         page, within = divmod(first, FANOUT)
+        self._load_pages(page, read_records)
         hashes = self.page(page, read_records)[within * DIGEST_SIZE :]
         if not hashes:
             hashes = b"".join(self._expected(range(first, end), read_records))
         size = (end - first) * DIGEST_SIZE
         return ChunkRequest(self.cipher, first, hashes[:size].ljust(size, b"\0"), self.small)
+
+    def _load_pages(self, page: int, read_records: ReadRecords) -> None:
+        """Where a Merkle node is not in memory, it and those behind it in one request. Raises StoreError."""
+        if self.sector_count <= FANOUT or self._staged is not None:
+            return
+        tree = self._loaded_tree(read_records)
+        if not tree.missing([page * FANOUT]):
+            return
+        pages = range(page, min(page + PAGES, -(-self.sector_count // FANOUT)))
+        with suppress(IntegrityError):  # whoever reads there is told
+            self._load_nodes(tree, [page * FANOUT for page in pages], read_records)
+            for page in pages:
+                tree.node(page)  # holes have none in the store, and are known from now on
 
     def page(self, page: int, read_records: ReadRecords) -> bytes:
         """The hashes under one Merkle node; empty where there is none. Raises IntegrityError, StoreError."""

@@ -42,6 +42,12 @@ STREAK = 2  #: misses in sequence from which on a reader gets chunks
 NOWHERE = -2  #: a `read_end` that no read follows
 CHUNK_ROOM = 8  #: chunks that the cache must hold before there are any: they must not push each other out
 AHEAD = 2  #: chunks to fetch before a sequential reader, each by a thread of its own
+FAR_AHEAD = 4  #: the same where the store is far away: the link is busy while the threads open what came
+#: Sectors by which a long read may come early or late and still be the next, where several threads read from a store
+#: that is far away: what a kernel reads ahead reaches them in any order. As many chunks stay behind the reader.
+SLACK_CHUNKS = 4
+SLACK = SLACK_CHUNKS * CHUNK_SECTORS
+LONG = 16  #: sectors (64 KiB); who reads here and there asks for less
 IN_FLIGHT = 4  #: chunks that the threads have or wait for: uncached memory
 
 
@@ -112,6 +118,8 @@ class Reading(Locking):
         self._in_flight = 0
         self._places = self.store if COMPILED and isinstance(self.store, Places) else None
         self._direct = None if self._places is None or self.options.shared else DirectReads(self._places)
+        far = self._places is None
+        self._slack, self._behind, self._ahead = (SLACK, SLACK_CHUNKS, FAR_AHEAD) if far else (0, 0, AHEAD)
         self._chunks = self.options.cache_bytes >= CHUNK_ROOM * CHUNK_SIZE
 
     def stop_reading(self) -> None:
@@ -177,6 +185,8 @@ class Reading(Locking):
             if found is not None:
                 self._follow(inode, first, last + 1)
                 return found
+            if whole and (number := self._lacking(inode, first, last)) is not None:
+                return self._chunk(inode, number, last + 1 - first)
         pieces: list[Buffer | None] = [None]
         missing = [first]
         if first != last:
@@ -184,7 +194,7 @@ class Reading(Locking):
         elif (piece := self._cached(inode, first)) is not None:
             self._follow(inode, first, first + 1)
             return _cut_one(piece, offset & SECTOR_MASK, end - offset)
-        elif whole and not inode.read_end - 1 <= first <= inode.read_end:
+        elif whole and not self._follows(inode, first, first + 1):
             inode.streak, inode.read_end = 0, first + 1
             if self._direct is not None:
                 self._direct.note(inode, first, self.read_records)
@@ -219,12 +229,12 @@ class Reading(Locking):
 
     def _miss(self, inode: Inode, missing: list[int], first: int, end: int, whole: bool) -> Miss:
         """Sectors to fetch, and more behind them where somebody reads in sequence."""
-        follows = inode.read_end - 1 <= first <= inode.read_end
+        follows = self._follows(inode, first, end)
         inode.streak = inode.streak + 1 if follows else 0
         asked = len(missing)
         if whole and inode.streak >= STREAK and self._chunks and end - first <= CHUNK_SECTORS:
             return self._chunk(inode, missing[0] >> CHUNK_BITS, asked)  # and then the read begins again
-        inode.read_end = end
+        inode.read_end = max(inode.read_end, end) if follows else end
         if whole and inode.streak:
             ahead = range(end, min(end + FIRST_AHEAD, inode.store.sector_count))
             missing += [index for index in ahead if self._cached(inode, index) is None]
@@ -306,6 +316,19 @@ class Reading(Locking):
         head, tail = offset & CHUNK_MASK, (end - 1 & CHUNK_MASK) + 1
         return b"".join((memoryview(chunk)[head:], memoryview(rest)[:tail])).ljust(end - offset, b"\0")
 
+    def _lacking(self, inode: Inode, first: int, last: int) -> int | None:
+        """The first chunk not in memory of those that a sequential reader wants; None where he is none."""
+        if inode.streak < STREAK or last - first >= CHUNK_SECTORS or not self._follows(inode, first, last + 1):
+            return None
+        base, numbers = inode.cache_base + CHUNKS, range(first >> CHUNK_BITS, (last >> CHUNK_BITS) + 1)
+        return next((number for number in numbers if base + number not in self.sectors), None)
+
+    def _follows(self, inode: Inode, first: int, end: int) -> bool:
+        """Whether a read goes on where the last one ended."""
+        before = inode.read_end
+        slack = self._slack if end - first >= LONG and before != NOWHERE else 0
+        return before - 1 - slack <= first <= before + slack
+
     def _chunk(self, inode: Inode, number: int, asked: int = 0) -> Miss:
         """How to fetch a chunk; the same for all who want it while it is under way. Raises FsError."""
         miss = inode.ahead.get(number)
@@ -329,14 +352,15 @@ class Reading(Locking):
 
     def _follow(self, inode: Inode, first: int, end: int) -> None:
         """Somebody read these sectors from memory; if that is how it goes on, the next chunks are wanted."""
-        before, inode.read_end = inode.read_end, end
-        if inode.streak < STREAK or not before - 1 <= first <= before or not self._chunks:
+        follows = self._follows(inode, first, end)
+        inode.read_end = max(inode.read_end, end) if follows else end
+        if inode.streak < STREAK or not follows or not self._chunks:
             return
         number = end - 1 >> CHUNK_BITS
         base, sectors = inode.cache_base + CHUNKS, self.sectors
         if first >> CHUNK_BITS != number or not first & CHUNK_SECTORS - 1:
-            sectors.drop(base + number - 1)
-        for wanted in range(number + 1, min(number + AHEAD, inode.store.sector_count - 1 >> CHUNK_BITS) + 1):
+            sectors.drop(base + number - 1 - self._behind)
+        for wanted in range(number + 1, min(number + self._ahead, inode.store.sector_count - 1 >> CHUNK_BITS) + 1):
             if wanted not in inode.ahead and base + wanted not in sectors:
                 self._read_ahead(inode, wanted)
 
