@@ -95,6 +95,28 @@ def test_what_it_seals_is_what_the_reference_seals(sizes: list[int]) -> None:
     assert hashes == list(map(leaf_hash, indexes, stored))
 
 
+@given(st.lists(st.sampled_from((0, 1, SIZE, SIZE + SEAL_SIZE, 16_384)), max_size=70))
+def test_what_it_hashes_is_what_the_reference_hashes(sizes: list[int]) -> None:
+    indexes, records = [3 * number for number in range(len(sizes))], [os.urandom(size) for size in sizes]
+    assert btspeed.hash_sectors(LEAF, indexes, records) == list(map(leaf_hash, indexes, records))
+
+
+def test_many_views_are_hashed_as_what_they_show(sectors: ModuleType) -> None:
+    record = os.urandom(SIZE)
+    views = [memoryview(record)[number:] for number in range(100)]
+    indexes = list(range(100))
+    assert sectors.hash_sectors(LEAF, indexes, views) == list(map(leaf_hash, indexes, views))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(LEAF, (1,), [b"a"]), (LEAF, [1], []), (LEAF, [1], [None]), (LEAF, [-1], [b"a"]), (bytes(129), [1], [b"a"])],
+)
+def test_what_cannot_be_hashed_raises(sectors: ModuleType, arguments: tuple[object, ...]) -> None:
+    with pytest.raises((ValueError, TypeError, OverflowError)):
+        sectors.hash_sectors(*arguments)
+
+
 @given(sizes=PLAINS)
 def test_it_opens_what_the_reference_sealed(sizes: list[int]) -> None:
     indexes, plains, stored, hashes = sealed(sizes)

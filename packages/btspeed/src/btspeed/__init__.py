@@ -5,6 +5,7 @@
     open_stretches  read consecutive ones from files, and the same
     open_at         read one from a file, and the same
     seal_sectors    seal many sectors, and hash them
+    hash_sectors    hash many stored sectors
     make_encoder    an encoder of the values of one type
     take_plain_frames    take many small frames of a link
     exchange        answer one request of a mount and wait for the next; with a
@@ -21,12 +22,13 @@ from __future__ import annotations
 from ._encode import make_encoder
 from ._frames import take_plain_frames
 from ._requests import ReadTable, exchange
-from ._sectors import open_at, open_joined, open_sectors, open_stretches, seal_sectors
+from ._sectors import hash_sectors, open_at, open_joined, open_sectors, open_stretches, seal_sectors
 from ._waiting import spin_while_counting
 
 __all__ = [
     "ReadTable",
     "exchange",
+    "hash_sectors",
     "make_encoder",
     "open_at",
     "open_joined",

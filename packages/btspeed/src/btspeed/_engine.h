@@ -111,6 +111,15 @@ static int seal_batch(Engine *engine, const Sector *sectors, int count)
     return done;
 }
 
+static int digest_batch(Engine *engine, const Sector *sectors, int count)
+{
+    unsigned char digests[BATCH][DIGEST];
+    int done = hash_batch(engine, sectors, count, 0, digests);
+    for (int at = 0; done == 1 && at < count; at++)
+        memcpy(sectors[at].digest, digests[at], DIGEST);
+    return done;
+}
+
 /* What all functions are given to make an engine of. */
 typedef struct {
     const char *key, *bound, *label;

@@ -308,9 +308,65 @@ static PyObject *seal_sectors(PyObject *self, PyObject *args)
     return result;
 }
 
+/* 1: ready; -1: an exception is set. */
+static int collect_hashed(Py_ssize_t count, PyObject *indexes, PyObject *records, Sector *sectors, Holds *holds,
+                          PyObject *digests, Py_ssize_t *bytes)
+{
+    for (Py_ssize_t at = 0; at < count; at++) {
+        Sector *sector = &sectors[at];
+        if (!get_index(indexes, at, &sector->index) || !hold(holds, PyList_GetItem(records, at), sector))
+            return -1;
+        if (sector->in_size > SECTOR_LIMIT) {
+            PyErr_SetString(PyExc_ValueError, "a sector is too large");
+            return -1;
+        }
+        sector->digest = new_bytes(digests, at, DIGEST);
+        if (sector->digest == NULL)
+            return -1;
+        *bytes += sector->in_size;
+    }
+    return 1;
+}
+
+PyDoc_STRVAR(hash_doc,
+             "hash_sectors(label, indexes, records) -> list[bytes]\n\n"
+             "The leaf hashes of stored sectors.");
+
+static PyObject *hash_sectors(PyObject *self, PyObject *args)
+{
+    static const char no_key[KEY];
+    Keys keys = {.key = no_key, .key_size = KEY, .bound = "", .bound_size = 0};
+    Py_ssize_t bytes = 0;
+    PyObject *indexes, *records;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "y#OO", &keys.label, &keys.label_size, &indexes, &records))
+        return NULL;
+    if (!PyList_Check(indexes))
+        return PyErr_Format(PyExc_ValueError, "indexes must be a list");
+    Py_ssize_t count = PyList_Size(indexes);
+    if (!is_list_of(records, count, "records"))
+        return NULL;
+
+    Holds holds = {PyMem_Calloc((size_t)count + 1, sizeof(Py_buffer)), 0};
+    Sector *sectors = PyMem_Calloc((size_t)count + 1, sizeof(Sector));
+    PyObject *digests = PyList_New(count);
+    if (holds.views == NULL || sectors == NULL || digests == NULL)
+        return no_memory_left(sectors, &holds, digests, NULL);
+    int done = collect_hashed(count, indexes, records, sectors, &holds, digests, &bytes);
+    if (done == 1)
+        done = run_all(&keys, 1, digest_batch, sectors, count, bytes, "OpenSSL could not hash a sector");
+    release(&holds);
+    PyMem_Free(sectors);
+    if (done == 1)
+        return digests;
+    Py_DECREF(digests);
+    return NULL;
+}
+
 #include "_from_file.h"
 
 static PyMethodDef methods[] = {
+    {"hash_sectors", hash_sectors, METH_VARARGS, hash_doc},
     {"open_at", open_at, METH_VARARGS, open_at_doc},
     {"open_sectors", open_sectors, METH_VARARGS, open_doc},
     {"open_stretches", open_stretches, METH_VARARGS, stretches_doc},

@@ -2,6 +2,7 @@ from collections.abc import Sequence
 
 Buffer = bytes | bytearray | memoryview
 
+def hash_sectors(label: bytes, indexes: list[int], records: Sequence[Buffer]) -> list[bytes]: ...
 def open_sectors(
     key: bytes,
     bound: bytes,

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from ..errors import IntegrityError
-from ._cipher import SEAL_SIZE
+from ._cipher import SEAL_SIZE, leaf_hashes
 from ._header import Header
-from ._merkle import FANOUT_BITS, HOLE, check_node_shape, child, level_size, record_hash, tree_height
+from ._merkle import FANOUT, FANOUT_BITS, HOLE, check_node_shape, child, level_size, node_hash, record_hash, tree_height
 
 Record = bytes | memoryview
-RecordKey = tuple[int, int]  # (level, index)
+Written = dict[int, dict[int, Record]]  # by level and index
 Stored = Callable[[int, int], Record | None]
 
 
@@ -56,48 +56,51 @@ def check_tree_update(
     shrank without being rewritten, and for records that are written without their parents.
     """
     written = _collect(runs)
-    for (level, index), record in written.items():
-        _check_record(new, level, index, record, written, stored)
-    top = (tree_height(new.sector_count), 0)
-    if top not in written and new.root != HOLE:
+    for level, records in written.items():
+        _check_shapes(new, level, records)
+        _check_hashes(new, level, records, written, stored)
+    if tree_height(new.sector_count) not in written and new.root != HOLE:
         _check_kept_top(old, new, stored)
     for hole in holes:
         _check_hole(new, hole, written)
 
 
-def _collect(runs: Iterable[Run]) -> dict[RecordKey, Record]:
-    written: dict[RecordKey, Record] = {}
+def _collect(runs: Iterable[Run]) -> Written:
+    written: Written = {}
     for run in runs:
-        for index, record in enumerate(run.records, run.first):
-            if (run.level, index) in written:
-                raise IntegrityError(f"record {run.level}/{index} is written twice in one change")
-            written[run.level, index] = record
-    return written
+        records, indexes = written.setdefault(run.level, {}), range(run.first, run.first + len(run.records))
+        if not records.keys().isdisjoint(indexes):
+            index = next(index for index in indexes if index in records)
+            raise IntegrityError(f"record {run.level}/{index} is written twice in one change")
+        records.update(zip(indexes, run.records, strict=True))
+    return {level: records for level, records in written.items() if records}
 
 
-def _check_record(
-    new: Header, level: int, index: int, record: Record, written: Mapping[RecordKey, Record], stored: Stored
-) -> None:
-    if index >= level_size(level, new.sector_count):
-        raise IntegrityError(f"record {level}/{index} lies beyond the {new.sector_count} sectors of the header")
+def _check_shapes(new: Header, level: int, records: Mapping[int, Record]) -> None:
+    end, limit = level_size(level, new.sector_count), (1 << new.sector_bits) + SEAL_SIZE
+    for index, record in records.items():
+        if index >= end:
+            raise IntegrityError(f"record {level}/{index} lies beyond the {new.sector_count} sectors of the header")
+        if level:
+            check_node_shape(level, index, record, new.sector_count)
+        elif not 0 < len(record) <= limit:
+            raise IntegrityError(f"sector {index} has {len(record)} bytes, which no sector of this block can have")
+
+
+def _check_hashes(new: Header, level: int, records: Mapping[int, Record], written: Written, stored: Stored) -> None:
+    """Every record has the hash that its parent gives it, or the header."""
     if level:
-        check_node_shape(level, index, record, new.sector_count)
-    elif not 0 < len(record) <= (1 << new.sector_bits) + SEAL_SIZE:
-        raise IntegrityError(f"sector {index} has {len(record)} bytes, which no sector of this block can have")
-    expected = _expected(new, level, index, written)
-    if expected is None:
-        if stored(level, index) != record:  # the same bytes again change nothing above them
-            raise IntegrityError(f"record {level}/{index} is written without its parent")
-    elif record_hash(level, index, record) != expected:
-        raise IntegrityError(f"record {level}/{index} does not match the hash in its parent")
-
-
-def _expected(new: Header, level: int, index: int, written: Mapping[RecordKey, Record]) -> bytes | None:
-    """The hash of a record by its parent, if that is written too."""
-    if level == tree_height(new.sector_count):
-        return new.root
-    parent = written.get((level + 1, index >> FANOUT_BITS))
-    return None if parent is None else child(parent, index & (1 << FANOUT_BITS) - 1)
+        hashes = [node_hash(level, index, node) for index, node in records.items()]
+    else:
+        hashes = leaf_hashes(list(records), list(records.values()))
+    is_top, parents = level == tree_height(new.sector_count), written.get(level + 1, {})
+    for (index, record), found in zip(records.items(), hashes, strict=True):
+        parent = parents.get(index >> FANOUT_BITS)
+        if parent is None and not is_top:
+            if stored(level, index) != record:  # the same bytes again change nothing above them
+                raise IntegrityError(f"record {level}/{index} is written without its parent")
+        elif found != (new.root if is_top or parent is None else child(parent, index & FANOUT - 1)):
+            raise IntegrityError(f"record {level}/{index} does not match the hash in its parent")
 
 
 def _check_kept_top(old: Header | None, new: Header, stored: Stored) -> None:
@@ -109,12 +112,11 @@ def _check_kept_top(old: Header | None, new: Header, stored: Stored) -> None:
         raise IntegrityError("the header names a Merkle root that is neither written nor stored")
 
 
-def _check_hole(new: Header, hole: Hole, written: Mapping[RecordKey, Record]) -> None:
+def _check_hole(new: Header, hole: Hole, written: Written) -> None:
     """A record that ceases must be a hole in its parent too, where that is written."""
-    for (level, parent), node in written.items():
-        if level != hole.level + 1:
-            continue
+    gone = written.get(hole.level, {})
+    for parent, node in written.get(hole.level + 1, {}).items():
         base = parent << FANOUT_BITS
-        for index in range(max(hole.first, base), min(hole.first + hole.count, base + (1 << FANOUT_BITS))):
-            if child(node, index - base) != HOLE and (hole.level, index) not in written:
+        for index in range(max(hole.first, base), min(hole.first + hole.count, base + FANOUT)):
+            if child(node, index - base) != HOLE and index not in gone:
                 raise IntegrityError(f"record {hole.level}/{index} is dropped, but its parent still names it")

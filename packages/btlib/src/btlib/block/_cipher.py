@@ -46,6 +46,13 @@ Buffer = bytes | bytearray | memoryview
 _LEAF = Label.LEAF.value
 
 
+def leaf_hashes(indexes: list[int], stored: Sequence[Buffer]) -> list[bytes]:
+    """The hashes of many stored sectors, as they stand in their parents."""
+    if COMPILED:
+        return btspeed.hash_sectors(_LEAF, indexes, stored)
+    return list(map(leaf_hash, indexes, stored))
+
+
 class SectorCipher:
     """The cipher of one block and key epoch. Immutable; may be shared between threads. Never shows its key."""
 
