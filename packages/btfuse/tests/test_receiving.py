@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from btfuse import _receiving
 from btfuse._protocol import IN_HEADER, OUT_HEADER
-from btfuse._receiving import AWAKE_AFTER, Exchange
+from btfuse._receiving import _IN_VAIN, AWAKE_AFTER, Exchange
 
 SIZE = 8192
 Ends = tuple[socket.socket, socket.socket]
@@ -79,6 +80,31 @@ def test_what_comes_long_after_is_received_too(make: Make, ends: Ends) -> None:
     sender.start()
     assert exchange.turn(0, None) == IN_HEADER.unpack_from(head(3))
     sender.join()
+
+
+def looks_in_vain(exchange: Exchange, ends: Ends, before: int, nanoseconds: int) -> int:
+    """In a row, after so many before and a request that comes in a moment and is looked for so long."""
+    exchange._score[_IN_VAIN] = before
+    sender = threading.Timer(0.02, ends[0].send, [head(3)])
+    sender.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_receiving, "ALERT_NANOSECONDS", nanoseconds)
+        assert exchange.turn(0, None) is not None
+    sender.join()
+    return exchange._score[_IN_VAIN]
+
+
+LONG, SHORT = 60 * 10**9, 1
+
+
+@pytest.mark.parametrize(("before", "after"), [(0, 0), (3, 0), (4, 5), (15, 16), (16, 0), (17, 18), (32, 0)])
+def test_after_some_looks_in_vain_one_looks_only_now_and_then(make: Make, ends: Ends, before: int, after: int) -> None:
+    assert looks_in_vain(make(), ends, before, LONG) == after
+
+
+@pytest.mark.parametrize("before", [0, 3, 4, 16])
+def test_who_comes_too_late_was_looked_for_in_vain(make: Make, ends: Ends, before: int) -> None:
+    assert looks_in_vain(make(), ends, before, SHORT) == before + 1
 
 
 def test_a_descriptor_that_blocks_is_waited_for(make: Make, ends: Ends) -> None:

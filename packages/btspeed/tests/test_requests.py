@@ -24,7 +24,7 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 def score() -> memoryview:
-    return memoryview(bytearray(32)).cast("Q")
+    return memoryview(bytearray(40)).cast("Q")
 
 
 @pytest.mark.parametrize("size", [1, 39])
@@ -35,12 +35,12 @@ def test_a_request_shorter_than_its_head_is_refused(ends: tuple[socket.socket, s
 
 
 @pytest.mark.parametrize(
-    ("buffer", "words"), [(39, score()), (100, memoryview(bytearray(16))), (100, memoryview(bytearray(40))[1:33])]
+    ("buffer", "words"), [(39, score()), (100, memoryview(bytearray(16))), (100, memoryview(bytearray(48))[1:41])]
 )
 def test_buffers_of_the_wrong_size_are_refused(
     ends: tuple[socket.socket, socket.socket], buffer: int, words: memoryview
 ) -> None:
-    with pytest.raises(ValueError, match="four aligned words"):
+    with pytest.raises(ValueError, match="five aligned words"):
         btspeed.exchange(ends[1].fileno(), memoryview(bytearray(buffer)), 0, None, 1, words, 1, 1, None)
 
 

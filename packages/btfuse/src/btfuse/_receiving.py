@@ -38,14 +38,16 @@ if TYPE_CHECKING:
 
 #: How long to look before sleeping. Most programs ask again within it; more would only heat the machine.
 ALERT_NANOSECONDS = 50_000
+GIVE_UP = 4  #: looks in vain after which looking stops: who works for so long needs the processor himself
+TRY_AGAIN = 16  #: of so many requests one is looked for all the same
 AWAKE_AFTER = 32  #: requests that were waited for: what is shorter is over before it could gain
 NOT_WAITED_FOR = 4  #: how many of these one counts that was there at once: some are, even of one who waits
 AWAKE_NANOSECONDS = 200_000  #: without a request, until the processors may sleep again
 
 _SMALL = 4096  #: up to here, one joined write is cheaper than a gathered one
 #: The words of the score: requests that were waited for; whether the spinning shall end; how much the last were
-#: waited for; whether the thread spins, or none will.
-_WAITED, _IS_OVER, _SCORE, _SPINS, _WORDS = range(5)
+#: waited for; whether the thread spins, or none will; how often in a row it was looked for a request in vain.
+_WAITED, _IS_OVER, _SCORE, _SPINS, _IN_VAIN, _WORDS = range(6)
 
 Turn = Callable[[int, Answer], Head | None]
 
@@ -123,13 +125,19 @@ class Exchange:
                 os.write(self._descriptor, OUT_HEADER.pack(OUT_HEADER.size, -(error.errno or 0), unique))
 
     def _wait(self) -> int:
-        end = time.monotonic_ns() + ALERT_NANOSECONDS
+        score = self._score
+        if score[_IN_VAIN] < GIVE_UP or not score[_IN_VAIN] % TRY_AGAIN:
+            end = time.monotonic_ns() + ALERT_NANOSECONDS
+            while time.monotonic_ns() <= end:
+                with contextlib.suppress(BlockingIOError):
+                    size = os.readv(self._descriptor, self._buffers)
+                    score[_IN_VAIN] = 0
+                    return size
         while True:
-            try:
+            score[_IN_VAIN] += 1
+            self._poller.poll()
+            with contextlib.suppress(BlockingIOError):
                 return os.readv(self._descriptor, self._buffers)
-            except BlockingIOError:
-                if time.monotonic_ns() > end:
-                    self._poller.poll()
 
     def _note(self, waited: bool) -> None:
         score = self._score

@@ -4,7 +4,7 @@
  *
  * The twin of `btfuse._receiving.PlainExchange`, which says what it means. It exists because between two requests the
  * interpreter would otherwise run for longer than the kernel does, and give its lock away twice. Everything between
- * answer and request runs without that lock. `body` and `buffer` are held meanwhile; `score` is four words that the
+ * answer and request runs without that lock. `body` and `buffer` are held meanwhile; `score` is five words that the
  * caller and its spinning thread read and write besides.
  *
  * A READ that the table `reads` can serve is answered here, and then the next request waited for: the interpreter sees
@@ -21,7 +21,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { WAITED, IS_OVER, SCORE, SPINS, WORDS }; /* of `score` */
+enum { WAITED, IS_OVER, SCORE, SPINS, IN_VAIN, WORDS }; /* of `score` */
+
+enum { GIVE_UP = 4, TRY_AGAIN = 16 }; /* looks in vain until looking stops, and of how many waits one looks again */
 
 enum { READ = 15, RELEASE = 18, GETXATTR = 22 }; /* opcodes */
 enum { READ_HEADER = 24, GETXATTR_HEADER = 8, IN_A_ROW = 256 };
@@ -72,23 +74,34 @@ static void answer(int descriptor, uint64_t unique, const void *body, size_t siz
     refuse(descriptor, unique, errno);
 }
 
-/* The size of the next request, 0 where there will be none, or -1 with errno. */
-static ssize_t next(int descriptor, const Py_buffer *buffer, int64_t patience, int *waited)
+/* The size of the next request, 0 where there will be none, or -1 with errno. Who works for longer between two requests
+ * than it is looked for needs the processor himself: after some looks in vain one looks only now and then. */
+static ssize_t next(int descriptor, const Py_buffer *buffer, int64_t patience, uint64_t *in_vain, int *waited)
 {
     ssize_t size = read(descriptor, buffer->buf, (size_t)buffer->len);
     if (size >= 0 || errno != EAGAIN)
         return size;
     *waited = 1;
-    int64_t end = now() + patience;
+    int looks = *in_vain < GIVE_UP || *in_vain % TRY_AGAIN == 0;
+    int64_t end = looks ? now() + patience : 0;
     for (;;) {
-        size = read(descriptor, buffer->buf, (size_t)buffer->len);
-        if (size >= 0 || errno != EAGAIN)
-            return size;
-        if (now() <= end)
-            continue;
+        if (looks) {
+            size = read(descriptor, buffer->buf, (size_t)buffer->len);
+            if (size >= 0 || errno != EAGAIN) {
+                *in_vain = 0;
+                return size;
+            }
+            if (now() <= end)
+                continue;
+            looks = 0;
+        }
+        (*in_vain)++;
         struct pollfd asked = {descriptor, POLLIN, 0};
         if (poll(&asked, 1, -1) < 0)
             return -1;
+        size = read(descriptor, buffer->buf, (size_t)buffer->len);
+        if (size >= 0 || errno != EAGAIN)
+            return size;
     }
 }
 
@@ -167,7 +180,7 @@ static ssize_t receive(Turn *turn)
     uint64_t *score = turn->score.buf;
     for (int count = 0;; count++) {
         int waited = 0;
-        ssize_t size = next(turn->descriptor, &turn->buffer, turn->patience, &waited);
+        ssize_t size = next(turn->descriptor, &turn->buffer, turn->patience, &score[IN_VAIN], &waited);
         if (size < 0)
             return size;
         keep_score(score, waited, turn->full, turn->step);
@@ -211,7 +224,7 @@ static PyObject *exchange(PyObject *self, PyObject *args)
     int answers = given != Py_None;
     if ((size_t)turn.buffer.len < sizeof(Head) || turn.score.len != WORDS * (Py_ssize_t)sizeof(uint64_t) ||
         (uintptr_t)turn.score.buf % sizeof(uint64_t) != 0) {
-        PyErr_SetString(PyExc_ValueError, "a buffer has room for a header, and a score four aligned words");
+        PyErr_SetString(PyExc_ValueError, "a buffer has room for a header, and a score five aligned words");
     } else if (reads_table(self, reads, &turn.reads) == 0 &&
                (!answers || PyObject_GetBuffer(given, &body, PyBUF_SIMPLE) == 0)) {
         if (answers && body.len > INT32_MAX)
