@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from tests.faults.history import Histories, Step
 from tests.faults.model import DIRECTORY, Node, Seen, Tree
 from tests.faults.operations import (
+    Allocate,
     Append,
     Close,
     Exchange,
@@ -93,9 +94,14 @@ def promised(steps: Sequence[Step], top: str) -> Iterator[tuple[int, int]]:
         if step.durable and step.succeeded:
             everything = any(node.kind == DIRECTORY for node in concerned)
             yield (number, step.issued) if everything else changed.get(concerned[0], (0, -1))
-        if not isinstance(step.operation, Fsync | Close | Read):
+        if not isinstance(step.operation, Fsync | Close | Read) and not gives_what_is_there(step.operation, concerned):
             tree.apply(step.operation)
             changed |= dict.fromkeys([*concerned, *subjects(step.operation, tree)], (number, step.issued))
+
+
+def gives_what_is_there(operation: Operation, concerned: Sequence[Node]) -> bool:
+    """Whether an allocation ends within its file: then nothing changes that an fsync of it could be about."""
+    return isinstance(operation, Allocate) and bool(concerned) and operation.size <= len(concerned[0].data)
 
 
 def subjects(operation: Operation, tree: Tree) -> list[Node]:

@@ -7,7 +7,7 @@ import pytest
 from tests.faults.checker import Verdict, check
 from tests.faults.history import Event, Histories, read_history, steps
 from tests.faults.model import Seen, Tree
-from tests.faults.operations import Fsync, Make, Operation, Rename, Write, content
+from tests.faults.operations import Allocate, Fsync, Make, Operation, Rename, Write, content
 
 SIZE = 40_000
 
@@ -121,6 +121,15 @@ def test_the_fsync_of_a_file_is_none_of_what_others_changed_since() -> None:
     verdict = check(two(*events), ["w0", "w1"], tree_after("w0", third, FIRST) | tree_after("w1"))
     assert verdict.right
     assert verdict.durable == 2
+
+
+def test_an_allocation_inside_a_file_is_no_change_that_an_fsync_is_about() -> None:
+    for size, right in ((SIZE, True), (SIZE + 1, False)):
+        allocation = Allocate("w0/f", size)
+        operations = (MAKE, WRITE, Make("w0/x", 0o600), allocation, SYNC)
+        events = [event for operation in operations for event in ran(0, operation)]
+        verdict = check(steps(events, 1), ["w0"], tree_after("w0", MAKE, WRITE))
+        assert verdict.right is right, verdict.problems
 
 
 def test_the_fsync_of_a_directory_is_one_of_everything() -> None:
