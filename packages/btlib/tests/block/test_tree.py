@@ -97,6 +97,25 @@ def test_updates_agree_with_the_slow_tree(steps: list[tuple[dict[int, bytes], in
         assert all(fresh.leaf(index) == h for index, h in model.leaves.items())
 
 
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 5), st.integers(1, 3), st.integers(-2, 2), st.integers(0, 9), st.integers(0, 1600)),
+        min_size=1,
+        max_size=4,
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_updates_of_whole_nodes_agree_with_the_slow_tree(steps: list[tuple[int, int, int, int, int]]) -> None:
+    """Whole nodes, one leaf more or less, in any order; hashes or holes."""
+    model = Model()
+    for parent, parents, ragged, seed, count in steps:
+        indexes = range(parent * FANOUT, (parent + parents) * FANOUT + ragged)
+        changes = {index: digest(seed * 10_000 + index) if seed else HOLE for index in reversed(indexes)}
+        update = model.change(changes, count)
+        model.tree.apply(update)
+        assert (update.root, model.stored) == slow_tree(model.leaves, count)
+
+
 @given(st.dictionaries(st.integers(0, 1200), st.integers(1, 9), max_size=40), st.integers(0, 1200), st.integers(1, 700))
 @settings(max_examples=60, deadline=None)
 def test_consecutive_leaves_are_the_single_ones(seeds: dict[int, int], first: int, count: int) -> None:
