@@ -129,6 +129,35 @@ def test_an_unlinked_open_file_lives_until_it_is_closed(mount: Path) -> None:
     mount.mkdir()
 
 
+def test_a_large_file_without_a_name_is_read_and_written(mount: Path) -> None:
+    content = os.urandom(3_000_000)
+    (mount / "file").write_bytes(content)
+    (mount / "again").hardlink_to(mount / "file")
+    os.sync()
+    with opened(mount / "file", os.O_RDWR) as descriptor:
+        (mount / "file").unlink()
+        assert os.fstat(descriptor).st_nlink == 1
+        (mount / "again").unlink()
+        assert os.fstat(descriptor).st_nlink == 0
+        os.pwrite(descriptor, b"changed", 1_000_000)
+        os.fsync(descriptor)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        assert os.pread(descriptor, len(content), 0) == content[:1_000_000] + b"changed" + content[1_000_007:]
+    assert list(mount.iterdir()) == []
+
+
+def test_names_of_other_things_than_files_are_unlinked(mount: Path) -> None:
+    (mount / "link").symlink_to("nowhere")
+    os.mkfifo(mount / "pipe")
+    (mount / "directory").mkdir()
+    (mount / "link").unlink()
+    (mount / "pipe").unlink()
+    for name, number in (("directory", errno.EISDIR), ("absent", errno.ENOENT)):
+        with raises(number):
+            (mount / name).unlink()
+    assert names_in(mount) == ["directory"]
+
+
 def test_a_rename_replaces_a_file_that_is_open(mount: Path) -> None:
     (mount / "old").write_bytes(b"old")
     (mount / "new").write_bytes(b"new")
