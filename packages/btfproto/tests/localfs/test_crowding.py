@@ -10,7 +10,7 @@ from btfproto.localfs._blocks import _runs
 from btfproto.localfs._cache import WeightedCache, new_base
 from btfproto.localfs._group import CROWDING
 from btfproto.provider import Handle, OpenFlags, Owner
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from .conftest import OpenFs
@@ -21,6 +21,7 @@ STEP = 128 * 1024
 CACHE = 8 * 2**20  #: the least with which there are chunks
 CROWD = CACHE >> CROWDING
 SIZE = 5 * 2**20  #: of the file: five chunks
+QUICKLY = (Phase.explicit, Phase.reuse, Phase.generate)  # to look for the least failing example takes minutes here
 OPTIONS = FsOptions(commit_interval=None, cache_bytes=CACHE)
 
 
@@ -47,7 +48,8 @@ CHANGES = st.lists(
 
 
 @given(CHANGES)
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example([(0, SIZE // SECTOR, True, True, [5 * SECTOR])])
+@settings(max_examples=25, phases=QUICKLY, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whoever_reads_after_a_large_commit_reads_what_was_written_last(
     open_fs: OpenFs, changes: list[tuple[int, int, bool, bool, list[int]]]
 ) -> None:
