@@ -263,3 +263,27 @@ def test_many_writers_and_who_syncs_meanwhile_do_not_stop_each_other(fs: LocalFs
     fs.sync()
     found = read_tree(open_fs(), fs.root)
     assert [found[f"f{number}"] for number in range(4)] == [writer.content() for writer in writers]
+
+
+@pytest.mark.parametrize("sectors", [1, 2, 9])
+@pytest.mark.parametrize("step", [4096, 8192, 81_920])
+def test_what_is_on_its_way_into_the_store_is_read_in_sequence(
+    fs: LocalFs, store: SlowStore, sectors: int, step: int
+) -> None:
+    """Nothing may be looked for in the store by the hashes of what is not there yet: the file grows by this commit."""
+    handle = fs.create(fs.root, "growing", 0o600, ME, BOTH)[1]
+    model = bytearray(piece(1)[:4096] * sectors)
+    fs.write(handle, 0, bytes(model))
+    fs.sync()
+    model = model.ljust(20 * 4096, b"\0") + b"end"
+    model[:5] = b"begin"
+    fs.write(handle, 0, b"begin")
+    fs.write(handle, 20 * 4096, b"end")
+    syncing = threading.Thread(target=fs.sync)
+    with store.held():
+        syncing.start()
+        assert store.entered.wait(PATIENCE)
+        for _ in range(4):
+            fs.sectors.clear()  # as if the cache were small
+            assert b"".join(fs.read(handle, at, step) for at in range(0, len(model), step)) == model
+    syncing.join(PATIENCE)

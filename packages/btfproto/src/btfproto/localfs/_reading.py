@@ -186,7 +186,7 @@ class Reading(Locking):
                 self._follow(inode, first, last + 1)
                 return found
             if whole and (number := self._lacking(inode, first, last)) is not None:
-                return self._chunk(inode, number, last + 1 - first)
+                return self._chunk(inode, number)
         pieces: list[Buffer | None] = [None]
         missing = [first]
         if first != last:
@@ -232,8 +232,8 @@ class Reading(Locking):
         follows = self._follows(inode, first, end)
         inode.streak = inode.streak + 1 if follows else 0
         asked = len(missing)
-        if whole and inode.streak >= STREAK and self._chunks and end - first <= CHUNK_SECTORS:
-            return self._chunk(inode, missing[0] >> CHUNK_BITS, asked)  # and then the read begins again
+        if whole and inode.streak >= STREAK and self._chunks and inode.content is None and end - first <= CHUNK_SECTORS:
+            return self._chunk(inode, missing[0] >> CHUNK_BITS)  # and then the read begins again
         inode.read_end = max(inode.read_end, end) if follows else end
         if whole and inode.streak:
             ahead = range(end, min(end + FIRST_AHEAD, inode.store.sector_count))
@@ -271,7 +271,7 @@ class Reading(Locking):
         except BlocktreeError as error:
             if error.kind is Kind.INTEGRITY and (miss.is_old() or self.heard_since(heard)):
                 return False
-            if miss.asked < len(miss.indexes):  # damage ahead is no concern of this read
+            if miss.chunk or miss.asked < len(miss.indexes):  # damage ahead is no concern of this read
                 miss.inode.read_end = NOWHERE
                 return False
             raise refused(miss.inode.path, error) from error
@@ -329,7 +329,7 @@ class Reading(Locking):
         slack = self._slack if end - first >= LONG and before != NOWHERE else 0
         return before - 1 - slack <= first <= before + slack
 
-    def _chunk(self, inode: Inode, number: int, asked: int = 0) -> Miss:
+    def _chunk(self, inode: Inode, number: int) -> Miss:
         """How to fetch a chunk; the same for all who want it while it is under way. Raises FsError."""
         miss = inode.ahead.get(number)
         if miss is None:
@@ -339,7 +339,7 @@ class Reading(Locking):
                 request = inode.store.request_chunk(start, end, self.read_records)
             except BlocktreeError as error:
                 raise refused(inode.path, error) from error
-            miss = Miss(inode, range(start, end), request, asked)
+            miss = Miss(inode, range(start, end), request)
         return miss
 
     def _get_chunk(self, miss: Miss) -> None:
