@@ -57,12 +57,7 @@ static PyObject *open_at(PyObject *self, PyObject *args)
     }
     clear(&engine);
     PyMem_Free(stored);
-    if (done == 1)
-        return result;
-    Py_DECREF(result);
-    if (done < 0)
-        return NULL;
-    Py_RETURN_NONE;
+    return outcome(done, result);
 }
 
 /* `length` records from number `first` on, one after another from `offset` of a file, the last one of `last` bytes. */
@@ -209,10 +204,5 @@ static PyObject *open_stretches(PyObject *self, PyObject *args)
     }
     clear(&engine);
     PyMem_Free(stored);
-    if (done == 1)
-        return result;
-    Py_DECREF(result);
-    if (done < 0)
-        return NULL;
-    Py_RETURN_NONE;
+    return outcome(done, result);
 }

@@ -206,6 +206,17 @@ static PyObject *failed(const char *what)
     return NULL;
 }
 
+/* What opening comes to, `result` being given away: 1: that; 0: None; -1: NULL, an exception is set. */
+static PyObject *outcome(int done, PyObject *result)
+{
+    if (done == 1)
+        return result;
+    Py_DECREF(result);
+    if (done < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
 static PyObject *new_result(int joined, Py_ssize_t count, Py_ssize_t size, Target *target)
 {
     PyObject *result = joined ? PyBytes_FromStringAndSize(NULL, count * size) : PyList_New(count);
@@ -242,12 +253,7 @@ static PyObject *open_into(int joined, PyObject *args)
         done = run_all(&keys, 0, open_batch, sectors, count, bytes, "OpenSSL could not open a sector");
     release(&holds);
     PyMem_Free(sectors);
-    if (done == 1)
-        return result;
-    Py_DECREF(result);
-    if (done < 0)
-        return NULL;
-    Py_RETURN_NONE;
+    return outcome(done, result);
 }
 
 PyDoc_STRVAR(open_doc,
